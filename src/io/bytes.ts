@@ -1,0 +1,54 @@
+import { IntegrityError } from '../errors.js';
+
+/** The one currency for bytes on the move; Node streams and web streams both are one. */
+export type Bytes = AsyncIterable<Uint8Array>;
+
+/** What opening may be told. */
+export interface OpenOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** First byte wanted, from 0. */
+  readonly offset?: number | undefined;
+}
+
+/** Opens the same bytes again and again, as retries and redirects of uploads need it. */
+export type OpenBytes = (options?: OpenOptions) => Bytes;
+
+/** Opener over bytes in memory. */
+export function openerOf(bytes: Uint8Array): OpenBytes {
+  return async function* open(options: OpenOptions = {}) {
+    options.signal?.throwIfAborted();
+    const rest = options.offset === undefined ? bytes : bytes.subarray(options.offset);
+    if (rest.byteLength > 0) yield rest;
+  };
+}
+
+/**
+ * Collects all bytes, refusing more than `maxBytes`. `what` names them in the error.
+ * @throws IntegrityError `SIZE_EXCEEDED`
+ */
+export async function collect(source: Bytes, maxBytes: number, what: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
+    chunks.push(chunk);
+  }
+  const only = chunks[0];
+  return chunks.length === 1 && only !== undefined ? only : concatBytes(chunks);
+}
+
+/** Joins chunks into one array. */
+export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(chunks);
+}
+
+/** Passes the bytes on, refusing more than `maxBytes`. @throws IntegrityError `SIZE_EXCEEDED` */
+export async function* limitBytes(source: Bytes, maxBytes: number, what: string): Bytes {
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
+    yield chunk;
+  }
+}

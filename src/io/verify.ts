@@ -1,0 +1,38 @@
+import { IntegrityError } from '../errors.js';
+import type { Bytes } from './bytes.js';
+import { createDigestHash, digestAlgorithm, digestOf, type Digest } from './digest.js';
+
+/** What bytes from outside must turn out to be. */
+export interface ExpectedBytes {
+  readonly digest: Digest;
+  /** In bytes. */
+  readonly size: number;
+}
+
+/**
+ * Passes the bytes on while checking them; a consumer may commit only after a clean end.
+ * @throws IntegrityError `SIZE_EXCEEDED` at the first byte too many, `SIZE_MISMATCH`, `DIGEST_MISMATCH` at the end
+ */
+export async function* verifyBytes(source: Bytes, expected: ExpectedBytes, what: string): Bytes {
+  const algorithm = digestAlgorithm(expected.digest);
+  const hash = createDigestHash(algorithm);
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.byteLength;
+    if (size > expected.size) throw new IntegrityError('SIZE_EXCEEDED', what, expected.size, size);
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (size !== expected.size) throw new IntegrityError('SIZE_MISMATCH', what, expected.size, size);
+  const actual = `${algorithm}:${hash.digest('hex')}`;
+  if (actual !== expected.digest) throw new IntegrityError('DIGEST_MISMATCH', what, expected.digest, actual);
+}
+
+/** Checks bytes that are all at hand. @throws IntegrityError `SIZE_MISMATCH`, `DIGEST_MISMATCH` */
+export function checkBytes(bytes: Uint8Array, expected: ExpectedBytes, what: string): void {
+  if (bytes.byteLength !== expected.size) {
+    throw new IntegrityError('SIZE_MISMATCH', what, expected.size, bytes.byteLength);
+  }
+  const actual = digestOf(bytes, digestAlgorithm(expected.digest));
+  if (actual !== expected.digest) throw new IntegrityError('DIGEST_MISMATCH', what, expected.digest, actual);
+}

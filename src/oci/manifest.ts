@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { FerryError } from '../errors.js';
+import { descriptorSchema, type Annotations, type Descriptor } from './descriptor.js';
+import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, IMAGE_INDEX, IMAGE_MANIFEST } from './media-types.js';
+
+/** Largest manifest that is read or written; registries refuse more. @see distribution-spec v1.1.1, "Pushing Manifests" */
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** An image manifest as parsed; unknown fields stay. @see image-spec v1.1, "Image Manifest" */
+export interface ImageManifest {
+  readonly schemaVersion: 2;
+  readonly mediaType?: string | undefined;
+  readonly artifactType?: string | undefined;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly subject?: Descriptor | undefined;
+  readonly annotations?: Annotations | undefined;
+}
+
+/** An image index as parsed; unknown fields stay. @see image-spec v1.1, "Image Index" */
+export interface ImageIndex {
+  readonly schemaVersion: 2;
+  readonly mediaType?: string | undefined;
+  readonly artifactType?: string | undefined;
+  readonly manifests: readonly Descriptor[];
+  readonly subject?: Descriptor | undefined;
+  readonly annotations?: Annotations | undefined;
+}
+
+const shared = {
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  artifactType: z.string().optional(),
+  subject: descriptorSchema.optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+};
+
+// A document that is both index and manifest may be read as either: refused (CVE-2021-41190).
+const manifestSchema = z.looseObject({
+  ...shared,
+  config: descriptorSchema,
+  layers: z.array(descriptorSchema),
+  manifests: z.undefined().optional(),
+});
+
+const indexSchema = z.looseObject({
+  ...shared,
+  manifests: z.array(descriptorSchema),
+  layers: z.undefined().optional(),
+  config: z.undefined().optional(),
+});
+
+/** Parses the bytes of an image manifest. @throws FerryError `MANIFEST_INVALID` */
+export function parseImageManifest(bytes: Uint8Array): ImageManifest {
+  const manifest = parseDocument(manifestSchema, bytes, 'manifest');
+  checkMediaType(manifest.mediaType, [IMAGE_MANIFEST, DOCKER_MANIFEST]);
+  return manifest;
+}
+
+/** Parses the bytes of an image index. @throws FerryError `MANIFEST_INVALID` */
+export function parseImageIndex(bytes: Uint8Array): ImageIndex {
+  const index = parseDocument(indexSchema, bytes, 'index');
+  checkMediaType(index.mediaType, [IMAGE_INDEX, DOCKER_MANIFEST_LIST]);
+  return index;
+}
+
+/** Graph children of content: config and layers of a manifest, manifests of an index, nothing of a blob. */
+export function successorsOf(mediaType: string, bytes: Uint8Array): readonly Descriptor[] {
+  if (mediaType === IMAGE_MANIFEST || mediaType === DOCKER_MANIFEST) {
+    const manifest = parseImageManifest(bytes);
+    return [manifest.config, ...manifest.layers];
+  }
+  if (mediaType === IMAGE_INDEX || mediaType === DOCKER_MANIFEST_LIST) return parseImageIndex(bytes).manifests;
+  return [];
+}
+
+/** Writes a document the one way we write JSON: keys in the order given, no white space, UTF-8. */
+export function encodeJson(document: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(document), 'utf8');
+}
+
+function parseDocument<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  let document: unknown;
+  try {
+    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new FerryError('MANIFEST_INVALID', `${what} is not JSON`, { cause });
+  }
+  const result = schema.safeParse(document);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const where = issue === undefined ? '' : ` at \`${issue.path.join('.')}\`: ${issue.message}`;
+  throw new FerryError('MANIFEST_INVALID', `${what} is not valid${where}`, { cause: result.error });
+}
+
+function checkMediaType(actual: string | undefined, allowed: readonly string[]): void {
+  if (actual !== undefined && !allowed.includes(actual)) {
+    throw new FerryError('MANIFEST_INVALID', `manifest says it is \`${actual}\``);
+  }
+}

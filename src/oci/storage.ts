@@ -1,0 +1,73 @@
+import type { Bytes, OpenBytes, OpenOptions } from '../io/bytes.js';
+import type { Descriptor } from './descriptor.js';
+
+/**
+ * The content-store interfaces: what a registry, an image layout and a memory store have in common. Everything
+ * else in the project is a copy between two of them. Powers that a store may lack are optional methods.
+ */
+
+/** Options of every call that waits. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Anything that content can be fetched from. */
+export interface ContentSource {
+  /**
+   * Streams content, checked against the descriptor when read from its start: the iteration throws at its end if
+   * size or digest are wrong.
+   * @throws FerryError `NOT_FOUND`; IntegrityError `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `SIZE_EXCEEDED`
+   */
+  fetch(descriptor: Descriptor, options?: OpenOptions): Bytes;
+}
+
+/** A manifest's bytes exactly as stored, with what describes them. */
+export interface StoredManifest {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+}
+
+/** Options of {@link Repository.push}. */
+export interface PushOptions extends CallOptions {
+  /** Tags the manifest gets with the push; only for manifests. */
+  readonly tags?: readonly string[] | undefined;
+}
+
+/** Content and tags of one repository. */
+export interface Repository extends ContentSource {
+  /** Full name on its registry, such as `conda-forge/linux-64/zlib`. */
+  readonly name: string;
+  /** Tells whether the content is there, without reading it. */
+  exists(descriptor: Descriptor, options?: CallOptions): Promise<boolean>;
+  /**
+   * Stores content, whether it was there or not; manifests go where manifests belong, by their media type. Every
+   * blob a manifest names must be there first. Nothing becomes visible unless all bytes match the descriptor.
+   * @throws IntegrityError as `open`'s bytes differ from the descriptor; FerryError `MANIFEST_BLOB_UNKNOWN`
+   */
+  push(descriptor: Descriptor, open: OpenBytes, options?: PushOptions): Promise<void>;
+  /** Finds what a tag or digest names; `undefined` where there is no such manifest or repository. */
+  resolve(reference: string, options?: CallOptions): Promise<Descriptor | undefined>;
+  /** Reads a manifest by tag or digest in one step; `undefined` as in {@link resolve}. */
+  fetchManifest(reference: string, options?: CallOptions): Promise<StoredManifest | undefined>;
+  /** Names a manifest that is there. @throws FerryError `NOT_FOUND` */
+  tag(descriptor: Descriptor, tag: string, options?: CallOptions): Promise<void>;
+  /** All tags, in no order that means anything; none where the repository is absent. */
+  tags(options?: CallOptions): AsyncIterable<string>;
+  /** Removes a manifest with all its tags, or a blob. Absent content is no error. */
+  delete?(descriptor: Descriptor, options?: CallOptions): Promise<void>;
+  /** Takes a blob over from another repository of the same registry; `false` where that did not work. */
+  mount?(descriptor: Descriptor, from: string, options?: CallOptions): Promise<boolean>;
+}
+
+/** A set of repositories under one roof. */
+export interface Registry extends AsyncDisposable {
+  /** Where it is, for people: `127.0.0.1:5000` or a path. Never holds a secret. */
+  readonly location: string;
+  /** Longest repository name it takes, in characters. */
+  readonly maxNameLength: number;
+  /** A repository, whether it exists or not; the same object for the same name. @throws ParseError `REFERENCE_INVALID` */
+  repository(name: string): Repository;
+  /** Names of all repositories, where the store can tell; else `undefined`. */
+  repositories(options?: CallOptions): Promise<readonly string[] | undefined>;
+}
+
