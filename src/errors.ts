@@ -182,6 +182,17 @@ export class TransportError extends FerryError {
   }
 }
 
+/** A copy that failed, with the side that was at fault. Its code is that of its cause. */
+export class CopyError extends FerryError {
+  override readonly name = 'CopyError';
+  readonly side: 'source' | 'destination';
+
+  constructor(side: 'source' | 'destination', message: string, cause: FerryError) {
+    super(cause.code, message, { cause, hint: cause.hint });
+    this.side = side;
+  }
+}
+
 /** Tells whether `error` is a {@link FerryError}, of that code if one is given. */
 export function isFerryError(error: unknown, code?: FerryErrorCode): error is FerryError {
   return (

@@ -15,6 +15,7 @@ export type OpenBytes = (options?: OpenOptions) => Bytes;
 
 /** Opener over bytes in memory. */
 export function openerOf(bytes: Uint8Array): OpenBytes {
+  // eslint-disable-next-line @typescript-eslint/require-await -- nothing to wait for, but the type is that of all openers
   return async function* open(options: OpenOptions = {}) {
     options.signal?.throwIfAborted();
     const rest = options.offset === undefined ? bytes : bytes.subarray(options.offset);

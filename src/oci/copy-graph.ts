@@ -70,7 +70,7 @@ async function pushBlob(
   options: CallOptions,
 ): Promise<void> {
   try {
-    await destination.push(blob, (open) => source.fetch(blob, open), options);
+    await destination.push(blob, (open) => source.fetch(blob, open), { signal: options.signal });
   } catch (error) {
     if (!isFerryError(error)) throw error;
     throw new FerryError(error.code, `cannot copy ${blob.digest} (${blob.mediaType}) to \`${destination.name}\``, {

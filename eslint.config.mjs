@@ -1,0 +1,59 @@
+import tseslint from 'typescript-eslint';
+import { importTable } from './test/architecture/import-table.mjs';
+
+const folders = Object.keys(importTable);
+
+/** One block per folder: what it must not import. */
+const importRules = folders.flatMap((folder) => {
+  const allowed = new Set([folder, 'io', ...(importTable[folder] ?? [])]);
+  const group = folders.filter((other) => !allowed.has(other)).map((other) => `**/${other}/**`);
+  if (group.length === 0) return [];
+  return [{
+    files: [`src/${folder}/**/*.ts`],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        { patterns: [{ group, message: 'The import table (test/architecture/import-table.mjs) does not allow it.' }] },
+      ],
+    },
+  }];
+});
+
+export default tseslint.config(
+  { ignores: ['dist', 'coverage', 'node_modules', 'fixtures/channel', 'fixtures/malformed'] },
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/explicit-module-boundary-types': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      '@typescript-eslint/prefer-readonly': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      'no-console': 'error',
+      'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
+      eqeqeq: 'error',
+    },
+  },
+  ...importRules,
+  {
+    // The worker's library wants its task as the default export.
+    files: ['src/artifact/worker.ts', '*.config.mjs', 'vitest.config.ts'],
+    rules: { 'no-restricted-exports': 'off' },
+  },
+  {
+    files: ['src/cli/**/*.ts', 'scripts/**', 'bench/**', 'fixtures/**', 'test/**'],
+    rules: { 'no-console': 'off' },
+  },
+  {
+    files: ['**/*.mjs', 'test/**/*.ts'],
+    rules: {
+      '@typescript-eslint/explicit-module-boundary-types': 'off',
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+    },
+  },
+);

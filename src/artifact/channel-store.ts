@@ -1,0 +1,59 @@
+import { openerOf } from '../io/bytes.js';
+import { SingleFlight } from '../io/single-flight.js';
+import { parseRepositoryName } from '../oci/reference.js';
+import type { CallOptions, Registry, Repository } from '../oci/storage.js';
+import type { MetadataFile, PackagePlace, Schema } from './schema.js';
+
+/** A channel in an OCI store: repositories under one prefix, laid out by one schema. */
+export class ChannelStore {
+  readonly registry: Registry;
+  /** Repository prefix, such as `org/conda-forge`; empty where the store is the channel. */
+  readonly path: string;
+  readonly schema: Schema;
+  readonly #withConfig = new Set<string>();
+  readonly #configs = new SingleFlight<void>();
+
+  /** @throws ParseError `REFERENCE_INVALID` for a path that cannot be part of a repository name */
+  constructor(registry: Registry, path: string, schema: Schema) {
+    this.registry = registry;
+    this.path = path === '' ? '' : parseRepositoryName(path);
+    this.schema = schema;
+  }
+
+  /** For people: `127.0.0.1:5000/org/conda-forge`. */
+  get location(): string {
+    return this.path === '' ? this.registry.location : `${this.registry.location}/${this.path}`;
+  }
+
+  /** Repository name of a package or metadata file, such as `org/conda-forge/linux-64/zlib`. */
+  repositoryName(subdir: string, leaf: string): string {
+    return [this.path, subdir, leaf].filter((part) => part !== '').join('/');
+  }
+
+  /** Repository of a package. */
+  packageRepository(subdir: string, place: Pick<PackagePlace, 'repository'>): Repository {
+    return this.registry.repository(this.repositoryName(subdir, place.repository));
+  }
+
+  /** Repository of a metadata file of a subdir. */
+  metadataRepository(subdir: string, file: MetadataFile): Repository {
+    return this.registry.repository(this.repositoryName(subdir, this.schema.metadataRepository(file)));
+  }
+
+  /**
+   * Makes sure that a repository holds the config that all artifacts share, once per repository: with thousands of
+   * repositories this is most of what they cost.
+   */
+  async ensureConfig(repository: Repository, options: CallOptions = {}): Promise<void> {
+    if (this.#withConfig.has(repository.name)) return;
+    await this.#configs.do(repository.name, async () => {
+      await repository.push(this.schema.config, openerOf(this.schema.configBytes), { signal: options.signal });
+      this.#withConfig.add(repository.name);
+    });
+  }
+
+  /** Remembers that a repository holds the config, since it has an artifact. */
+  rememberConfig(repository: Repository): void {
+    this.#withConfig.add(repository.name);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The ledger: our own small artifact beside each subdir's repodata that says how the published state came about, so
+ * that the next run need not ask the registry.
+ */
+import { z } from 'zod';
+import { FerryError } from '../errors.js';
+import type { Digest } from '../io/digest.js';
+import { isDigest } from '../io/digest.js';
+import { encodeJson } from '../oci/manifest.js';
+import type { CallOptions } from '../oci/storage.js';
+import type { ChannelStore } from './channel-store.js';
+import { LEDGER } from './media-types.js';
+import { findMetadata, LATEST, pushMetadata, readMetadataLayer } from './metadata-artifact.js';
+
+const MAX_LEDGER_BYTES = 256 * 1024 * 1024;
+
+const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
+const optionalText = z.string().optional();
+
+const quarantined = z.looseObject({
+  filename: z.string(),
+  /** Absent where the record itself is unusable, so that there is nothing to try again. */
+  name: optionalText,
+  version: optionalText,
+  build: optionalText,
+  sha256: optionalText,
+  md5: optionalText,
+  size: z.int().nonnegative().optional(),
+  url: optionalText,
+  /** Error code, such as `ARCHIVE_ABSENT`. */
+  code: z.string(),
+  message: z.string(),
+});
+
+const ledgerSchema = z.looseObject({
+  ledger_version: z.literal(1),
+  schema: z.string(),
+  subdir: z.string(),
+  /** What the channel is: so far always the mirror of one source. */
+  role: z.looseObject({ kind: z.literal('mirror'), source: z.string() }),
+  /** Digest of filters and whatever else decides which records are wanted. */
+  filters: digest,
+  /** The source's repodata that the published one was made from. */
+  source: z
+    .looseObject({ file: z.string(), digest, etag: optionalText, last_modified: optionalText })
+    .optional(),
+  /** Manifest of the repodata that this ledger speaks of. */
+  repodata: digest.optional(),
+  /** Whether the source's bytes were published as they are. */
+  unchanged: z.boolean(),
+  /** Whether everything wanted is there. */
+  complete: z.boolean(),
+  /** Archives that could not be mirrored; each run tries them again. */
+  quarantine: z.array(quarantined),
+  /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */
+  kept: z.record(z.string(), z.string()),
+  /** File names of records that others published here and that we keep listed. */
+  foreign: z.array(z.string()),
+  /** Subdirs that the source was found to have; only in noarch, where the source cannot list them. */
+  subdirs: z.array(z.string()).optional(),
+  /** A run that has not ended: what it published last, if it came that far. */
+  running: z.looseObject({ id: z.string(), started: z.string(), publishing: digest.optional() }).optional(),
+});
+
+/** A ledger as parsed; unknown fields stay. */
+export type Ledger = z.infer<typeof ledgerSchema>;
+
+/** An archive that could not be mirrored, with why. */
+export type Quarantined = z.infer<typeof quarantined>;
+
+/** Reads a subdir's ledger; `undefined` where there is none. @throws FerryError `LEDGER_INVALID` */
+export async function readLedger(
+  store: ChannelStore,
+  subdir: string,
+  options: CallOptions = {},
+): Promise<Ledger | undefined> {
+  const found = await findMetadata(store, subdir, 'ledger', options);
+  if (found === undefined) return undefined;
+  const bytes = await readMetadataLayer(found, LEDGER, MAX_LEDGER_BYTES, options);
+  try {
+    return ledgerSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  } catch (cause) {
+    throw new FerryError('LEDGER_INVALID', `the ledger of \`${subdir}\` in \`${store.location}\` cannot be read`, {
+      cause,
+      hint: 'it may come from a newer conda-ferry; --deep ignores it and asks the registry itself',
+    });
+  }
+}
+
+/** Writes a subdir's ledger. */
+export async function writeLedger(store: ChannelStore, ledger: Ledger, options: CallOptions = {}): Promise<void> {
+  const bytes = encodeJson(ledger);
+  const title = store.schema.metadataRepository('ledger');
+  await pushMetadata(store, ledger.subdir, 'ledger', [{ mediaType: LEDGER, title, bytes }], {
+    ...options,
+    tags: [LATEST],
+  });
+}

@@ -1,0 +1,31 @@
+import type { ArchiveExtension } from '../conda/names.js';
+
+/** Media types of conda content in OCI. @see v0/D4, v0/D5, v1/M1; "ours" where no draft has one */
+
+export const PACKAGE_CONDA = 'application/vnd.conda.package.v2';
+export const PACKAGE_TAR_BZ2 = 'application/vnd.conda.package.v1';
+export const INFO_TAR_GZIP = 'application/vnd.conda.info.v1.tar+gzip';
+export const INFO_INDEX = 'application/vnd.conda.info.index.v1+json';
+export const REPODATA = 'application/vnd.conda.repodata.v1+json';
+/** Ours. */
+export const LEDGER = 'application/vnd.conda-ferry.ledger.v1+json';
+/** Added to the media type of JSON that is compressed. */
+export const ZSTD_SUFFIX = '+zst';
+/** What v0 artifacts have as config. @see v0/X4 */
+export const V0_CONFIG = 'application/vnd.unknown.config.v1+json';
+
+const PACKAGE_MEDIA_TYPES: Readonly<Record<ArchiveExtension, string>> = {
+  conda: PACKAGE_CONDA,
+  'tar.bz2': PACKAGE_TAR_BZ2,
+};
+
+/** Media type of a package layer. */
+export function packageMediaType(extension: ArchiveExtension): string {
+  return PACKAGE_MEDIA_TYPES[extension];
+}
+
+/** The format that a package layer's media type stands for, or `undefined` for any other layer. */
+export function packageExtension(mediaType: string): ArchiveExtension | undefined {
+  if (mediaType === PACKAGE_CONDA) return 'conda';
+  return mediaType === PACKAGE_TAR_BZ2 ? 'tar.bz2' : undefined;
+}

@@ -1,0 +1,97 @@
+import { FerryError } from '../errors.js';
+import { collect, openerOf } from '../io/bytes.js';
+import type { Digest } from '../io/digest.js';
+import { copyGraph } from '../oci/copy-graph.js';
+import { describe, type Descriptor } from '../oci/descriptor.js';
+import { encodeJson, parseImageManifest } from '../oci/manifest.js';
+import { IMAGE_MANIFEST } from '../oci/media-types.js';
+import type { CallOptions, Repository } from '../oci/storage.js';
+import type { ChannelStore } from './channel-store.js';
+import type { MetadataFile } from './schema.js';
+
+/** The tag that names the current state of a metadata file. */
+export const LATEST = 'latest';
+
+const TITLE = 'org.opencontainers.image.title';
+
+/** One form of a metadata file. */
+export interface MetadataLayer {
+  readonly mediaType: string;
+  /** File name, such as `repodata.json.zst`. */
+  readonly title: string;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Pushes a metadata file as an artifact, under the tags given, `latest` not among them unless it is asked for.
+ * @returns the manifest's descriptor
+ */
+export async function pushMetadata(
+  store: ChannelStore,
+  subdir: string,
+  file: MetadataFile,
+  layers: readonly MetadataLayer[],
+  options: CallOptions & { readonly tags: readonly string[] },
+): Promise<Descriptor> {
+  const { schema } = store;
+  const repository = store.metadataRepository(subdir, file);
+  const described = layers.map((layer) => ({
+    descriptor: describe(layer.mediaType, layer.bytes, { [TITLE]: layer.title }),
+    bytes: layer.bytes,
+  }));
+  const manifest = encodeJson(schema.metadataManifest(described.map(({ descriptor }) => descriptor)));
+  const root = describe(IMAGE_MANIFEST, manifest);
+  const content = new Map<Digest, Uint8Array>([
+    [schema.config.digest, schema.configBytes],
+    [root.digest, manifest],
+    ...described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const),
+  ]);
+  const source = {
+    fetch: (wanted: Descriptor) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(options),
+  };
+  await store.ensureConfig(repository, options);
+  await copyGraph(source, repository, root, {
+    ...options,
+    // New content: asking for it first would cost a request each.
+    destinationHas: ({ digest }) => digest === schema.config.digest,
+  });
+  return root;
+}
+
+/** A metadata artifact as found. */
+export interface FoundMetadata {
+  /** Of its manifest. */
+  readonly descriptor: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly repository: Repository;
+}
+
+/** Finds a metadata artifact by tag or digest; `undefined` where there is none. */
+export async function findMetadata(
+  store: ChannelStore,
+  subdir: string,
+  file: MetadataFile,
+  options: CallOptions & { readonly reference?: string | undefined } = {},
+): Promise<FoundMetadata | undefined> {
+  const repository = store.metadataRepository(subdir, file);
+  const stored = await repository.fetchManifest(options.reference ?? LATEST, options);
+  if (stored === undefined) return undefined;
+  store.rememberConfig(repository);
+  return { descriptor: stored.descriptor, layers: parseImageManifest(stored.bytes).layers, repository };
+}
+
+/**
+ * Reads the layer of one media type whole. @throws FerryError `MANIFEST_INVALID` where there is no such layer
+ */
+export async function readMetadataLayer(
+  found: FoundMetadata,
+  mediaType: string,
+  maxBytes: number,
+  options: CallOptions = {},
+): Promise<Uint8Array> {
+  const layer = found.layers.find((candidate) => candidate.mediaType === mediaType);
+  if (layer === undefined) {
+    throw new FerryError('MANIFEST_INVALID', `\`${found.repository.name}\` has no layer of type \`${mediaType}\``);
+  }
+  return collect(found.repository.fetch(layer, options), maxBytes, `\`${found.repository.name}\``);
+}

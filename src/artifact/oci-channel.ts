@@ -1,0 +1,85 @@
+import type { ArchiveLocation, ChannelSource, MetadataAnswer, OpenMetadataOptions } from '../conda/channel-source.js';
+import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename } from '../conda/names.js';
+import { FerryError } from '../errors.js';
+import type { Bytes } from '../io/bytes.js';
+import { sha256Digest } from '../io/digest.js';
+import type { Descriptor } from '../oci/descriptor.js';
+import { parseImageManifest } from '../oci/manifest.js';
+import type { CallOptions } from '../oci/storage.js';
+import type { ChannelStore } from './channel-store.js';
+import { REPODATA, ZSTD_SUFFIX, packageMediaType } from './media-types.js';
+import { findMetadata, LATEST } from './metadata-artifact.js';
+import { layersOf } from './package-artifact.js';
+
+/** Files that can be read from an OCI store, with the layer that holds them. */
+const REPODATA_LAYERS: ReadonlyMap<string, string> = new Map([
+  ['repodata.json', REPODATA],
+  ['repodata.json.zst', REPODATA + ZSTD_SUFFIX],
+]);
+
+/** A channel in an OCI store, read as any other channel. */
+export class OciChannel implements ChannelSource {
+  readonly url: string;
+  readonly #store: ChannelStore;
+
+  constructor(store: ChannelStore) {
+    this.#store = store;
+    this.url = `oci://${store.location}`;
+  }
+
+  /** Asks the store for its repositories, or tries the platforms that conda knows. */
+  async subdirs(options: CallOptions = {}): Promise<readonly string[]> {
+    const prefix = this.#store.path === '' ? '' : `${this.#store.path}/`;
+    const ending = `/${this.#store.schema.metadataRepository('repodata.json')}`;
+    const names = await this.#store.registry.repositories(options);
+    if (names !== undefined) {
+      return names
+        .filter((name) => name.startsWith(prefix) && name.endsWith(ending))
+        .map((name) => name.slice(prefix.length, -ending.length))
+        .filter(isSubdir)
+        .sort();
+    }
+    const found: string[] = [];
+    for (const subdir of KNOWN_SUBDIRS) {
+      const repository = this.#store.metadataRepository(subdir, 'repodata.json');
+      if ((await repository.resolve(LATEST, options)) !== undefined) found.push(subdir);
+    }
+    return found.sort();
+  }
+
+  async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
+    const slash = path.lastIndexOf('/');
+    const mediaType = REPODATA_LAYERS.get(path.slice(slash + 1));
+    if (mediaType === undefined) return { status: 'absent' };
+    const found = await findMetadata(this.#store, path.slice(0, slash), 'repodata.json', options);
+    const layer = found?.layers.find((candidate) => candidate.mediaType === mediaType);
+    if (found === undefined || layer === undefined) return { status: 'absent' };
+    const etag = `"${layer.digest}"`;
+    if (options.unless?.etag === etag) return { status: 'unchanged' };
+    return { status: 'found', body: found.repository.fetch(layer, options), validators: { etag } };
+  }
+
+  async *openArchive(archive: ArchiveLocation, options: CallOptions = {}): Bytes {
+    const name = parseArchiveFilename(archive.filename);
+    const place = this.#store.schema.placeOf(name);
+    const repository = this.#store.packageRepository(archive.subdir, place);
+    const stored = await repository.fetchManifest(place.tag, options);
+    const layers = stored === undefined ? [] : layersOf(parseImageManifest(stored.bytes)).packages;
+    const layer = layers.find(({ extension }) => extension === name.extension)?.descriptor;
+    const wanted = descriptorOf(archive, packageMediaType(name.extension));
+    if (layer === undefined || (wanted !== undefined && wanted.digest !== layer.digest)) {
+      // The tag moved on, or is unreadable for a moment: the digest is what counts.
+      if (wanted !== undefined && (await repository.exists(wanted, options))) {
+        yield* repository.fetch(wanted, options);
+        return;
+      }
+      throw new FerryError('ARCHIVE_ABSENT', `\`${repository.name}:${place.tag}\` does not hold it`);
+    }
+    yield* repository.fetch(layer, options);
+  }
+}
+
+function descriptorOf(archive: ArchiveLocation, mediaType: string): Descriptor | undefined {
+  if (archive.sha256 === undefined || archive.size === undefined) return undefined;
+  return { mediaType, digest: sha256Digest(archive.sha256), size: archive.size };
+}

@@ -1,0 +1,144 @@
+import { checkIndexJson, parseIndexJson } from '../conda/archive/index-json.js';
+import { parseArchiveFilename, type ArchiveExtension, type ArchiveName } from '../conda/names.js';
+import { FerryError } from '../errors.js';
+import { openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
+import { digestOf, type Digest } from '../io/digest.js';
+import { describe, type Annotations, type Descriptor } from '../oci/descriptor.js';
+import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import { IMAGE_MANIFEST } from '../oci/media-types.js';
+import type { ContentSource } from '../oci/storage.js';
+import { INFO_INDEX, INFO_TAR_GZIP, packageExtension } from './media-types.js';
+import type { PackedInfo } from './worker.js';
+import type { PackageLayer, Schema } from './schema.js';
+
+/** An archive that was read and checked, ready to go into an artifact. */
+export interface PackedArchive {
+  readonly name: ArchiveName;
+  readonly layer: PackageLayer;
+  readonly info: PackedInfo;
+  /** Opens the archive's bytes. */
+  readonly open: OpenBytes;
+}
+
+/** An artifact that can be copied: its manifest, and everything the manifest names that is at hand. */
+export interface PackageArtifact extends ContentSource {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+}
+
+/** What an artifact's layers turned out to be. */
+export interface PackageArtifactLayers {
+  readonly packages: readonly { readonly extension: ArchiveExtension; readonly descriptor: Descriptor }[];
+  readonly info: Descriptor | undefined;
+  readonly index: Descriptor | undefined;
+}
+
+/**
+ * Checks that what an archive says of itself is what it is listed as.
+ * @param subdir where it is listed; `undefined` where nothing but the archive says so
+ * @throws FerryError `ARCHIVE_INDEX_INVALID`, `ARCHIVE_INDEX_MISMATCH`, `ARCHIVE_SUBDIR_MISMATCH`,
+ * `ARCHIVE_ENTRY_UNEXPECTED`
+ */
+export function checkPackedInfo(info: PackedInfo, filename: string, subdir: string | undefined): ArchiveName {
+  const name = parseArchiveFilename(filename);
+  const index = parseIndexJson(info.indexJson);
+  const { version, build } = name;
+  checkIndexJson(index, { filename, name: name.name, version, build, subdir: subdir ?? index.subdir ?? '' });
+  const stem = `${name.name}-${version}-${build}`;
+  if (info.innerStem !== undefined && info.innerStem !== stem) {
+    throw new FerryError('ARCHIVE_ENTRY_UNEXPECTED', `\`${filename}\` holds the tarballs of \`${info.innerStem}\``);
+  }
+  return name;
+}
+
+/**
+ * Makes the artifact of the archives of one name-version-build. What it becomes depends on nothing else but the
+ * schema, and the twin that is there already, if there is one.
+ * @param archives one, or a `.conda` and its `.tar.bz2` twin
+ * @param existing an artifact of ours under the same tag, whose other archive is kept
+ */
+export function makePackageArtifact(
+  schema: Schema,
+  archives: readonly PackedArchive[],
+  options: { readonly existing?: ImageManifest | undefined; readonly annotations?: Annotations | undefined } = {},
+): PackageArtifact {
+  const kept = options.existing === undefined ? undefined : canonicalContent(schema, options.existing);
+  const packages = new Map<ArchiveExtension, PackageLayer>();
+  for (const layer of kept?.packages ?? []) packages.set(layer.extension, layer);
+  for (const { layer } of archives) packages.set(layer.extension, layer);
+
+  // Info and index are those of the `.conda` where there is one, whoever brought it.
+  const leader = archives.find(({ layer }) => layer.extension === 'conda') ?? archives[0];
+  const keepsLeader = kept !== undefined && packages.has('conda') && leader?.layer.extension !== 'conda';
+  const blobs = new Map<Digest, OpenBytes>([[schema.config.digest, openerOf(schema.configBytes)]]);
+  for (const { layer, open } of archives) blobs.set(layer.digest, open);
+  const addBlob = (bytes: Uint8Array): Pick<Descriptor, 'digest' | 'size'> => {
+    const digest = digestOf(bytes);
+    blobs.set(digest, openerOf(bytes));
+    return { digest, size: bytes.byteLength };
+  };
+  if (leader === undefined) throw new FerryError('INTERNAL', 'an artifact needs an archive');
+  const manifest = schema.packageManifest({
+    packages: [...packages.values()],
+    info: keepsLeader ? kept.info : addBlob(leader.info.infoLayer),
+    index: keepsLeader ? kept.index : addBlob(leader.info.indexJson),
+    annotations: options.annotations ?? options.existing?.annotations,
+  });
+  const bytes = encodeJson(manifest);
+  const descriptor = describe(IMAGE_MANIFEST, bytes);
+  blobs.set(descriptor.digest, openerOf(bytes));
+  return { descriptor, manifest, fetch: (wanted, open) => fetchFrom(blobs, wanted, open) };
+}
+
+/** Sorts an artifact's layers by what they are; others are left out. @see v0/X11: readers must tolerate more layers */
+export function layersOf(manifest: ImageManifest): PackageArtifactLayers {
+  const find = (mediaType: string): Descriptor | undefined =>
+    manifest.layers.find((layer) => layer.mediaType === mediaType);
+  const packages = manifest.layers.flatMap((descriptor) => {
+    const extension = packageExtension(descriptor.mediaType);
+    return extension === undefined ? [] : [{ extension, descriptor }];
+  });
+  return { packages, info: find(INFO_TAR_GZIP), index: find(INFO_INDEX) };
+}
+
+/**
+ * Tells whether an artifact is exactly what we would write for its archives, so that its parts may be kept when a
+ * twin joins it.
+ */
+export function isCanonical(schema: Schema, bytes: Uint8Array): boolean {
+  let content;
+  let manifest;
+  try {
+    manifest = parseImageManifest(bytes);
+    content = canonicalContent(schema, manifest);
+  } catch {
+    return false;
+  }
+  return Buffer.from(encodeJson(schema.packageManifest({ ...content, annotations: manifest.annotations }))).equals(bytes);
+}
+
+/** @throws FerryError `MANIFEST_INVALID` where the artifact lacks what ours have */
+function canonicalContent(schema: Schema, manifest: ImageManifest) {
+  const layers = layersOf(manifest);
+  const { info, index } = layers;
+  if (info === undefined || index === undefined) {
+    throw new FerryError('MANIFEST_INVALID', 'artifact lacks its info or index layer');
+  }
+  const packages = layers.packages.map(({ extension, descriptor }): PackageLayer => {
+    const filename = descriptor.annotations?.['org.opencontainers.image.title'];
+    const md5 = descriptor.annotations?.[schema.md5Annotation];
+    if (filename === undefined || md5 === undefined) {
+      throw new FerryError('MANIFEST_INVALID', `layer ${descriptor.digest} lacks its title or md5`);
+    }
+    return { filename, extension, digest: descriptor.digest, size: descriptor.size, md5 };
+  });
+  return { packages, info, index };
+}
+
+function fetchFrom(blobs: ReadonlyMap<Digest, OpenBytes>, wanted: Descriptor, options: OpenOptions | undefined): Bytes {
+  const open = blobs.get(wanted.digest);
+  if (open === undefined) {
+    throw new FerryError('NOT_FOUND', `blob ${wanted.digest} was expected to be at the destination already`);
+  }
+  return open(options);
+}

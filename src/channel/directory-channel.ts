@@ -1,0 +1,78 @@
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type {
+  ArchiveLocation,
+  ChannelSource,
+  MetadataAnswer,
+  OpenMetadataOptions,
+} from '../conda/channel-source.js';
+import { isSubdir, parseArchiveFilename } from '../conda/names.js';
+import { FerryError, isSystemError } from '../errors.js';
+import type { Bytes } from '../io/bytes.js';
+
+const READ_CHUNK_BYTES = 256 * 1024;
+
+/** An ordinary conda channel in a folder. */
+export class DirectoryChannel implements ChannelSource {
+  readonly url: string;
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = resolve(root);
+    this.url = pathToFileURL(this.#root).href;
+  }
+
+  /** Folders that hold repodata. @throws FerryError `CHANNEL_NOT_FOUND` */
+  async subdirs(): Promise<readonly string[]> {
+    const entries = await readdir(this.#root, { withFileTypes: true }).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error;
+      throw new FerryError('CHANNEL_NOT_FOUND', `there is no folder \`${this.#root}\``, { cause: error });
+    });
+    const subdirs: string[] = [];
+    for (const { name } of entries) {
+      if (!isSubdir(name)) continue;
+      const files = await readdir(join(this.#root, name)).catch((): string[] => []);
+      if (files.includes('repodata.json') || files.includes('repodata.json.zst')) subdirs.push(name);
+    }
+    return subdirs.sort();
+  }
+
+  async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
+    const file = join(this.#root, path);
+    const status = await statOrUndefined(file);
+    if (status === undefined) return { status: 'absent' };
+    // Size and time to the nanosecond, as web servers make theirs.
+    const etag = `"${status.size.toString(16)}-${status.mtimeNs.toString(16)}"`;
+    if (options.unless?.etag === etag) return { status: 'unchanged' };
+    const lastModified = new Date(Number(status.mtimeMs)).toUTCString();
+    return { status: 'found', body: readFile(file, options.signal), validators: { etag, lastModified } };
+  }
+
+  async *openArchive(archive: ArchiveLocation, options: { readonly signal?: AbortSignal | undefined } = {}): Bytes {
+    if (archive.url !== undefined) {
+      throw new FerryError('UNSUPPORTED', 'its record has a `url`, which a channel in a folder cannot follow');
+    }
+    // A file name from repodata must not lead anywhere else.
+    parseArchiveFilename(archive.filename);
+    const file = join(this.#root, archive.subdir, archive.filename);
+    if ((await statOrUndefined(file)) === undefined) {
+      throw new FerryError('ARCHIVE_ABSENT', 'the source does not have it (no such file)');
+    }
+    yield* readFile(file, options.signal);
+  }
+}
+
+async function statOrUndefined(file: string) {
+  try {
+    return await stat(file, { bigint: true });
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+function readFile(file: string, signal: AbortSignal | undefined): Bytes {
+  return createReadStream(file, { highWaterMark: READ_CHUNK_BYTES, ...(signal === undefined ? {} : { signal }) });
+}

@@ -1,0 +1,84 @@
+import type {
+  ArchiveLocation,
+  ChannelSource,
+  MetadataAnswer,
+  OpenMetadataOptions,
+  Validators,
+} from '../conda/channel-source.js';
+import { FerryError } from '../errors.js';
+import { responseError } from '../http/response-error.js';
+import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
+import type { Bytes } from '../io/bytes.js';
+import { redactUrl } from '../io/redact.js';
+
+/** An ordinary conda channel on a web server. */
+export class HttpChannel implements ChannelSource {
+  readonly url: string;
+  readonly #base: URL;
+  readonly #send: Send;
+
+  /** @param base the channel's URL, such as `https://conda.anaconda.org/conda-forge`; a query is not allowed */
+  constructor(base: URL, send: Send) {
+    this.#base = new URL(base);
+    if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
+    this.url = redactUrl(base).replace(/\/+$/, '');
+    this.#send = send;
+  }
+
+  /** A web server cannot list folders. */
+  async subdirs(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
+    const request: HttpRequest = {
+      method: 'GET',
+      url: new URL(path, this.#base),
+      headers: conditionsOf(options.unless),
+      signal: options.signal,
+    };
+    const response = await this.#send(request);
+    if (response.status === 304) {
+      await response.discard();
+      return { status: 'unchanged' };
+    }
+    if (response.status === 404 || response.status === 410) {
+      await response.discard();
+      return { status: 'absent' };
+    }
+    if (response.status !== 200) throw await responseError(request, response);
+    return { status: 'found', body: response.body, validators: validatorsOf(response) };
+  }
+
+  async *openArchive(archive: ArchiveLocation, options: { readonly signal?: AbortSignal | undefined } = {}): Bytes {
+    const request: HttpRequest = {
+      method: 'GET',
+      url: this.#archiveUrl(archive),
+      signal: options.signal,
+    };
+    const response = await this.#send(request);
+    if (response.status === 404 || response.status === 410) {
+      await response.discard();
+      throw new FerryError('ARCHIVE_ABSENT', `the source does not have it (${String(response.status)})`);
+    }
+    if (response.status !== 200) throw await responseError(request, response);
+    yield* response.body;
+  }
+
+  #archiveUrl(archive: ArchiveLocation): URL {
+    const folder = new URL(`${archive.subdir}/`, this.#base);
+    if (archive.url !== undefined) return new URL(archive.url, folder);
+    return new URL(encodeURIComponent(archive.filename), folder);
+  }
+}
+
+function conditionsOf(validators: Validators | undefined): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (validators?.etag !== undefined) headers['if-none-match'] = validators.etag;
+  if (validators?.lastModified !== undefined) headers['if-modified-since'] = validators.lastModified;
+  return headers;
+}
+
+function validatorsOf(response: HttpResponse): Validators {
+  return { etag: response.header('etag'), lastModified: response.header('last-modified') };
+}

@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import { INFO_INDEX } from '../../artifact/media-types.js';
+import { FerryError } from '../../errors.js';
+import { collect } from '../../io/bytes.js';
+import { parseImageManifest } from '../../oci/manifest.js';
+import { parseRepositoryName } from '../../oci/reference.js';
+import type { CommandContext } from '../context.js';
+import { parseArtifactLocation } from '../locations.js';
+import { formatBytes, formatTable, printJson, printLine, type OutputFlags } from '../output.js';
+import { Session, type LocationFlags } from '../session.js';
+
+const MAX_INDEX_BYTES = 4 * 1024 * 1024;
+const TITLE = 'org.opencontainers.image.title';
+
+/** Adds `inspect`. */
+export function addInspectCommand(program: Command, context: CommandContext): void {
+  program
+    .command('inspect')
+    .summary('show what an artifact is made of')
+    .description('Shows the parts of one artifact: media types, sizes, digests, and what its package says of itself.')
+    .argument('<reference>', 'oci://host/channel/noarch/name:version-build, or oci-layout:./dir/noarch/name:version-build')
+    .option('--plain-http', 'speak http with the registry')
+    .option('--json', 'print manifest and index.json as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  conda-ferry inspect oci-layout:./mirror/noarch/ferry-hello:1.0-0
+  conda-ferry inspect oci://127.0.0.1:5000/my-channel/noarch/ferry-hello:1.0-0 --json`,
+    )
+    .action(async (text: string, flags: LocationFlags & Pick<OutputFlags, 'json'>) => {
+      await using session = new Session(context.environment);
+      const { store, repository: name, reference } = await parseArtifactLocation(text);
+      const registry = session.openRegistry(store, flags, 'destination');
+      const repository = registry.repository(parseRepositoryName(name));
+      const stored = await repository.fetchManifest(reference, { signal: context.signal });
+      if (stored === undefined) throw new FerryError('NOT_FOUND', `there is no artifact \`${text}\``);
+      const manifest = parseImageManifest(stored.bytes);
+      const indexLayer = manifest.layers.find(({ mediaType }) => mediaType === INFO_INDEX);
+      const index =
+        indexLayer === undefined
+          ? undefined
+          : (JSON.parse(
+              Buffer.from(await collect(repository.fetch(indexLayer), MAX_INDEX_BYTES, 'index layer')).toString('utf8'),
+            ) as Record<string, unknown>);
+      if (flags.json === true) {
+        printJson(context.output, { reference: text, descriptor: stored.descriptor, manifest, index });
+        return;
+      }
+      const { output } = context;
+      printLine(output, `${registry.location}/${name}:${reference}`);
+      printLine(output, `digest  ${stored.descriptor.digest}`);
+      printLine(output, `config  ${manifest.config.mediaType}`);
+      const rows = manifest.layers.map((layer) => [
+        `  ${layer.annotations?.[TITLE] ?? ''}`,
+        formatBytes(layer.size),
+        layer.digest.slice(0, 'sha256:'.length + 12),
+        layer.mediaType,
+      ]);
+      printLine(output, 'layers');
+      for (const line of formatTable(rows, [1])) printLine(output, line);
+      if (index === undefined) return;
+      printLine(output, 'index.json');
+      for (const [key, value] of Object.entries(index)) printLine(output, `  ${key}: ${JSON.stringify(value)}`);
+    });
+}

@@ -1,0 +1,160 @@
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
+import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
+import type { CommandContext } from '../context.js';
+import { parseLocation } from '../locations.js';
+import { count, formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { createProgress } from '../progress.js';
+import { Session, type LocationFlags } from '../session.js';
+
+interface MirrorFlags extends LocationFlags, OutputFlags {
+  readonly subdir?: readonly string[];
+  readonly plan?: boolean;
+  readonly deep?: boolean;
+  readonly concurrency: number;
+  readonly allowOlder?: boolean;
+  readonly merge?: boolean;
+  readonly tempDir?: string;
+}
+
+/** Adds `mirror`. */
+export function addMirrorCommand(program: Command, context: CommandContext): void {
+  program
+    .command('mirror')
+    .summary('carry a whole channel into a registry or a folder of image layouts')
+    .description('Carries a channel into an OCI registry or a folder of OCI image layouts, and only what is not there yet.')
+    .argument('<source>', 'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir')
+    .argument('<destination>', 'where it goes: oci://host[:port]/path or oci-layout:./dir')
+    .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
+    .option('--plan', 'say what would be done, and move nothing')
+    .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
+    .option('--concurrency <n>', 'archives under way at once', parsePositive, DEFAULT_CONCURRENCY)
+    .option('--merge', 'keep records that others published in the destination')
+    .option('--allow-older', 'take repodata that is older than what was mirrored last')
+    .option('--schema <id>', 'layout of the channel in the registry', 'v0')
+    .option('--plain-http', 'speak http with the registry (it is the default for loopback hosts)')
+    .option('--temp-dir <dir>', 'where large archives lie while they pass through')
+    .option('--json', 'print the report, or the plan, as JSON')
+    .option('--quiet', 'say nothing on stderr but errors')
+    .option('--verbose', 'say what happens to each archive')
+    .addHelpText(
+      'after',
+      `
+Exit status: 0 all is there, 1 some archives failed, 2 usage, 3 the run failed, 130 interrupted.
+
+Examples:
+  conda-ferry mirror ./channel oci-layout:./mirror
+  conda-ferry mirror https://conda.anaconda.org/my-channel oci://127.0.0.1:5000/my-channel --plan`,
+    )
+    .action(async (source: string, destination: string, flags: MirrorFlags) => {
+      await using session = new Session(context.environment);
+      const options: MirrorOptions = {
+        source: session.openChannel(parseLocation(source), flags),
+        destination: session.openStore(parseLocation(destination), flags),
+        subdirs: flags.subdir,
+        concurrency: flags.concurrency,
+        deep: flags.deep,
+        allowOlder: flags.allowOlder,
+        merge: flags.merge,
+        tempDir: flags.tempDir,
+        signal: context.signal,
+      };
+      if (flags.plan === true) {
+        const plan = await planMirror(options);
+        if (flags.json === true) printJson(context.output, plan);
+        else printPlan(context.output, plan);
+        return;
+      }
+      const progress = createProgress(context.output, flags);
+      let report: MirrorReport;
+      try {
+        report = await mirrorChannel({ ...options, reporter: progress });
+      } finally {
+        progress.finish();
+      }
+      if (flags.json === true) printJson(context.output, { ...report, requests: session.requests });
+      else printReport(context.output, report);
+      if (report.subdirs.some(({ failed }) => failed.length > 0)) context.setExitCode(1);
+    });
+}
+
+function printPlan(output: Output, plan: MirrorPlan): void {
+  const rows = plan.subdirs.map((planned) => [planned.subdir, ...planCells(planned)]);
+  const header = ['subdir', 'listed', 'there', 'to add', 'size', 'requests', 'withheld', ''];
+  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5, 6])) printLine(output, line);
+  for (const planned of plan.subdirs) {
+    if (planned.status !== 'planned') continue;
+    for (const { filename, message } of [...planned.plan.withheld, ...planned.plan.invalid]) {
+      printLine(output, `  not ${planned.subdir}/${filename}: ${message}`);
+    }
+  }
+  printLine(output);
+  printLine(output, `nothing was moved; from ${plan.source} to ${plan.destination}, schema ${plan.schema}`);
+}
+
+function planCells(planned: PlannedSubdir): string[] {
+  if (planned.status === 'planned') {
+    const { plan } = planned;
+    const toAdd = plan.items.reduce((total, item) => total + item.add.length, 0);
+    const replaced = plan.items.filter(({ replaces }) => replaces).length;
+    return [
+      String(plan.listed),
+      String(plan.there.size),
+      String(toAdd),
+      formatBytes(plan.bytes),
+      String(plan.requests),
+      String(plan.withheld.length),
+      replaced === 0 ? '' : `${String(replaced)} replaced`,
+    ];
+  }
+  const note = {
+    current: 'nothing to do',
+    absent: 'not at the source',
+    retry: planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
+  };
+  return ['', '', '0', '', '0', '', note[planned.status]];
+}
+
+function printReport(output: Output, report: MirrorReport): void {
+  const { subdirs } = report;
+  const header = ['subdir', 'listed', 'there', 'added', 'failed', 'withheld', 'repodata'];
+  const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
+  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
+
+  for (const { subdir, failed, withheld } of subdirs) {
+    for (const { filename, code, message } of failed) {
+      printLine(output, `\nfailed: ${subdir}/${filename}\n  ${message} [${code}]`);
+    }
+    for (const { filename, code, message } of withheld) {
+      printLine(output, `\nwithheld: ${subdir}/${filename}\n  ${message} [${code}]`);
+    }
+  }
+  const total = (field: 'added' | 'addedBytes' | 'artifacts'): number =>
+    subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
+  const failed = subdirs.reduce((sum, subdir) => sum + subdir.failed.length, 0);
+  const moved =
+    total('added') === 0
+      ? 'nothing new'
+      : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
+  printLine(output);
+  printLine(output, `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`);
+}
+
+function reportCells(subdir: SubdirReport): string[] {
+  const isKnown = subdir.listed !== undefined;
+  return [
+    isKnown ? String(subdir.listed) : '',
+    isKnown ? String(subdir.there) : '',
+    String(subdir.added),
+    String(subdir.failed.length),
+    isKnown ? String(subdir.withheld.length) : '',
+    { unchanged: "the source's", spliced: 'spliced', kept: 'as it was', nothing: 'not at the source' }[subdir.publishedAs],
+  ];
+}
+
+function parsePositive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1024) throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
+  return value;
+}

@@ -1,0 +1,52 @@
+import type { Command } from 'commander';
+import { pullArchives, type PulledArchive } from '../../mirror/pull.js';
+import type { CommandContext } from '../context.js';
+import { parseLocation } from '../locations.js';
+import { formatBytes, printJson, printLine, type OutputFlags } from '../output.js';
+import { Session, type LocationFlags } from '../session.js';
+
+interface PullFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
+  readonly output: string;
+  readonly subdir?: readonly string[];
+}
+
+/** Adds `pull`. */
+export function addPullCommand(program: Command, context: CommandContext): void {
+  program
+    .command('pull')
+    .summary('fetch archives out of a channel')
+    .description('Fetches archives out of a channel, each checked against the digest that the channel lists.')
+    .argument('<channel>', 'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name')
+    .argument('<spec...>', 'NAME, NAME=VERSION, NAME==VERSION, NAME=VERSION=BUILD, a file name or sha256:… digest')
+    .option('--output <dir>', 'folder for the archives', '.')
+    .option('--subdir <name...>', 'only these subdirs')
+    .option('--schema <id>', 'layout of the channel in the registry', 'v0')
+    .option('--plain-http', 'speak http with the registry')
+    .option('--json', 'print what was fetched as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  conda-ferry pull oci-layout:./mirror ferry-hello --output ./archives
+  conda-ferry pull oci://127.0.0.1:5000/my-channel zlib=1.2 --subdir linux-64`,
+    )
+    .action(async (channel: string, specs: readonly string[], flags: PullFlags) => {
+      await using session = new Session(context.environment);
+      const pulled: PulledArchive[] = [];
+      const archives = pullArchives({
+        channel: session.openChannel(parseLocation(channel), flags),
+        specs,
+        folder: flags.output,
+        subdirs: flags.subdir,
+        workers: session.workers,
+        signal: context.signal,
+      });
+      for await (const archive of archives) {
+        pulled.push(archive);
+        if (flags.json !== true) {
+          printLine(context.output, `${archive.path} (${formatBytes(archive.size)}, ${archive.digest})`);
+        }
+      }
+      if (flags.json === true) printJson(context.output, { pulled });
+    });
+}

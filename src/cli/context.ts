@@ -1,0 +1,11 @@
+import type { Output } from './output.js';
+
+/** What a command gets from the process it runs in. */
+export interface CommandContext {
+  readonly output: Output;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Aborts on SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  /** Sets what the process exits with if nothing throws. */
+  readonly setExitCode: (code: number) => void;
+}

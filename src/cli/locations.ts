@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FerryError, ParseError } from '../errors.js';
+import { isRegistryHost } from '../oci/reference.js';
+
+/** Where a channel is, as the command line says it. */
+export type Location =
+  | { readonly kind: 'web'; readonly url: URL }
+  | { readonly kind: 'folder'; readonly path: string }
+  | { readonly kind: 'registry'; readonly host: string; readonly path: string }
+  | { readonly kind: 'layout'; readonly path: string };
+
+/** Where channels that are given by name alone are looked for. */
+const CHANNEL_ALIAS = 'https://conda.anaconda.org/';
+/** Hosts that can be nothing but registries, so that `oci://` may be left out. */
+const KNOWN_REGISTRIES = new Set(['ghcr.io', 'docker.io', 'quay.io', 'registry.gitlab.com', 'public.ecr.aws']);
+
+/**
+ * Parses a location: `https://host/channel`, `file:///dir`, `./dir`, `conda-forge`, `oci://host[:port]/path`,
+ * `docker://…`, `ghcr.io/path`, `oci-layout:./dir`.
+ * @throws ParseError `CHANNEL_INVALID`
+ */
+export function parseLocation(text: string): Location {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === 'oci-layout') return layoutLocation(text);
+  if (scheme === 'oci' || scheme === 'docker') return registryLocation(text, text.replace(/^[a-z]+:\/\//i, ''));
+  if (scheme === 'http' || scheme === 'https') return webLocation(text, text);
+  if (scheme === 'file') return { kind: 'folder', path: fileURLToPath(text) };
+  if (/^(?:\.{1,2}(?:\/|$)|\/|~\/)/.test(text)) return { kind: 'folder', path: resolve(text) };
+  const host = text.split('/')[0] ?? '';
+  if (KNOWN_REGISTRIES.has(host)) return registryLocation(text, text);
+  if (host.includes('.') || host.includes(':')) {
+    throw new ParseError('CHANNEL_INVALID', `\`${text}\` may be a registry or a web server`, text, {
+      hint: `write oci://${text} for a registry, https://${text} for an ordinary channel`,
+    });
+  }
+  if (!/^[a-z0-9][a-z0-9_./-]*$/i.test(text)) {
+    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is no channel`, text, {
+      hint: 'write a URL, a folder as ./dir, oci://host/path, oci-layout:./dir or a channel name',
+    });
+  }
+  if (existsSync(text)) {
+    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is a folder here, and may be a channel's name too`, text, {
+      hint: `write ./${text} for the folder, ${CHANNEL_ALIAS}${text} for the channel`,
+    });
+  }
+  return webLocation(text, `${CHANNEL_ALIAS}${text}`);
+}
+
+/** A place of one artifact: its store, and what names it there. */
+export interface ArtifactLocation {
+  readonly store: Extract<Location, { readonly kind: 'registry' | 'layout' }>;
+  readonly repository: string;
+  /** Tag or digest. */
+  readonly reference: string;
+}
+
+/**
+ * Parses the place of one artifact: `oci://host/path:tag`, `oci://host/path@sha256:…`, `oci-layout:./dir/noarch/x:tag`.
+ * @throws ParseError `REFERENCE_INVALID`
+ */
+export async function parseArtifactLocation(text: string): Promise<ArtifactLocation> {
+  const match = /^(?<where>.+?)(?:@(?<digest>[a-z0-9]+:[0-9a-f]+)|:(?<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))$/.exec(text);
+  const reference = match?.groups?.['digest'] ?? match?.groups?.['tag'];
+  const where = match?.groups?.['where'];
+  if (where === undefined || reference === undefined) {
+    throw new ParseError('REFERENCE_INVALID', `\`${text}\` names no artifact: a tag or digest is missing`, text, {
+      hint: 'write oci://host/channel/noarch/name:version-build or oci-layout:./dir/noarch/name:version-build',
+    });
+  }
+  const location = parseLocation(where);
+  if (location.kind === 'registry') return { store: { ...location, path: '' }, repository: location.path, reference };
+  if (location.kind !== 'layout') {
+    throw new ParseError('REFERENCE_INVALID', `\`${text}\` is neither in a registry nor in an image layout`, text);
+  }
+  return { ...(await splitLayoutPath(location.path)), reference };
+}
+
+/** The layout of a repository is its own folder; what stands above `<subdir>/<name>` is the store. */
+async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'store' | 'repository'>> {
+  const parts = path.split('/');
+  const isLayout = await stat(`${path}/oci-layout`).then(
+    () => true,
+    () => false,
+  );
+  if (!isLayout) {
+    throw new FerryError('NOT_FOUND', `there is no image layout at \`${path}\``, {
+      hint: 'a channel on disk has one layout per package: oci-layout:DIR/noarch/name:version-build',
+    });
+  }
+  return {
+    store: { kind: 'layout', path: parts.slice(0, -2).join('/') },
+    repository: parts.slice(-2).join('/'),
+  };
+}
+
+function layoutLocation(text: string): Location {
+  const path = text.slice('oci-layout:'.length);
+  if (path === '') throw new ParseError('CHANNEL_INVALID', '`oci-layout:` needs a folder', text);
+  return { kind: 'layout', path: resolve(path) };
+}
+
+function registryLocation(text: string, rest: string): Location {
+  const slash = rest.indexOf('/');
+  const host = slash === -1 ? rest : rest.slice(0, slash);
+  const path = slash === -1 ? '' : rest.slice(slash + 1).replace(/\/+$/, '');
+  if (!isRegistryHost(host)) throw new ParseError('CHANNEL_INVALID', `\`${text}\` has no valid host`, text);
+  return { kind: 'registry', host, path };
+}
+
+function webLocation(text: string, href: string): Location {
+  let url: URL;
+  try {
+    url = new URL(href);
+  } catch (cause) {
+    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is no URL`, text, { cause });
+  }
+  if (url.search !== '' || url.hash !== '') {
+    throw new ParseError('CHANNEL_INVALID', 'the URL of a channel has neither query nor fragment', url.host);
+  }
+  return { kind: 'web', url };
+}

@@ -1,0 +1,87 @@
+import type { Writable } from 'node:stream';
+import { isFerryError } from '../errors.js';
+
+/** How much a command says. */
+export interface OutputFlags {
+  readonly json?: boolean | undefined;
+  readonly quiet?: boolean | undefined;
+  readonly verbose?: boolean | undefined;
+}
+
+/** Where a command writes: data to stdout, talk to stderr. */
+export interface Output {
+  readonly stdout: Writable;
+  readonly stderr: Writable & { readonly isTTY?: boolean };
+}
+
+/** Writes one line of data. */
+export function printLine(output: Output, line = ''): void {
+  output.stdout.write(`${line}\n`);
+}
+
+/** Writes the one JSON document of a command with `--json`. */
+export function printJson(output: Output, document: unknown): void {
+  output.stdout.write(`${JSON.stringify(document, jsonValue, 2)}\n`);
+}
+
+/** Writes one line of talk. */
+export function say(output: Output, line: string): void {
+  output.stderr.write(`${line}\n`);
+}
+
+/** Writes an error with its causes, then its hint. */
+export function printError(output: Output, error: unknown): void {
+  say(output, `error: ${describeError(error)}`);
+  for (let cause = causeOf(error); cause !== undefined; cause = causeOf(cause)) {
+    say(output, `  because: ${describeError(cause)}`);
+  }
+  const hint = isFerryError(error) ? error.hint : undefined;
+  if (hint !== undefined) say(output, `\nhint: ${hint}`);
+}
+
+/** Aligns columns; the last one is not padded. Columns named in `right` are right-aligned. */
+export function formatTable(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => {
+        if (right.includes(i)) return cell.padStart(widths[i] ?? 0);
+        return i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0);
+      })
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** Bytes for people: `885 kB`, decimal as registries count. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const digits = unit === 0 || value >= 100 ? 0 : 1;
+  return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
+}
+
+/** `1 archive`, `2 archives`. */
+export function count(number: number, noun: string): string {
+  return `${String(number)} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+function describeError(error: unknown): string {
+  if (isFerryError(error)) return `${error.message} [${error.code}]`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : undefined;
+}
+
+function jsonValue(_key: string, value: unknown): unknown {
+  if (value instanceof Map) return Object.fromEntries(value);
+  return value instanceof Set ? [...value] : value;
+}

@@ -1,0 +1,28 @@
+import { Command } from 'commander';
+import { addInspectCommand } from './commands/inspect.js';
+import { addListCommand } from './commands/list.js';
+import { addMirrorCommand } from './commands/mirror.js';
+import { addPackCommand } from './commands/pack.js';
+import { addPullCommand } from './commands/pull.js';
+import type { CommandContext } from './context.js';
+import { VERSION } from './session.js';
+
+/** Makes the command line; it throws instead of exiting. */
+export function createProgram(context: CommandContext): Command {
+  const { output } = context;
+  const program = new Command('conda-ferry')
+    .description('Carries conda packages between conda channels and OCI registries.')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.stdout.write(text),
+      writeErr: (text) => output.stderr.write(text),
+    })
+    .showHelpAfterError('(see conda-ferry --help)');
+  addMirrorCommand(program, context);
+  addListCommand(program, context);
+  addInspectCommand(program, context);
+  addPullCommand(program, context);
+  addPackCommand(program, context);
+  return program;
+}

@@ -1,0 +1,67 @@
+import { SingleBar } from 'cli-progress';
+import type { Failure, MirrorReporter } from '../mirror/report.js';
+import { count, formatBytes, say, type Output, type OutputFlags } from './output.js';
+
+const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
+const MAX_NAME_WIDTH = 30;
+
+/** A reporter for people: a bar on a terminal, plain lines elsewhere. `finish` takes the bar away. */
+export interface Progress extends MirrorReporter {
+  finish(): void;
+}
+
+/** Makes the reporter that the flags ask for. */
+export function createProgress(output: Output, flags: OutputFlags): Progress {
+  if (flags.quiet === true) return { finish: () => undefined };
+  return output.stderr.isTTY === true && flags.verbose !== true ? barProgress(output) : lineProgress(output, flags);
+}
+
+function lineProgress(output: Output, flags: OutputFlags): Progress {
+  return {
+    planned: ({ archives, bytes }) => {
+      if (archives > 0) say(output, `to move: ${count(archives, 'archive')}, ${formatBytes(bytes)}`);
+    },
+    archive: ({ subdir, filename, bytes, failure }) => {
+      // The report at the end names the failures again, so only who wants every line gets them here too.
+      if (flags.verbose !== true) return;
+      if (failure !== undefined) say(output, failureLine(subdir, failure));
+      else say(output, `done: ${subdir}/${filename} (${formatBytes(bytes)})`);
+    },
+    warning: (message) => {
+      say(output, `warning: ${message}`);
+    },
+    published: (subdir, as) => {
+      if (flags.verbose === true || as !== 'kept') say(output, `published: ${subdir} (${as})`);
+    },
+    finish: () => undefined,
+  };
+}
+
+function barProgress(output: Output): Progress {
+  const bar = new SingleBar({ format: BAR_FORMAT, stream: output.stderr, clearOnComplete: true, hideCursor: true, barsize: 24 });
+  let active = false;
+  let bytesDone = 0;
+  const stop = (): void => {
+    if (active) bar.stop();
+    active = false;
+  };
+  return {
+    planned: ({ archives }) => {
+      if (archives === 0) return;
+      bar.start(archives, 0, { bytes: formatBytes(0), name: '' });
+      active = true;
+    },
+    archive: ({ filename, bytes, failure }) => {
+      if (failure === undefined) bytesDone += bytes;
+      if (active) bar.increment(1, { bytes: formatBytes(bytesDone), name: filename.slice(0, MAX_NAME_WIDTH) });
+    },
+    warning: (message) => {
+      say(output, `warning: ${message}`);
+    },
+    finish: stop,
+  };
+}
+
+function failureLine(subdir: string, failure: Failure): string {
+  return `failed: ${subdir}/${failure.filename}: ${failure.message} [${failure.code}]`;
+}

@@ -1,0 +1,137 @@
+import { crc32 } from 'node:zlib';
+import { FerryError } from '../../errors.js';
+import { openArchiveFile, type ArchiveFile, type ArchiveLocation } from './archive-file.js';
+import type { ArchiveFormat } from './archive-format.js';
+import { decompressBzip2 } from './bzip2.js';
+import { findCondaEntries, type ZipEntryRange } from './conda-zip.js';
+import { InfoMembers, type InfoMember } from './info-members.js';
+import {
+  INFO_EXPANSION,
+  limitExceeded,
+  limitExpansion,
+  MAX_METADATA_JSON_BYTES,
+  TAR_BZ2_EXPANSION,
+} from './limits.js';
+import { shorten } from './member-path.js';
+import { readTar } from './tar.js';
+import { decompressZstd } from './zstd.js';
+
+/**
+ * This folder reads conda archives, which are not to be trusted: `readInfo` takes the `info/` members out of one, in
+ * bounded memory, and refuses with a code of its own each way in which an archive can be wrong. Nothing is written to
+ * disk. It works on the thread it is called on; run it in a worker where that thread has other things to do.
+ */
+
+export type { InfoMember } from './info-members.js';
+
+/** What an archive holds in `info/`. */
+export interface ArchiveInfo {
+  /** The bytes of `info/index.json`, not yet parsed. */
+  readonly indexJson: Uint8Array;
+  /** All files and symlinks of `info/`, sorted by the bytes of their UTF-8 paths. */
+  readonly members: readonly InfoMember[];
+  /** Of a `.conda`: name, version and build string in the names of its inner tarballs, such as `zlib-1.2.11-h7b6447c_3`. */
+  readonly stem?: string;
+}
+
+/** How to read. */
+export interface ReadInfoOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The only version there is. @see CEP 35 */
+const CONDA_FORMAT_VERSION = 2;
+
+/**
+ * Reads the `info/` members of an archive. Of a `.conda` only the zip's directory, `metadata.json` and the info tarball
+ * are read; a `.tar.bz2` is read to its end, for `info/` members also stand behind the payload. Hard links become files,
+ * directories are left out, the last of several members of one path wins.
+ * @throws FerryError `ARCHIVE_…`, each described in the table of codes; `UNSUPPORTED` where zstd cannot be loaded
+ * @see CEP 34, CEP 35
+ */
+export async function readInfo(
+  archive: ArchiveLocation,
+  format: ArchiveFormat,
+  options: ReadInfoOptions = {},
+): Promise<ArchiveInfo> {
+  options.signal?.throwIfAborted();
+  await using file = await openArchiveFile(archive);
+  return format === 'conda' ? await readConda(file, options) : await readTarBz2(file, options);
+}
+
+async function readConda(file: ArchiveFile, { signal }: ReadInfoOptions): Promise<ArchiveInfo> {
+  const entries = await findCondaEntries(file, signal);
+  await checkMetadata(file, entries.metadata, signal);
+  const { info, stem } = entries;
+  const what = `\`${shorten(info.name)}\``;
+  const tar = decompressZstd(readEntry(file, info, signal), what);
+  return { ...(await readMembers(limitExpansion(tar, info.size, INFO_EXPANSION, what))), stem };
+}
+
+async function readTarBz2(file: ArchiveFile, { signal }: ReadInfoOptions): Promise<ArchiveInfo> {
+  const tar = decompressBzip2(file.chunks(0, file.size, signal));
+  return await readMembers(limitExpansion(tar, file.size, TAR_BZ2_EXPANSION, 'the archive'));
+}
+
+async function readMembers(tar: AsyncIterable<Uint8Array>): Promise<ArchiveInfo> {
+  const info = new InfoMembers();
+  await readTar(tar, (member) => info.visit(member));
+  const members = info.finish();
+  const index = members.find((member) => member.path === 'index.json');
+  if (index?.type !== 'file') {
+    const found = index === undefined ? 'there is none' : 'it is a symlink';
+    throw new FerryError('ARCHIVE_INDEX_MISSING', `the archive has no file \`info/index.json\`: ${found}`);
+  }
+  return { indexJson: index.bytes, members };
+}
+
+async function checkMetadata(
+  file: ArchiveFile,
+  entry: ZipEntryRange,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (entry.size > MAX_METADATA_JSON_BYTES) {
+    throw limitExceeded(
+      `\`metadata.json\` has ${String(entry.size)} bytes, allowed are ${String(MAX_METADATA_JSON_BYTES)}`,
+    );
+  }
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of readEntry(file, entry, signal)) chunks.push(new Uint8Array(chunk));
+  const version = formatVersion(Buffer.concat(chunks).toString('utf8'));
+  if (version !== CONDA_FORMAT_VERSION) {
+    const found =
+      version === undefined ? 'no format version' : `format version \`${shorten(JSON.stringify(version))}\``;
+    throw new FerryError(
+      'ARCHIVE_FORMAT_VERSION',
+      `\`metadata.json\` has ${found}, known is ${String(CONDA_FORMAT_VERSION)}`,
+    );
+  }
+}
+
+function formatVersion(text: string): unknown {
+  try {
+    const metadata: unknown = JSON.parse(text);
+    if (typeof metadata !== 'object' || metadata === null) return undefined;
+    return (metadata as { readonly conda_pkg_format_version?: unknown }).conda_pkg_format_version;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The bytes of a zip entry, checked against its CRC-32 at the end. */
+async function* readEntry(
+  file: ArchiveFile,
+  entry: ZipEntryRange,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void> {
+  let checksum = 0;
+  let size = 0;
+  for await (const chunk of file.chunks(entry.start, entry.start + entry.size, signal)) {
+    checksum = crc32(chunk, checksum);
+    size += chunk.byteLength;
+    yield chunk;
+  }
+  if (size !== entry.size || checksum !== entry.crc32) {
+    throw new FerryError('ARCHIVE_CORRUPT', `zip entry \`${shorten(entry.name)}\` has a wrong CRC-32`);
+  }
+}

@@ -1,0 +1,50 @@
+import type { Bytes } from '../io/bytes.js';
+
+/** What a source remembers of a file, to ask whether it changed. Shape as the HTTP headers of the same names. */
+export interface Validators {
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+}
+
+/** Options of {@link ChannelSource.openMetadata}. */
+export interface OpenMetadataOptions {
+  /** Answer `unchanged` if the file still has these. */
+  readonly unless?: Validators | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Answer to {@link ChannelSource.openMetadata}. */
+export type MetadataAnswer =
+  | { readonly status: 'absent' }
+  | { readonly status: 'unchanged' }
+  | { readonly status: 'found'; readonly body: Bytes; readonly validators: Validators };
+
+/** What is known of an archive before it is opened. */
+export interface ArchiveLocation {
+  readonly subdir: string;
+  readonly filename: string;
+  /** Lower-case hex; stores that find content by digest need it. */
+  readonly sha256?: string | undefined;
+  /** In bytes. */
+  readonly size?: number | undefined;
+  /** Where the archive lies if not beside the repodata; relative to the subdir, or absolute. */
+  readonly url?: string | undefined;
+}
+
+/**
+ * A channel to read from: over HTTP, in a directory, or in an OCI store. Bytes come as the source has them;
+ * whoever takes them checks them.
+ */
+export interface ChannelSource {
+  /** Durable name without secrets, such as `https://conda.anaconda.org/conda-forge`. */
+  readonly url: string;
+  /** The channel's subdirs, where it can tell; else `undefined`. */
+  subdirs(options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly string[] | undefined>;
+  /**
+   * Opens a file of metadata by its path in the channel, such as `linux-64/repodata.json.zst`.
+   * @throws ResponseError, TransportError for anything but a clear "not there"
+   */
+  openMetadata(path: string, options?: OpenMetadataOptions): Promise<MetadataAnswer>;
+  /** Opens an archive. @throws FerryError `ARCHIVE_ABSENT` where the source does not have it */
+  openArchive(archive: ArchiveLocation, options?: { readonly signal?: AbortSignal | undefined }): Bytes;
+}

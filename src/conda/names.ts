@@ -1,0 +1,85 @@
+import { ParseError } from '../errors.js';
+
+/** Names of conda: packages, subdirs, file names. Those of OCI are in `oci/reference.ts`. */
+
+/** The two archive formats, by their extension without the leading dot. @see CEP 35 */
+export type ArchiveExtension = 'conda' | 'tar.bz2';
+
+/** What an archive's file name says. */
+export interface ArchiveName {
+  /** Package name, such as `zlib`. */
+  readonly name: string;
+  /** Such as `1.2.11`. */
+  readonly version: string;
+  /** Build string, such as `h7b6447c_3`. */
+  readonly build: string;
+  readonly extension: ArchiveExtension;
+}
+
+/** Longest file name. @see CEP 26 */
+const MAX_FILENAME_LENGTH = 211;
+
+const NAME_PATTERN = /^[a-z0-9_][a-z0-9_.-]*$/i;
+const VERSION_PATTERN = /^[a-z0-9._+!~]+$/i;
+const BUILD_PATTERN = /^[a-z0-9_.+]+$/i;
+const SUBDIR_PATTERN = /^(?:noarch|[a-z0-9]+-[a-z0-9]+)$/;
+
+/** Subdirs to look for where a channel cannot list its own: the platforms that conda knows. */
+export const KNOWN_SUBDIRS: readonly string[] = [
+  'noarch',
+  'linux-64',
+  'linux-aarch64',
+  'linux-ppc64le',
+  'linux-s390x',
+  'linux-riscv64',
+  'linux-32',
+  'linux-armv6l',
+  'linux-armv7l',
+  'osx-64',
+  'osx-arm64',
+  'win-64',
+  'win-arm64',
+  'win-32',
+  'emscripten-wasm32',
+  'wasi-wasm32',
+];
+
+/** Tells whether `subdir` may be one. @see CEP 26 */
+export function isSubdir(subdir: string): boolean {
+  return subdir.length <= 32 && SUBDIR_PATTERN.test(subdir);
+}
+
+/**
+ * Parses `<name>-<version>-<build>.<extension>`, such as `zlib-1.2.11-h7b6447c_3.conda`. Also takes what CEP 26
+ * would refuse but old channels hold (upper case, `~`); whether a schema can hold it is the schema's say.
+ * @throws ParseError `RECORD_INVALID`
+ * @see CEP 26
+ */
+export function parseArchiveFilename(filename: string): ArchiveName {
+  const extension = extensionOf(filename);
+  if (extension === undefined || filename.length > MAX_FILENAME_LENGTH) {
+    throw invalid(filename, 'it ends neither in `.conda` nor in `.tar.bz2`, or is too long');
+  }
+  const parts = filename.slice(0, -extension.length - 1).split('-');
+  const build = parts.pop() ?? '';
+  const version = parts.pop() ?? '';
+  const name = parts.join('-');
+  if (!NAME_PATTERN.test(name)) throw invalid(filename, 'it has no package name, version and build string');
+  if (!VERSION_PATTERN.test(version)) throw invalid(filename, `\`${version}\` is no version`);
+  if (!BUILD_PATTERN.test(build)) throw invalid(filename, `\`${build}\` is no build string`);
+  return { name, version, build, extension };
+}
+
+/** Writes a file name so that {@link parseArchiveFilename} reads the same. */
+export function formatArchiveFilename(archive: ArchiveName): string {
+  return `${archive.name}-${archive.version}-${archive.build}.${archive.extension}`;
+}
+
+function extensionOf(filename: string): ArchiveExtension | undefined {
+  if (filename.endsWith('.conda')) return 'conda';
+  return filename.endsWith('.tar.bz2') ? 'tar.bz2' : undefined;
+}
+
+function invalid(filename: string, why: string): ParseError {
+  return new ParseError('RECORD_INVALID', `\`${filename}\` is no archive name: ${why}`, filename);
+}

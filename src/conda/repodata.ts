@@ -1,0 +1,218 @@
+/**
+ * Repodata as bytes: where each record stands, its needed fields on demand, and a filtered copy spliced out of the
+ * original bytes, so that what nobody asked to change arrives as the source wrote it.
+ */
+import { FerryError } from '../errors.js';
+import { concatBytes } from '../io/bytes.js';
+import { JsonCursor, type Span } from './json-cursor.js';
+import { parseRepodataRecord, type RepodataRecord } from './package-record.js';
+
+/** The two sections that hold records, with the ending of their keys. @see CEP 36 */
+const PACKAGE_SECTIONS: ReadonlyMap<string, string> = new Map([
+  ['packages', '.tar.bz2'],
+  ['packages.conda', '.conda'],
+]);
+
+/** One record's place. */
+interface RepodataEntry {
+  readonly section: string;
+  readonly filename: string;
+  /** Key and value together, as they stand. */
+  readonly span: Span;
+  readonly value: Span;
+}
+
+interface Member {
+  readonly key: string;
+  readonly span: Span;
+  readonly value: Span;
+}
+
+/** What a record turned out to be: readable, or not and why. */
+export type ReadRecord =
+  | { readonly filename: string; readonly record: RepodataRecord }
+  | { readonly filename: string; readonly error: FerryError };
+
+/** One subdir's repodata. @see CEP 36 */
+export class Repodata {
+  readonly bytes: Uint8Array;
+  readonly subdir: string;
+  readonly #cursor: JsonCursor;
+  readonly #members: readonly Member[];
+  // Keyed by file name: of a key that stands twice the last one counts, as for every JSON reader.
+  readonly #entries: ReadonlyMap<string, RepodataEntry>;
+  readonly #info: Readonly<Record<string, unknown>>;
+  #hasRecordUrl = false;
+
+  /**
+   * @param subdir the folder the file was found in
+   * @throws ParseError `REPODATA_INVALID`, position = offset in bytes
+   */
+  constructor(bytes: Uint8Array, subdir: string) {
+    this.bytes = bytes;
+    this.subdir = subdir;
+    // CEP 26 takes an empty file for an empty object.
+    const text = bytes.byteLength === 0 ? Buffer.from('{}') : bytes;
+    this.#cursor = new JsonCursor(text);
+    const members = new Map<string, Member>();
+    const entries = new Map<string, RepodataEntry>();
+    this.#cursor.readObject((key, keySpan) => {
+      const ending = PACKAGE_SECTIONS.get(key);
+      const value =
+        ending === undefined ? this.#cursor.skipValue() : this.#readSection(key, entries);
+      members.set(key, { key, span: { start: keySpan.start, end: value.end }, value });
+    });
+    this.#cursor.expectEnd();
+    this.#members = [...members.values()];
+    this.#entries = entries;
+    this.#info = this.#readInfo();
+  }
+
+  /** How many records it lists. */
+  get recordCount(): number {
+    return this.#entries.size;
+  }
+
+  /** File names of all records, in the order they stand. */
+  filenames(): IterableIterator<string> {
+    return this.#entries.keys();
+  }
+
+  /** Tells whether a record of that file name is listed. */
+  has(filename: string): boolean {
+    return this.#entries.has(filename);
+  }
+
+  /** Decodes all records, one at a time; one that cannot be used comes as its error. */
+  *records(): Generator<ReadRecord> {
+    for (const entry of this.#entries.values()) {
+      const { filename } = entry;
+      try {
+        yield { filename, record: this.#decodeRecord(entry) };
+      } catch (error) {
+        if (!(error instanceof FerryError)) throw error;
+        yield { filename, error };
+      }
+    }
+  }
+
+  /** File names in `removed`: gone from the index on purpose. */
+  removed(): ReadonlySet<string> {
+    const member = this.#members.find(({ key }) => key === 'removed');
+    const value = member === undefined ? undefined : this.#cursor.decode(member.value);
+    return new Set(Array.isArray(value) ? value.filter((name): name is string => typeof name === 'string') : []);
+  }
+
+  /** Where archives lie, if not beside the file. @see CEP 15 */
+  get baseUrl(): string | undefined {
+    const value = this.#info['base_url'];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+
+  /**
+   * Why it cannot be published as it stands, in words: it would send clients past the mirror, or names what is not
+   * mirrored. Call after {@link records} has been read through.
+   */
+  neededChanges(): readonly string[] {
+    const changes: string[] = [];
+    if ('base_url' in this.#info) changes.push('`info.base_url` goes: clients would bypass the mirror');
+    if ('channel_relations' in this.#info) changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
+    if (this.#hasRecordUrl) changes.push('`url` of records goes: clients would bypass the mirror');
+    if (this.#members.some(({ key }) => key === 'v3')) changes.push('`v3` goes: its records are not mirrored yet');
+    return changes;
+  }
+
+  /**
+   * Writes a copy with only the records that `keep` wants, out of the original bytes, and without what
+   * {@link neededChanges} names. Other members stay as they are.
+   * @param also records of another repodata to list as well, as they stand there
+   */
+  splice(
+    keep: (filename: string) => boolean,
+    also?: { readonly repodata: Repodata; readonly filenames: ReadonlySet<string> },
+  ): Uint8Array {
+    const members: Uint8Array[][] = [];
+    const sections = new Set(this.#members.map(({ key }) => key).filter((key) => PACKAGE_SECTIONS.has(key)));
+    for (const member of this.#members) {
+      if (member.key === 'v3') continue;
+      if (PACKAGE_SECTIONS.has(member.key)) members.push(this.#spliceSection(member.key, keep, also));
+      else if (member.key === 'info') members.push([encode('"info":'), encode(JSON.stringify(this.#publishedInfo()))]);
+      else if (member.key === 'repodata_version' && 'base_url' in this.#info) members.push([encode('"repodata_version":1')]);
+      else members.push([this.#slice(member.span)]);
+    }
+    for (const section of PACKAGE_SECTIONS.keys()) {
+      if (also !== undefined && !sections.has(section)) members.push(this.#spliceSection(section, keep, also));
+    }
+    return concatBytes([encode('{'), ...members.flatMap((parts, i) => (i === 0 ? parts : [encode(','), ...parts])), encode('}\n')]);
+  }
+
+  #spliceSection(
+    section: string,
+    keep: (filename: string) => boolean,
+    also: { readonly repodata: Repodata; readonly filenames: ReadonlySet<string> } | undefined,
+  ): Uint8Array[] {
+    const records = [...this.#publishedRecords(section, keep)];
+    if (also !== undefined) {
+      const isNew = (filename: string): boolean => also.filenames.has(filename) && !this.#entries.has(filename);
+      records.push(...also.repodata.#publishedRecords(section, isNew));
+    }
+    const separated = records.flatMap((record, i) => (i === 0 ? [record] : [encode(',\n'), record]));
+    return [encode(`${JSON.stringify(section)}:{`), ...separated, encode('}')];
+  }
+
+  *#publishedRecords(section: string, keep: (filename: string) => boolean): Generator<Uint8Array> {
+    for (const entry of this.#entries.values()) {
+      if (entry.section === section && keep(entry.filename)) yield this.#publishedRecord(entry);
+    }
+  }
+
+  #publishedRecord(entry: RepodataEntry): Uint8Array {
+    if (!this.#hasRecordUrl) return this.#slice(entry.span);
+    const value = this.#cursor.decode(entry.value) as Record<string, unknown>;
+    if (!('url' in value)) return this.#slice(entry.span);
+    const { url: _, ...rest } = value;
+    return encode(`${JSON.stringify(entry.filename)}:${JSON.stringify(rest)}`);
+  }
+
+  #publishedInfo(): Record<string, unknown> {
+    const { base_url: _, channel_relations: __, ...rest } = this.#info;
+    return rest;
+  }
+
+  #decodeRecord(entry: RepodataEntry): RepodataRecord {
+    const record = parseRepodataRecord(entry.filename, this.#cursor.decode(entry.value), this.subdir);
+    if (!entry.filename.endsWith(PACKAGE_SECTIONS.get(entry.section) ?? '')) {
+      throw new FerryError('RECORD_INVALID', `\`${entry.filename}\` stands under \`${entry.section}\``);
+    }
+    if (record.url !== undefined) this.#hasRecordUrl = true;
+    return record;
+  }
+
+  #readSection(section: string, entries: Map<string, RepodataEntry>): Span {
+    return this.#cursor.readObject((filename, keySpan) => {
+      const value = this.#cursor.skipValue();
+      entries.set(filename, { section, filename, span: { start: keySpan.start, end: value.end }, value });
+    });
+  }
+
+  #readInfo(): Readonly<Record<string, unknown>> {
+    const member = this.#members.find(({ key }) => key === 'info');
+    const info = member === undefined ? {} : this.#cursor.decode(member.value);
+    if (typeof info !== 'object' || info === null || Array.isArray(info)) {
+      throw new FerryError('REPODATA_INVALID', '`info` of the repodata is no object');
+    }
+    const named = (info as Record<string, unknown>)['subdir'];
+    if (typeof named === 'string' && named !== this.subdir) {
+      throw new FerryError('REPODATA_INVALID', `repodata of \`${this.subdir}\` says it is of \`${named}\``);
+    }
+    return info as Readonly<Record<string, unknown>>;
+  }
+
+  #slice(span: Span): Uint8Array {
+    return this.bytes.subarray(span.start, span.end);
+  }
+}
+
+function encode(text: string): Uint8Array {
+  return Buffer.from(text, 'utf8');
+}

@@ -1,0 +1,35 @@
+import type { HttpRequest, Send } from './send.js';
+
+/** A user name with its password. */
+export interface BasicCredentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Finds the credentials that belong to an origin such as `https://ghcr.io`. */
+export type FindCredentials = (origin: string) => BasicCredentials | undefined;
+
+/**
+ * Answers a Basic challenge with the credentials of that origin, and sends them along from then on. A secret is
+ * never sent to an origin that it was not given for, nor unasked.
+ * @see RFC 7617
+ */
+export function withBasicAuthorization(send: Send, findCredentials: FindCredentials): Send {
+  const challenged = new Set<string>();
+  return async (request) => {
+    const { origin } = request.url;
+    const credentials = findCredentials(origin);
+    if (credentials === undefined) return send(request);
+    if (challenged.has(origin)) return send(authorize(request, credentials));
+    const response = await send(request);
+    if (response.status !== 401 || !/^basic\b/i.test(response.header('www-authenticate') ?? '')) return response;
+    await response.discard();
+    challenged.add(origin);
+    return send(authorize(request, credentials));
+  };
+}
+
+function authorize(request: HttpRequest, credentials: BasicCredentials): HttpRequest {
+  const secret = Buffer.from(`${credentials.username}:${credentials.password}`, 'utf8').toString('base64');
+  return { ...request, headers: { ...request.headers, authorization: `Basic ${secret}` } };
+}

@@ -1,0 +1,46 @@
+import type { Bytes, OpenBytes } from '../io/bytes.js';
+
+/**
+ * The one way out to the network. Everything that speaks HTTP takes a {@link Send}; what it does (time limits,
+ * retries, redirects, authorization) is composed of functions from `Send` to `Send` in `client.ts`.
+ */
+
+export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** Body of a request. `size` in bytes; `open` may be called again for another attempt. */
+export interface HttpBody {
+  readonly size: number;
+  readonly open: OpenBytes;
+}
+
+/** A request. Header names are lower case. */
+export interface HttpRequest {
+  readonly method: HttpMethod;
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: HttpBody | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether the same request may be sent again after a failure that leaves its outcome open.
+   * @defaultValue true for GET and HEAD, else false
+   */
+  readonly repeatable?: boolean | undefined;
+}
+
+/** An answer, whatever its status. The body must be read or discarded, or its connection is lost. */
+export interface HttpResponse {
+  readonly status: number;
+  /** Where the answer came from, after redirects. */
+  readonly url: URL;
+  readonly body: Bytes;
+  /** First value of a header, by lower-case name. */
+  header(name: string): string | undefined;
+  /** Reads and drops the rest of the body. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Sends a request; any status is an answer, not an error.
+ * @throws TransportError `NETWORK`, `TIMEOUT`
+ */
+export type Send = (request: HttpRequest) => Promise<HttpResponse>;

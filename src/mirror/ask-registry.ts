@@ -1,0 +1,86 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
+import { layersOf } from '../artifact/package-artifact.js';
+import type { PackagePlace } from '../artifact/schema.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { isFerryError } from '../errors.js';
+import { digestHex } from '../io/digest.js';
+import { forEachConcurrently } from '../io/pool.js';
+import { parseImageManifest } from '../oci/manifest.js';
+import type { Repository } from '../oci/storage.js';
+
+/** What {@link askRegistry} is told. */
+export interface AskOptions {
+  readonly store: ChannelStore;
+  readonly subdir: string;
+  readonly concurrency: number;
+  /** Also ask for the package blobs that the manifests name. */
+  readonly blobs: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Asks the registry which of these archives it holds: the tags of each repository, then the manifest of each tag
+ * that is there. One tag alone is asked for directly.
+ * @returns file name to identity, of what is there, whether its bytes are those wanted or others
+ */
+export async function askRegistry(
+  wanted: readonly (readonly [RepodataRecord, PackagePlace])[],
+  options: AskOptions,
+): Promise<Map<string, string>> {
+  const { store, subdir, signal } = options;
+  const byRepository = new Map<string, Map<string, RepodataRecord[]>>();
+  for (const [record, place] of wanted) {
+    const tags = byRepository.get(place.repository) ?? new Map<string, RepodataRecord[]>();
+    byRepository.set(place.repository, tags);
+    tags.set(place.tag, [...(tags.get(place.tag) ?? []), record]);
+  }
+
+  const there = new Map<string, string>();
+  await forEachConcurrently(byRepository, { concurrency: options.concurrency, signal }, async ([leaf, tags]) => {
+    const repository = store.packageRepository(subdir, { repository: leaf });
+    const present = tags.size === 1 ? undefined : await listTags(repository, options);
+    for (const [tag, records] of tags) {
+      if (present !== undefined && !present.has(tag)) continue;
+      for (const [filename, identity] of await archivesAt(repository, tag, records, options)) {
+        there.set(filename, identity);
+      }
+    }
+  });
+  return there;
+}
+
+async function listTags(repository: Repository, options: AskOptions): Promise<ReadonlySet<string>> {
+  const tags = new Set<string>();
+  for await (const tag of repository.tags(options)) tags.add(tag);
+  return tags;
+}
+
+async function archivesAt(
+  repository: Repository,
+  tag: string,
+  records: readonly RepodataRecord[],
+  options: AskOptions,
+): Promise<(readonly [string, string])[]> {
+  const stored = await repository.fetchManifest(tag, options);
+  if (stored === undefined) return [];
+  let packages;
+  try {
+    packages = layersOf(parseImageManifest(stored.bytes)).packages;
+  } catch (error) {
+    // Something else stands under the tag; it will be replaced by what belongs there.
+    if (isFerryError(error, 'MANIFEST_INVALID')) return [];
+    throw error;
+  }
+  options.store.rememberConfig(repository);
+  const found: (readonly [string, string])[] = [];
+  for (const record of records) {
+    const layer = packages.find(({ extension }) => extension === record.extension)?.descriptor;
+    if (layer === undefined) continue;
+    if (options.blobs && !(await repository.exists(layer, options))) continue;
+    const md5 = layer.annotations?.[options.store.schema.md5Annotation];
+    // Old records have no sha256; then the md5 that the layer carries has to do.
+    const identity = record.sha256 === undefined && md5 !== undefined ? `md5:${md5}` : `sha256:${digestHex(layer.digest)}`;
+    found.push([record.filename, identity]);
+  }
+  return found;
+}

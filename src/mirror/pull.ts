@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import type { WorkerPool } from '../artifact/worker-pool.js';
+import type { ChannelSource } from '../conda/channel-source.js';
+import { matchesRecord, parseMatchSpec } from '../conda/match-spec.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { FerryError } from '../errors.js';
+import { writeFileAtomic } from '../io/atomic-file.js';
+import { isDigest, sha256Digest, type Digest } from '../io/digest.js';
+import { verifyBytes } from '../io/verify.js';
+import { readChannelRecords } from './read-channel.js';
+
+/** Options of {@link pullArchives}. */
+export interface PullOptions {
+  readonly channel: ChannelSource;
+  /** Match specs, file names or sha256 digests. */
+  readonly specs: readonly string[];
+  /** Folder for the archives; made if absent. */
+  readonly folder: string;
+  readonly subdirs?: readonly string[] | undefined;
+  readonly workers: WorkerPool;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An archive that was fetched, its digest checked. */
+export interface PulledArchive {
+  readonly subdir: string;
+  readonly filename: string;
+  readonly path: string;
+  readonly digest: Digest;
+  /** In bytes. */
+  readonly size: number;
+}
+
+/**
+ * Fetches the archives that the specs name, each checked before it gets its name in `folder`.
+ * @throws FerryError `NOT_FOUND` if a spec names nothing, `RECORD_INVALID` where a record has no sha256 or size,
+ * `MATCH_SPEC_INVALID`; IntegrityError
+ */
+export async function* pullArchives(options: PullOptions): AsyncGenerator<PulledArchive> {
+  const wishes = options.specs.map((text) => ({ text, matches: matcherOf(text), found: false }));
+  const wanted: RepodataRecord[] = [];
+  for await (const { records } of readChannelRecords(options.channel, options)) {
+    for (const record of records) {
+      const wishedBy = wishes.filter(({ matches }) => matches(record));
+      for (const wish of wishedBy) wish.found = true;
+      if (wishedBy.length > 0) wanted.push(record);
+    }
+  }
+  const unmet = wishes.filter(({ found }) => !found).map(({ text }) => `\`${text}\``);
+  if (unmet.length > 0) {
+    throw new FerryError('NOT_FOUND', `\`${options.channel.url}\` has nothing for ${unmet.join(', ')}`);
+  }
+  for (const record of wanted) yield await pullOne(record, options);
+}
+
+async function pullOne(record: RepodataRecord, options: PullOptions): Promise<PulledArchive> {
+  const { filename, sha256, size, listedIn: subdir } = record;
+  if (sha256 === undefined || size === undefined) {
+    throw new FerryError('RECORD_INVALID', `record of \`${filename}\` has no sha256 or size to check it by`);
+  }
+  const digest = sha256Digest(sha256);
+  const body = options.channel.openArchive({ ...record, subdir }, { signal: options.signal });
+  const path = join(options.folder, filename);
+  await writeFileAtomic(path, verifyBytes(body, { digest, size }, `\`${filename}\``));
+  return { subdir, filename, path, digest, size };
+}
+
+function matcherOf(text: string): (record: RepodataRecord) => boolean {
+  if (isDigest(text)) return (record) => record.sha256 !== undefined && sha256Digest(record.sha256) === text;
+  if (/\.(?:conda|tar\.bz2)$/.test(text)) return (record) => record.filename === text;
+  const spec = parseMatchSpec(text);
+  return (record) => matchesRecord(spec, record);
+}

@@ -1,0 +1,68 @@
+/** Archives that could not be mirrored: the ledger keeps them, and each run tries them again. */
+import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
+import { parseArchiveFilename } from '../conda/names.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { isFerryError, type FerryError, type FerryErrorCode } from '../errors.js';
+import { forEachConcurrently } from '../io/pool.js';
+import { encodeJson } from '../oci/manifest.js';
+import { receiveArchive } from './receive.js';
+import type { Failure } from './report.js';
+import type { RunContext } from './run-context.js';
+import { prepareAgain, type SubdirWork } from './subdir-work.js';
+
+/** Looks whether archives that failed before can be had now, with one request each and without sending anything. */
+export async function retryQuarantine(
+  work: Extract<SubdirWork, { readonly status: 'retry' }>,
+  context: RunContext,
+): Promise<SubdirWork> {
+  const { subdir, ledger } = work;
+  const outcomes = new Map<string, Quarantined>();
+  const recovered: string[] = [];
+  await forEachConcurrently(ledger.quarantine, context, async (entry) => {
+    const record = quarantinedRecord(entry, subdir);
+    if (record === undefined) return;
+    try {
+      await using _ = await receiveArchive(record, { ...context, uploadTo: undefined });
+      recovered.push(entry.filename);
+    } catch (error) {
+      if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
+      outcomes.set(entry.filename, { ...entry, code: error.code, message: messageOf(error) });
+    }
+  });
+  if (recovered.length > 0) return prepareAgain(subdir, work.state, context);
+  const quarantine = ledger.quarantine.map((entry) => outcomes.get(entry.filename) ?? entry);
+  const updated: Ledger = { ...ledger, quarantine };
+  if (!isSameLedger(updated, ledger)) await writeLedger(context.store, updated, context);
+  return { ...work, ledger: updated };
+}
+
+/** Makes the ledger's entry for an archive that failed; without a record where that is unusable itself. */
+export function quarantinedOf(failure: Failure, record?: RepodataRecord): Quarantined {
+  const { filename, code, message } = failure;
+  if (record === undefined) return { filename, code, message };
+  const { name, version, build, sha256, md5, size, url } = record;
+  return { filename, name, version, build, sha256, md5, size, url, code, message };
+}
+
+function quarantinedRecord(entry: Quarantined, subdir: string): RepodataRecord | undefined {
+  const { filename, name, version, build, sha256, md5, size, url } = entry;
+  if (name === undefined || version === undefined || build === undefined) return undefined;
+  const { extension } = parseArchiveFilename(filename);
+  return { filename, extension, listedIn: subdir, name, version, build, sha256, md5, size, url };
+}
+
+/** Reads a ledger's entry back. */
+export function failureOf(entry: Quarantined): Failure {
+  return { filename: entry.filename, code: entry.code as FerryErrorCode, message: entry.message };
+}
+
+/** The message with what lies behind it, on one line. */
+export function messageOf(error: FerryError): string {
+  const cause = error.cause;
+  return isFerryError(cause) ? `${error.message}: ${messageOf(cause)}` : error.message;
+}
+
+/** Tells whether two ledgers say the same. */
+export function isSameLedger(a: Ledger, b: Ledger | undefined): boolean {
+  return b !== undefined && Buffer.from(encodeJson(a)).equals(encodeJson(b));
+}

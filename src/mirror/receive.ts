@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { packageMediaType } from '../artifact/media-types.js';
+import { checkPackedInfo, type PackedArchive } from '../artifact/package-artifact.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
+import type { ChannelSource } from '../conda/channel-source.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { CopyError, IntegrityError, isFerryError, TransportError } from '../errors.js';
+import type { Bytes } from '../io/bytes.js';
+import { sha256Digest } from '../io/digest.js';
+import { Spool } from '../io/spool.js';
+import type { TempFolder } from '../io/temp-folder.js';
+import type { Repository } from '../oci/storage.js';
+
+/** An archive above this size goes up while it comes down; a smaller one is checked before anything is sent. */
+const STREAM_FROM_BYTES = 8 * 1024 * 1024;
+/** Where a record names no size, an archive may have this many bytes: registries take no larger layer. */
+const MAX_ARCHIVE_BYTES = 50 * 1024 ** 3;
+const MAX_ATTEMPTS = 3;
+const RETRY_DELAY_MS = 500;
+
+/** What {@link receiveArchive} works with. */
+export interface ReceiveOptions {
+  readonly source: ChannelSource;
+  readonly workers: WorkerPool;
+  readonly temp: TempFolder;
+  /**
+   * Where a large archive may go while it arrives, under the digest that its record names; the registry refuses
+   * other bytes. Without it nothing is sent.
+   */
+  readonly uploadTo?: Repository | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An archive that arrived whole and is what its record says. Disposing lets go of its bytes. */
+export interface ReceivedArchive extends AsyncDisposable {
+  readonly packed: PackedArchive;
+  /** Whether its blob is at the destination already. */
+  readonly uploaded: boolean;
+}
+
+/**
+ * Fetches one archive, checks it against its record and takes its info out. A connection that breaks is tried again.
+ * @throws FerryError `ARCHIVE_…`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `DISK_FULL` and what the source throws;
+ * CopyError (destination) if the upload failed
+ */
+export async function receiveArchive(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await receiveOnce(record, options);
+    } catch (error) {
+      if (!(error instanceof TransportError) || attempt === MAX_ATTEMPTS) throw error;
+      await delay(RETRY_DELAY_MS * attempt, undefined, { signal: options.signal });
+    }
+  }
+}
+
+async function receiveOnce(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
+  const { source, workers, temp, signal } = options;
+  const spool = new Spool({ temp });
+  const stop = new AbortController();
+  const upload = startUpload(record, spool, options, stop.signal);
+  try {
+    const sums = createSums();
+    const archive = { ...record, subdir: record.listedIn };
+    await spool.fill(checkArchive(source.openArchive(archive, { signal }), record, sums));
+    const info = await workers.run('pack', { archive: spool.contents(), extension: record.extension }, signal);
+    const name = checkPackedInfo(info, record.filename, record.listedIn);
+    const failure = await upload;
+    if (failure !== undefined) throw destinationError(record, failure.error);
+    const layer = {
+      filename: record.filename,
+      extension: record.extension,
+      digest: sha256Digest(sums.sha256()),
+      size: spool.size,
+      md5: sums.md5(),
+    };
+    return {
+      packed: { name, layer, info, open: spool.open },
+      uploaded: upload !== undefined,
+      [Symbol.asyncDispose]: () => spool[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    stop.abort(error);
+    await upload;
+    await spool[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Never rejects: the archive's own faults are thrown first, so the outcome waits until somebody asks. */
+function startUpload(
+  record: RepodataRecord,
+  spool: Spool,
+  options: ReceiveOptions,
+  stop: AbortSignal,
+): Promise<{ readonly error: unknown } | undefined> | undefined {
+  const { uploadTo, signal } = options;
+  const { sha256, size } = record;
+  if (uploadTo === undefined || sha256 === undefined || size === undefined || size < STREAM_FROM_BYTES) {
+    return undefined;
+  }
+  const descriptor = { mediaType: packageMediaType(record.extension), digest: sha256Digest(sha256), size };
+  const either = signal === undefined ? stop : AbortSignal.any([signal, stop]);
+  return uploadTo.push(descriptor, spool.open, { signal: either }).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+}
+
+/** Says that the destination is at fault; what is no error of ours (an abort) stays as it is. */
+export function destinationError(record: Pick<RepodataRecord, 'filename'>, error: unknown): unknown {
+  if (!isFerryError(error) || error instanceof CopyError) return error;
+  return new CopyError('destination', `the destination did not take \`${record.filename}\``, error);
+}
+
+interface Sums {
+  update(chunk: Uint8Array): void;
+  /** Lower-case hex; ends the hash. */
+  sha256(): string;
+  md5(): string;
+}
+
+function createSums(): Sums {
+  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') };
+  const results: { sha256?: string; md5?: string } = {};
+  return {
+    update: (chunk) => {
+      hashes.sha256.update(chunk);
+      hashes.md5.update(chunk);
+    },
+    sha256: () => (results.sha256 ??= hashes.sha256.digest('hex')),
+    md5: () => (results.md5 ??= hashes.md5.digest('hex')),
+  };
+}
+
+async function* checkArchive(body: Bytes, record: RepodataRecord, sums: Sums): Bytes {
+  const what = `\`${record.filename}\``;
+  const maxBytes = record.size ?? MAX_ARCHIVE_BYTES;
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
+    sums.update(chunk);
+    yield chunk;
+  }
+  if (record.size !== undefined && size !== record.size) {
+    throw new IntegrityError('SIZE_MISMATCH', what, record.size, size);
+  }
+  // A sha256 says more than an md5, which old records carry alone.
+  const [kind, expected] = record.sha256 === undefined ? (['md5', record.md5] as const) : (['sha256', record.sha256] as const);
+  const actual = kind === 'md5' ? sums.md5() : sums.sha256();
+  if (actual !== expected) {
+    throw new IntegrityError('DIGEST_MISMATCH', what, `${kind}:${expected ?? '?'}`, `${kind}:${actual}`);
+  }
+}

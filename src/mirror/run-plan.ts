@@ -1,0 +1,173 @@
+import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
+import { REPODATA } from '../artifact/media-types.js';
+import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
+import { digestOf } from '../io/digest.js';
+import { forEachConcurrently } from '../io/pool.js';
+import { composeRepodata, firstLedger, makeLedger, newRunning, publishRepodata, type Composition } from './publish.js';
+import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
+import type { Failure, SubdirReport } from './report.js';
+import type { RunContext } from './run-context.js';
+import type { PlannedWork } from './subdir-work.js';
+import { transferItem, type TransferOutcome } from './transfer.js';
+
+/**
+ * Runs the plan of one subdir and publishes what came of it.
+ * @param discovered subdirs of the channel, where its source could not list them; noarch's ledger remembers them
+ * @throws CopyError where the destination fails as a whole, FerryError `DISK_FULL`
+ */
+export async function runPlan(
+  work: PlannedWork,
+  discovered: readonly string[] | undefined,
+  context: RunContext,
+): Promise<SubdirReport> {
+  const { subdir, plan, snapshot } = work;
+  const result = new RunResult(work, context);
+  for (const warning of work.warnings) context.reporter.warning?.(warning);
+
+  let ledger = await markRunning(work, context);
+  const listsReplaced = plan.items.some((item) => item.replaces && item.add.some(({ filename }) => isListed(work, filename)));
+  if (listsReplaced) {
+    // Published without them, replaced, published with them: nobody ever finds other bytes than are listed.
+    const pushed = await publishRepodata(snapshot, compose(work, result), ledger, context);
+    ledger = { ...ledger, repodata: pushed.digest };
+  }
+  await transferAll(work, result, context);
+
+  const composition = compose(work, result);
+  const current = listsReplaced ? undefined : publishedAlready(work, composition);
+  const latest = current ?? (await publishRepodata(snapshot, composition, ledger, context));
+  const kept = new Map([...plan.kept].filter(([filename]) => !work.foreign.has(filename)));
+  const final = makeLedger({
+    store: context.store,
+    source: context.source.url,
+    snapshot,
+    repodata: latest.digest,
+    unchanged: composition.unchanged,
+    complete: result.failed.length === 0,
+    quarantine: result.quarantine,
+    kept,
+    foreign: work.foreign,
+    subdirs: subdir === 'noarch' ? discovered : undefined,
+  });
+  const isMarked = ledger !== work.state.ledger;
+  if (isMarked || !isSameLedger(final, work.state.ledger)) await writeLedger(context.store, final, context);
+  const publishedAs = current !== undefined ? 'kept' : composition.unchanged ? 'unchanged' : 'spliced';
+  context.reporter.published?.(subdir, publishedAs);
+  return {
+    subdir,
+    publishedAs,
+    listed: plan.listed,
+    there: plan.there.size,
+    added: result.there.size - plan.there.size,
+    addedBytes: result.addedBytes,
+    artifacts: result.artifacts,
+    failed: result.failed,
+    withheld: plan.withheld,
+    kept: kept.size,
+    warnings: work.warnings,
+  };
+}
+
+/** What a run has come to so far. */
+class RunResult {
+  /** Archives that are there: file name to identity. */
+  readonly there: Map<string, string>;
+  addedBytes = 0;
+  artifacts = 0;
+  readonly #failed: Failure[] = [];
+  readonly #quarantine: Quarantined[] = [];
+  readonly #subdir: string;
+  readonly #context: RunContext;
+
+  constructor(work: PlannedWork, context: RunContext) {
+    this.there = new Map(work.plan.there);
+    this.#subdir = work.subdir;
+    this.#context = context;
+    for (const { filename, code, message } of work.plan.invalid) this.#fail({ filename, code, message });
+  }
+
+  get failed(): readonly Failure[] {
+    return this.#failed.toSorted(byFilename);
+  }
+
+  get quarantine(): readonly Quarantined[] {
+    return this.#quarantine.toSorted(byFilename);
+  }
+
+  /** Takes in what became of one tag. */
+  add(outcomes: readonly TransferOutcome[]): void {
+    if (outcomes.some(({ outcome }) => outcome === 'added')) this.artifacts += 1;
+    for (const result of outcomes) {
+      const { filename } = result.record;
+      if (result.outcome === 'failed') {
+        const failure = { filename, code: result.error.code, message: messageOf(result.error) };
+        this.#fail(failure, result.record);
+      } else if (!this.there.has(filename)) {
+        // An archive that was there was only read again for its twin's sake.
+        this.there.set(filename, archiveIdentity(result.record) ?? result.digest);
+        this.addedBytes += result.size;
+        this.#context.reporter.archive?.({ subdir: this.#subdir, filename, bytes: result.size });
+      }
+    }
+  }
+
+  #fail(failure: Failure, record?: RepodataRecord): void {
+    this.#failed.push(failure);
+    this.#quarantine.push(quarantinedOf(failure, record));
+    const bytes = record?.size ?? 0;
+    this.#context.reporter.archive?.({ subdir: this.#subdir, filename: failure.filename, bytes, failure });
+  }
+}
+
+/** Notes in the ledger that from here on the registry may hold more than it knows. */
+async function markRunning(work: PlannedWork, context: RunContext): Promise<Ledger> {
+  const { store, source, signal } = context;
+  const { ledger, latest } = work.state;
+  const base = ledger ?? firstLedger(store, work.subdir, source.url);
+  if (work.plan.items.length === 0) return base;
+  const marked: Ledger = {
+    ...base,
+    schema: store.schema.id,
+    role: { kind: 'mirror', source: source.url },
+    // What is listed now; where no ledger vouched for it, the plan has just asked the registry.
+    ...(latest === undefined ? {} : { repodata: latest.digest }),
+    running: newRunning(context.now()),
+  };
+  await writeLedger(store, marked, { signal });
+  return marked;
+}
+
+async function transferAll(work: PlannedWork, result: RunResult, context: RunContext): Promise<void> {
+  const suspects = new Set(work.state.ledger?.quarantine.map(({ filename }) => filename));
+  const isSuspect = (record: RepodataRecord): boolean => suspects.has(record.filename);
+  await forEachConcurrently(work.plan.items, context, async (item) => {
+    result.add(await transferItem(item, { ...context, isSuspect }));
+  });
+}
+
+function compose(work: PlannedWork, result: RunResult): Composition {
+  const { snapshot, repodata, published, foreign } = work;
+  return composeRepodata({
+    snapshot,
+    repodata,
+    isThere: (filename) => result.there.has(filename),
+    foreign: published === undefined ? undefined : { repodata: published.repodata, filenames: foreign },
+  });
+}
+
+/** The manifest behind `latest`, if it holds just these bytes. */
+function publishedAlready(work: PlannedWork, composition: Composition) {
+  const digest = digestOf(composition.bytes);
+  const found = work.published?.found;
+  return found?.layers.some((layer) => layer.mediaType === REPODATA && layer.digest === digest) === true
+    ? found.descriptor
+    : undefined;
+}
+
+function isListed(work: PlannedWork, filename: string): boolean {
+  return work.published?.repodata.has(filename) === true;
+}
+
+function byFilename(a: { readonly filename: string }, b: { readonly filename: string }): number {
+  return a.filename < b.filename ? -1 : 1;
+}

@@ -1,0 +1,83 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
+import { readLedger, type Ledger } from '../artifact/ledger.js';
+import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
+import { findMetadata, LATEST, readMetadataLayer, type FoundMetadata } from '../artifact/metadata-artifact.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
+import { Repodata } from '../conda/repodata.js';
+import { isFerryError } from '../errors.js';
+import type { Descriptor } from '../oci/descriptor.js';
+
+const MAX_REPODATA_BYTES = 1024 * 1024 * 1024;
+
+/**
+ * How far the published repodata can be taken for the state of the store. `vouched`: it is; `interrupted`: all it
+ * lists is there, and more may be; `unknown`: nothing is known; `empty`: nothing was ever published.
+ */
+export type Trust = 'vouched' | 'interrupted' | 'unknown' | 'empty';
+
+/** What the destination says of a subdir, before the source is asked. */
+export interface SubdirState {
+  readonly trust: Trust;
+  readonly ledger: Ledger | undefined;
+  /** Manifest behind the repodata's `latest`. */
+  readonly latest: Descriptor | undefined;
+}
+
+/** What {@link readState} compares the ledger with. */
+export interface StateOptions {
+  /** The mirror's source, by its durable name. */
+  readonly source: string;
+  /** Take nothing on trust. */
+  readonly deep: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads what is known of a subdir in three requests: ledger (two) and the repodata's `latest`.
+ * @throws FerryError `LEDGER_INVALID`, unless `deep`
+ */
+export async function readState(store: ChannelStore, subdir: string, options: StateOptions): Promise<SubdirState> {
+  const ledger = await readLedger(store, subdir, options).catch((error: unknown) => {
+    if (options.deep && isFerryError(error, 'LEDGER_INVALID')) return undefined;
+    throw error;
+  });
+  const latest = await store.metadataRepository(subdir, 'repodata.json').resolve(LATEST, options);
+  return { trust: options.deep ? 'unknown' : trustIn(ledger, latest, store, options.source), ledger, latest };
+}
+
+function trustIn(
+  ledger: Ledger | undefined,
+  latest: Descriptor | undefined,
+  store: ChannelStore,
+  source: string,
+): Trust {
+  if (ledger === undefined) return latest === undefined ? 'empty' : 'unknown';
+  const { running } = ledger;
+  const isOurs = latest?.digest === ledger.repodata || latest?.digest === running?.publishing;
+  if (!isOurs || ledger.schema !== store.schema.id || ledger.role.source !== source) return 'unknown';
+  return running === undefined ? 'vouched' : 'interrupted';
+}
+
+/** Published repodata with the layers it came in. */
+export interface Published {
+  readonly repodata: Repodata;
+  readonly found: FoundMetadata;
+}
+
+/** Reads the published repodata itself; `undefined` where there is none. */
+export async function readPublished(
+  store: ChannelStore,
+  subdir: string,
+  options: { readonly workers: WorkerPool; readonly signal?: AbortSignal | undefined },
+): Promise<Published | undefined> {
+  const found = await findMetadata(store, subdir, 'repodata.json', options);
+  if (found === undefined) return undefined;
+  const zst = REPODATA + ZSTD_SUFFIX;
+  const what = `\`${found.repository.name}\``;
+  const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
+  const body = await readMetadataLayer(found, isCompressed ? zst : REPODATA, MAX_REPODATA_BYTES, options);
+  const bytes = isCompressed
+    ? await options.workers.run('decompress', { bytes: body, maxBytes: MAX_REPODATA_BYTES, what }, options.signal)
+    : body;
+  return { repodata: new Repodata(bytes, subdir), found };
+}

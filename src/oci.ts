@@ -1,0 +1,13 @@
+/** The entry `conda-ferry/oci`: content stores and the copy between them, without anything of conda. */
+export { openHttpClient, type HttpClient, type HttpClientOptions } from './http/client.js';
+export type { HttpRequest, HttpResponse, Send } from './http/send.js';
+export { openLayoutRegistry } from './image-layout/layout-registry.js';
+export { openerOf, type Bytes, type OpenBytes, type OpenOptions } from './io/bytes.js';
+export { digestOf, isDigest, parseDigest, type Digest } from './io/digest.js';
+export { copyGraph, type CopyOptions } from './oci/copy-graph.js';
+export { describe, type Annotations, type Descriptor } from './oci/descriptor.js';
+export { encodeJson, parseImageIndex, parseImageManifest, type ImageIndex, type ImageManifest } from './oci/manifest.js';
+export { MemoryRegistry } from './oci/memory-store.js';
+export { formatReference, parseReference, type Reference } from './oci/reference.js';
+export type { ContentSource, Registry, Repository, StoredManifest } from './oci/storage.js';
+export { RegistryClient, type RegistryClientOptions } from './registry/registry-client.js';

@@ -1,0 +1,16 @@
+/**
+ * Which folder of `src` may import which; `errors.ts` and `io` are open to all. Lint and a test both read it.
+ * @type {Readonly<Record<string, readonly string[]>>}
+ */
+export const importTable = {
+  io: [],
+  http: [],
+  oci: [],
+  conda: [],
+  registry: ['oci', 'http'],
+  'image-layout': ['oci'],
+  channel: ['conda', 'http'],
+  artifact: ['oci', 'conda'],
+  mirror: ['artifact', 'oci', 'conda'],
+  cli: ['http', 'oci', 'conda', 'registry', 'image-layout', 'channel', 'artifact', 'mirror'],
+};

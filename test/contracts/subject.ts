@@ -1,0 +1,18 @@
+import type { Registry, Repository } from '#ferry/oci/storage.js';
+
+/** What a store can do beyond what every store must. */
+export interface RepositoryCapabilities {
+  /** Takes a blob of no bytes; some registries refuse it. */
+  readonly emptyBlob: boolean;
+  /** Put before the name of every repository, such as `org/`. */
+  readonly namePrefix?: string;
+}
+
+/** What a suite is run on; all of it is there only once the tests run. */
+export interface Subject {
+  readonly registry: Registry;
+  readonly capabilities: RepositoryCapabilities;
+  /** A repository name that was not used before. */
+  newName(): string;
+  newRepository(): Repository;
+}
