@@ -20,9 +20,9 @@ try {
   tell('What the mirror holds, read from the mirror alone:');
   ferry('list', 'oci-layout:./mirror', '--subdir', 'noarch', 'osx-arm64');
   tell('One artifact, with both archives of one build:');
-  ferry('inspect', 'oci-layout:./mirror/linux-64/ferry-twins:1.0-0');
+  ferry('inspect', 'oci-layout:./mirror/noarch/ferry-tool:2.1.0-py_0');
   tell('And a package back out, checked against its digest:');
-  ferry('pull', 'oci-layout:./mirror', 'ferry-hello', '--output', './archives');
+  ferry('pull', 'oci-layout:./mirror', 'ferry-tool', '--output', './archives');
   tell('The same commands take oci://REGISTRY/PATH in place of oci-layout:DIR; see README.md.');
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -50,6 +50,10 @@ const ledgerSchema = z.looseObject({
   unchanged: z.boolean(),
   /** Whether everything wanted is there. */
   complete: z.boolean(),
+  /** Records that the source lists, and archives of them that are there. */
+  counts: z.looseObject({ listed: z.int(), there: z.int() }).optional(),
+  /** Records that the schema or the registry cannot hold. */
+  withheld: z.array(z.looseObject({ filename: z.string(), code: z.string(), message: z.string() })),
   /** Archives that could not be mirrored; each run tries them again. */
   quarantine: z.array(quarantined),
   /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */

@@ -4,6 +4,7 @@
  */
 import { FerryError } from '../errors.js';
 import { concatBytes } from '../io/bytes.js';
+import { shorten } from './archive/member-path.js';
 import { JsonCursor, type Span } from './json-cursor.js';
 import { parseRepodataRecord, type RepodataRecord } from './package-record.js';
 
@@ -12,6 +13,12 @@ const PACKAGE_SECTIONS: ReadonlyMap<string, string> = new Map([
   ['packages', '.tar.bz2'],
   ['packages.conda', '.conda'],
 ]);
+
+/** Without `info.base_url` the version is 1. @see CEP 15 */
+const VERSION_WITHOUT_BASE_URL = encode('"repodata_version":1');
+
+const FIRST_OF_OBJECT = 0x7b;
+const FIRST_OF_NULL = 0x6e;
 
 /** One record's place. */
 interface RepodataEntry {
@@ -28,6 +35,9 @@ interface Member {
   readonly value: Span;
 }
 
+/** What becomes of a member of an object: other bytes in its place, or none, or itself. */
+type MemberEdit = (key: string, value: Span) => Uint8Array | 'dropped' | 'kept';
+
 /** What a record turned out to be: readable, or not and why. */
 export type ReadRecord =
   | { readonly filename: string; readonly record: RepodataRecord }
@@ -42,7 +52,10 @@ export class Repodata {
   // Keyed by file name: of a key that stands twice the last one counts, as for every JSON reader.
   readonly #entries: ReadonlyMap<string, RepodataEntry>;
   readonly #info: Readonly<Record<string, unknown>>;
-  #hasRecordUrl = false;
+  // Some readers take the first of two equal keys, so such a file is not published as it stands.
+  #hasDoubles = false;
+  // Looking into each record takes time, which this saves in nearly every channel.
+  readonly #mayHaveUrls: boolean;
 
   /**
    * @param subdir the folder the file was found in
@@ -57,15 +70,16 @@ export class Repodata {
     const members = new Map<string, Member>();
     const entries = new Map<string, RepodataEntry>();
     this.#cursor.readObject((key, keySpan) => {
-      const ending = PACKAGE_SECTIONS.get(key);
-      const value =
-        ending === undefined ? this.#cursor.skipValue() : this.#readSection(key, entries);
+      if (members.has(key)) this.#hasDoubles = true;
+      const value = PACKAGE_SECTIONS.has(key) ? this.#readSection(key, entries) : this.#cursor.skipValue();
       members.set(key, { key, span: { start: keySpan.start, end: value.end }, value });
     });
     this.#cursor.expectEnd();
     this.#members = [...members.values()];
     this.#entries = entries;
     this.#info = this.#readInfo();
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#mayHaveUrls = buffer.includes('"url"') || buffer.includes('\\u');
   }
 
   /** How many records it lists. */
@@ -110,15 +124,16 @@ export class Repodata {
   }
 
   /**
-   * Why it cannot be published as it stands, in words: it would send clients past the mirror, or names what is not
-   * mirrored. Call after {@link records} has been read through.
+   * Why it cannot be published as it stands, in words: it would send clients past the mirror, names what is not
+   * mirrored, or does not say the same to every reader.
    */
   neededChanges(): readonly string[] {
     const changes: string[] = [];
     if ('base_url' in this.#info) changes.push('`info.base_url` goes: clients would bypass the mirror');
     if ('channel_relations' in this.#info) changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
-    if (this.#hasRecordUrl) changes.push('`url` of records goes: clients would bypass the mirror');
+    if ([...this.#entries.values()].some((entry) => this.#hasUrl(entry))) changes.push('`url` of records goes: clients would bypass the mirror');
     if (this.#members.some(({ key }) => key === 'v3')) changes.push('`v3` goes: its records are not mirrored yet');
+    if (this.#hasDoubles) changes.push('of keys that stand twice the last one stays');
     return changes;
   }
 
@@ -136,8 +151,8 @@ export class Repodata {
     for (const member of this.#members) {
       if (member.key === 'v3') continue;
       if (PACKAGE_SECTIONS.has(member.key)) members.push(this.#spliceSection(member.key, keep, also));
-      else if (member.key === 'info') members.push([encode('"info":'), encode(JSON.stringify(this.#publishedInfo()))]);
-      else if (member.key === 'repodata_version' && 'base_url' in this.#info) members.push([encode('"repodata_version":1')]);
+      else if (member.key === 'info') members.push([encode('"info":'), ...this.#publishedInfo(member.value)]);
+      else if (member.key === 'repodata_version' && 'base_url' in this.#info) members.push([VERSION_WITHOUT_BASE_URL]);
       else members.push([this.#slice(member.span)]);
     }
     for (const section of PACKAGE_SECTIONS.keys()) {
@@ -162,36 +177,67 @@ export class Repodata {
 
   *#publishedRecords(section: string, keep: (filename: string) => boolean): Generator<Uint8Array> {
     for (const entry of this.#entries.values()) {
-      if (entry.section === section && keep(entry.filename)) yield this.#publishedRecord(entry);
+      if (entry.section === section && isInPlace(entry) && keep(entry.filename)) yield this.#publishedRecord(entry);
     }
   }
 
   #publishedRecord(entry: RepodataEntry): Uint8Array {
-    if (!this.#hasRecordUrl) return this.#slice(entry.span);
-    const value = this.#cursor.decode(entry.value) as Record<string, unknown>;
-    if (!('url' in value)) return this.#slice(entry.span);
-    const { url: _, ...rest } = value;
-    return encode(`${JSON.stringify(entry.filename)}:${JSON.stringify(rest)}`);
+    if (!this.#hasUrl(entry)) return this.#slice(entry.span);
+    const value = this.#edited(entry.value, (key) => (key === 'url' ? 'dropped' : 'kept'));
+    return concatBytes([encode(`${JSON.stringify(entry.filename)}:`), ...value]);
   }
 
-  #publishedInfo(): Record<string, unknown> {
-    const { base_url: _, channel_relations: __, ...rest } = this.#info;
-    return rest;
+  #publishedInfo(info: Span): readonly Uint8Array[] {
+    // The counts in `repodata_revisions` are those of `v3`.
+    const hasRevisions = this.#members.some(({ key }) => key === 'v3');
+    return this.#edited(info, (key) => {
+      if (key === 'base_url' || key === 'channel_relations') return 'dropped';
+      if (key === 'repodata_revisions' && hasRevisions) return 'dropped';
+      return key === 'repodata_version' && 'base_url' in this.#info ? VERSION_WITHOUT_BASE_URL : 'kept';
+    });
+  }
+
+  /** Whether a record says where its archive lies. `null` says nothing. */
+  #hasUrl({ value }: RepodataEntry): boolean {
+    if (!this.#mayHaveUrls || !this.#isObject(value)) return false;
+    let found = false;
+    this.#edited(value, (key, { start }) => {
+      if (key === 'url' && this.bytes[start] !== FIRST_OF_NULL) found = true;
+      return 'kept';
+    });
+    return found;
+  }
+
+  /** Writes an object anew: what is kept as it stands, number spellings included. */
+  #edited(object: Span, edit: MemberEdit): readonly Uint8Array[] {
+    const parts: Uint8Array[] = [];
+    const cursor = new JsonCursor(this.bytes, object.start);
+    cursor.readObject((key, keySpan) => {
+      const value = cursor.skipValue();
+      const outcome = edit(key, value);
+      if (outcome === 'dropped') return;
+      parts.push(outcome === 'kept' ? this.#slice({ start: keySpan.start, end: value.end }) : outcome);
+    });
+    return [encode('{'), ...parts.flatMap((part, i) => (i === 0 ? [part] : [encode(','), part])), encode('}')];
   }
 
   #decodeRecord(entry: RepodataEntry): RepodataRecord {
     const record = parseRepodataRecord(entry.filename, this.#cursor.decode(entry.value), this.subdir);
-    if (!entry.filename.endsWith(PACKAGE_SECTIONS.get(entry.section) ?? '')) {
+    if (!isInPlace(entry)) {
       throw new FerryError('RECORD_INVALID', `\`${entry.filename}\` stands under \`${entry.section}\``);
     }
-    if (record.url !== undefined) this.#hasRecordUrl = true;
     return record;
   }
 
   #readSection(section: string, entries: Map<string, RepodataEntry>): Span {
+    // A section that stands twice counts as the last one.
+    for (const [filename, entry] of entries) if (entry.section === section) entries.delete(filename);
     return this.#cursor.readObject((filename, keySpan) => {
       const value = this.#cursor.skipValue();
-      entries.set(filename, { section, filename, span: { start: keySpan.start, end: value.end }, value });
+      const entry = { section, filename, span: { start: keySpan.start, end: value.end }, value };
+      const known = entries.get(filename);
+      if (known !== undefined) this.#hasDoubles = true;
+      if (known === undefined || known.section === section || isInPlace(entry)) entries.set(filename, entry);
     });
   }
 
@@ -203,14 +249,23 @@ export class Repodata {
     }
     const named = (info as Record<string, unknown>)['subdir'];
     if (typeof named === 'string' && named !== this.subdir) {
-      throw new FerryError('REPODATA_INVALID', `repodata of \`${this.subdir}\` says it is of \`${named}\``);
+      throw new FerryError('REPODATA_INVALID', `repodata of \`${this.subdir}\` says it is of \`${shorten(named)}\``);
     }
     return info as Readonly<Record<string, unknown>>;
+  }
+
+  #isObject({ start }: Span): boolean {
+    return this.bytes[start] === FIRST_OF_OBJECT;
   }
 
   #slice(span: Span): Uint8Array {
     return this.bytes.subarray(span.start, span.end);
   }
+}
+
+/** Whether a record stands in the section for archives of its ending. */
+function isInPlace({ filename, section }: RepodataEntry): boolean {
+  return filename.endsWith(PACKAGE_SECTIONS.get(section) ?? '');
 }
 
 function encode(text: string): Uint8Array {

@@ -69,12 +69,17 @@ export class IndexCache {
   }
 }
 
+/** How a change ended: badly if there is a `failure`. */
+interface Outcome {
+  readonly failure?: { readonly error: unknown };
+}
+
 interface PendingEdit {
   readonly edit: IndexEdit;
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
-  attempts: number;
+  /** The first call counts. */
+  readonly settle: (outcome: Outcome) => void;
   isSettled: boolean;
+  attempts: number;
 }
 
 /** The `index.json` of one layout: read without a lock, written in batches under one. */
@@ -112,37 +117,31 @@ export class IndexFile {
    */
   async commit(edit: IndexEdit, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    await new Promise<void>((resolve, reject) => {
-      const settle = (then: () => void): void => {
-        signal?.removeEventListener('abort', abort);
-        pending.isSettled = true;
-        then();
-      };
+    let abort: (() => void) | undefined;
+    const { failure } = await new Promise<Outcome>((resolve) => {
       const pending: PendingEdit = {
         edit,
         attempts: 0,
         isSettled: false,
-        resolve: () => {
-          settle(resolve);
-        },
-        reject: (reason) => {
-          settle(() => {
-            reject(reason);
-          });
+        settle: (outcome) => {
+          pending.isSettled = true;
+          resolve(outcome);
         },
       };
       // Only while it waits: once its write has begun, the change is seen through.
-      const abort = (): void => {
+      abort = () => {
         const place = this.#queue.indexOf(pending);
         if (place === -1) return;
         this.#queue.splice(place, 1);
         if (this.#queue.length === 0) this.#lockWait.abort();
-        pending.reject(signal?.reason);
+        pending.settle({ failure: { error: signal?.reason } });
       };
       signal?.addEventListener('abort', abort, { once: true });
       this.#queue.push(pending);
       this.#writing ??= this.#writeQueue();
     });
+    if (abort !== undefined) signal?.removeEventListener('abort', abort);
+    if (failure !== undefined) throw failure.error;
   }
 
   /** Waits until nothing is being written. */
@@ -156,13 +155,14 @@ export class IndexFile {
       const wait = new AbortController();
       this.#lockWait = wait;
       try {
-        await this.#folder.checkBeforeWriting();
-        const options = { ...this.#lockOptions, signal: wait.signal };
-        await using lock = await acquireDirectoryLock(join(this.#folder.path, '.lock'), options);
-        // Only now, so that all that came while we waited goes along.
-        batch = this.#queue;
-        this.#queue = [];
-        await this.#write(batch, lock);
+        const written = await this.#underLock(wait.signal, async (lock) => {
+          // Only now, so that all that came while we waited goes along.
+          batch = this.#queue;
+          this.#queue = [];
+          return this.#write(batch, lock);
+        });
+        // Only now, so that a program that ends after its last push leaves no lock.
+        for (const pending of written) pending.settle({});
       } catch (error) {
         // All who waited gave up; others may have come since.
         if (wait.signal.aborted && batch.length === 0) continue;
@@ -176,16 +176,24 @@ export class IndexFile {
     this.#writing = undefined;
   }
 
-  async #write(batch: readonly PendingEdit[], lock: DirectoryLock): Promise<void> {
+  async #underLock<T>(signal: AbortSignal, work: (lock: DirectoryLock) => Promise<T>): Promise<T> {
+    await this.#folder.checkBeforeWriting();
+    const options = { ...this.#lockOptions, signal };
+    await using lock = await acquireDirectoryLock(join(this.#folder.path, '.lock'), options);
+    return await work(lock);
+  }
+
+  /** Does what can be done of a batch; the rest is rejected. */
+  async #write(batch: readonly PendingEdit[], lock: DirectoryLock): Promise<readonly PendingEdit[]> {
     if (!this.#isSwept) await this.#folder.sweep();
     this.#isSwept = true;
     const editor = new IndexEditor(await this.#load());
-    const done: { readonly pending: PendingEdit; readonly after: (() => Promise<void>) | undefined }[] = [];
+    const done = new Map<PendingEdit, (() => Promise<void>) | undefined>();
     for (const pending of batch) {
       try {
-        done.push({ pending, after: await pending.edit(editor) });
+        done.set(pending, await pending.edit(editor));
       } catch (error) {
-        pending.reject(error);
+        pending.settle({ failure: { error } });
       }
     }
     if (editor.isChanged) {
@@ -201,10 +209,12 @@ export class IndexFile {
         stamp: undefined,
       });
     }
-    for (const { pending, after } of done) {
-      await after?.().catch(pending.reject);
-      pending.resolve();
+    for (const [pending, after] of done) {
+      await after?.().catch((error: unknown) => {
+        pending.settle({ failure: { error } });
+      });
     }
+    return [...done.keys()];
   }
 
   #failOrRepeat(batch: readonly PendingEdit[], error: unknown): void {
@@ -212,7 +222,7 @@ export class IndexFile {
       if (pending.isSettled) continue;
       pending.attempts += 1;
       if (isFerryError(error, 'LOCK_LOST') && pending.attempts < MAX_ATTEMPTS) this.#queue.push(pending);
-      else pending.reject(error);
+      else pending.settle({ failure: { error } });
     }
   }
 

@@ -1,5 +1,5 @@
 import { constants, type BigIntStats } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { FerryError, isSystemError } from '../errors.js';
@@ -197,7 +197,14 @@ export class LayoutFolder {
   /** Whether a folder is there; throws if it is anything else. */
   async #checkFolder(folder: string): Promise<boolean> {
     const path = join(this.#root, folder);
-    const found = await statOf(path);
+    let found;
+    try {
+      found = await statOf(path);
+    } catch (error) {
+      // All above was looked at before but the root.
+      if (!isSystemError(error, 'ENOTDIR')) throw error;
+      throw new FerryError('LAYOUT_INVALID', `\`${this.#root}\` is not a folder`, { cause: error });
+    }
     if (found === undefined) return false;
     if (found.isDirectory()) return true;
     const kind = found.isSymbolicLink() ? 'a symbolic link, which is not followed' : 'not a folder';
@@ -208,7 +215,8 @@ export class LayoutFolder {
 /** Opens a file for reading, `undefined` where there is none. @throws FerryError `LAYOUT_INVALID` for a symbolic link */
 export async function openWithoutLinks(path: string): Promise<FileHandle | undefined> {
   try {
-    return await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+    // Windows has no such flag; `undefined` counts as 0 there.
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined;
     if (!isSystemError(error, 'ELOOP', 'EMLINK')) throw error;

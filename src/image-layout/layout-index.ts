@@ -71,6 +71,7 @@ export class IndexEditor {
   readonly #slots: (IndexEntry | undefined)[];
   readonly #byTag = new Map<string, Set<number>>();
   readonly #byDigest = new Map<Digest, Set<number>>();
+  readonly #removed = new Set<Digest>();
   #isChanged = false;
 
   constructor(index: LayoutIndex) {
@@ -91,13 +92,20 @@ export class IndexEditor {
    * only tag: it is still to be had by digest, as in a registry.
    */
   list(descriptor: Descriptor, tags: readonly string[]): void {
+    this.#removed.delete(descriptor.digest);
     for (const tag of tags) this.#point(tag, descriptor);
     if (!this.#byDigest.has(descriptor.digest)) this.#append(entryOf(descriptor));
   }
 
   /** Removes a manifest with all its tags. */
   remove(digest: Digest): void {
+    this.#removed.add(digest);
     for (const slot of [...(this.#byDigest.get(digest) ?? [])]) this.#set(slot, undefined);
+  }
+
+  /** Whether the manifest was removed and not listed again since: its blob is still there, but not for long. */
+  isRemoved(digest: Digest): boolean {
+    return this.#removed.has(digest);
   }
 
   /** The index with all changes. */

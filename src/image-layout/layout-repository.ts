@@ -94,7 +94,8 @@ export class LayoutRepository implements Repository {
     if (found === undefined) throw this.#notFound(descriptor.digest);
     if (isListed(await this.#index.read(), found, tags)) return;
     await this.#index.commit(async (editor) => {
-      if (!(await this.#folder.hasBlob(found))) throw this.#notFound(found.digest);
+      const isThere = !editor.isRemoved(found.digest) && (await this.#folder.hasBlob(found));
+      if (!isThere) throw this.#notFound(found.digest);
       editor.list(found, tags);
       return undefined;
     }, options.signal);
@@ -114,8 +115,10 @@ export class LayoutRepository implements Repository {
     }
     await this.#index.commit(async (editor) => {
       editor.remove(descriptor.digest);
-      // After the list, so that at no moment something listed is missing.
-      return Promise.resolve(() => this.#folder.removeBlob(descriptor.digest));
+      // After the list, so that at no moment something listed is missing; nor if a push in the same batch listed it again.
+      return Promise.resolve(async () => {
+        if (editor.isRemoved(descriptor.digest)) await this.#folder.removeBlob(descriptor.digest);
+      });
     }, options.signal);
   }
 

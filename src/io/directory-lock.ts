@@ -31,6 +31,8 @@ const DEFAULT_CLEAN_UP_AFTER_MS = 24 * 60 * 60 * 1000;
 const MIN_POLL_MS = 2;
 /** Short, so that a waiter finds the gap between two holds of a process that takes the lock again and again. */
 const MAX_POLL_MS = 40;
+/** A waiter that was itself held up, perhaps together with the holder, has seen no more than this of the time. */
+const MAX_STEP_MS = 250;
 
 /** Options of {@link acquireDirectoryLock}. All who share a lock must use the same `staleAfterMs`. */
 export interface DirectoryLockOptions {
@@ -57,24 +59,34 @@ const ownerSchema = z.object({
 
 type Owner = z.infer<typeof ownerSchema>;
 
+/** A point in time by two clocks. */
+interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+interface LockTimes {
+  readonly staleAfterMs: number;
+  readonly heartbeatMs: number;
+  /** Not after the moment at which others could see the lock. */
+  readonly since: Moment;
+}
+
 /** A held lock; disposing releases it. */
 export class DirectoryLock implements AsyncDisposable {
   readonly path: string;
   readonly #token: string;
   readonly #staleAfterMs: number;
-  readonly #heldSince = { monotonicMs: performance.now(), wallMs: Date.now() };
+  readonly #since: Moment;
   #timer: NodeJS.Timeout | undefined;
   #beat: Promise<void> | undefined;
 
   /** Use {@link acquireDirectoryLock}. */
-  constructor(
-    path: string,
-    token: string,
-    times: { readonly staleAfterMs: number; readonly heartbeatMs: number },
-  ) {
+  constructor(path: string, token: string, times: LockTimes) {
     this.path = path;
     this.#token = token;
     this.#staleAfterMs = times.staleAfterMs;
+    this.#since = times.since;
     this.#timer = setInterval(() => {
       this.#beat ??= this.#touch().finally(() => (this.#beat = undefined));
     }, times.heartbeatMs).unref();
@@ -104,10 +116,7 @@ export class DirectoryLock implements AsyncDisposable {
     if (!(await bury(this.path, this.#token))) return;
     // Nobody can have judged a shorter hold stale, so nobody is about to bury by this token. The wall clock counts
     // too because the other stands still while a machine sleeps.
-    const heldMs = Math.max(
-      performance.now() - this.#heldSince.monotonicMs,
-      Date.now() - this.#heldSince.wallMs,
-    );
+    const heldMs = Math.max(performance.now() - this.#since.monotonicMs, Date.now() - this.#since.wallMs);
     if (heldMs < this.#staleAfterMs / 2) await removeQuietly(gravePath(this.path, this.#token));
   }
 
@@ -142,21 +151,25 @@ export async function acquireDirectoryLock(
   const candidate = `${path}.new-${token}`;
   const self = await thisProcess();
   const startMs = performance.now();
-  let lastSeen: { readonly state: string; readonly sinceMs: number } | undefined;
+  let lastSeen: { readonly state: string; readonly atMs: number; readonly stillMs: number } | undefined;
   let pollMs = MIN_POLL_MS;
   try {
     for (;;) {
       const sighting = await look(path);
       if (sighting === undefined) {
-        if (await moveIn(candidate, path, { ...self, token, since: new Date().toISOString() })) {
+        const since = { monotonicMs: performance.now(), wallMs: Date.now() };
+        const owner = { ...self, token, since: new Date(since.wallMs).toISOString() };
+        if (await moveIn(candidate, path, owner)) {
+          const lock = new DirectoryLock(path, token, { staleAfterMs, heartbeatMs, since });
           await cleanUp(path, cleanUpAfterMs);
-          return new DirectoryLock(path, token, { staleAfterMs, heartbeatMs });
+          return lock;
         }
       } else {
         const state = `${sighting.identity} ${sighting.heartbeat}`;
-        const nowMs = performance.now();
-        if (lastSeen?.state !== state) lastSeen = { state, sinceMs: nowMs };
-        const isStale = nowMs - lastSeen.sinceMs >= staleAfterMs || (await isGone(sighting.owner, self));
+        const atMs = performance.now();
+        const before = lastSeen?.state === state ? lastSeen : { atMs, stillMs: 0 };
+        lastSeen = { state, atMs, stillMs: before.stillMs + Math.min(atMs - before.atMs, MAX_STEP_MS) };
+        const isStale = lastSeen.stillMs >= staleAfterMs || (await isGone(sighting.owner, self));
         if (isStale) {
           if (await bury(path, sighting.identity)) continue;
           await cleanUp(path, cleanUpAfterMs);

@@ -148,18 +148,19 @@ async function runSubdir(
 ): Promise<SubdirReport> {
   if (work.status === 'planned') return runPlan(work, discovered, context);
   const { subdir } = work;
+  const ledger = work.status === 'absent' ? undefined : work.state.ledger;
   const failed = work.status === 'retry' ? work.ledger.quarantine.map(failureOf) : [];
   for (const failure of failed) context.reporter.archive?.({ subdir, filename: failure.filename, bytes: 0, failure });
   return {
     subdir,
     publishedAs: work.status === 'absent' ? 'nothing' : 'kept',
-    listed: undefined,
-    there: 0,
+    listed: ledger?.counts?.listed,
+    there: ledger?.counts?.there ?? 0,
     added: 0,
     addedBytes: 0,
     artifacts: 0,
     failed,
-    withheld: [],
+    withheld: (ledger?.withheld ?? []).map(failureOf),
     kept: 0,
     warnings: [],
   };

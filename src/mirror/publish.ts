@@ -8,6 +8,7 @@ import type { Repodata } from '../conda/repodata.js';
 import { digestOf, type Digest } from '../io/digest.js';
 import { encodeJson } from '../oci/manifest.js';
 import type { Descriptor } from '../oci/descriptor.js';
+import type { Refused } from './plan.js';
 import type { Snapshot } from './snapshot.js';
 
 /** What conda-oci-mirror uses; repodata is compressed once and read very often. */
@@ -84,6 +85,8 @@ export interface LedgerInput {
   readonly repodata: Digest;
   readonly unchanged: boolean;
   readonly complete: boolean;
+  readonly counts: NonNullable<Ledger['counts']>;
+  readonly withheld: readonly Refused[];
   readonly quarantine: readonly Quarantined[];
   readonly kept: ReadonlyMap<string, string>;
   readonly foreign: ReadonlySet<string>;
@@ -109,6 +112,8 @@ export function makeLedger(input: LedgerInput): Ledger {
     repodata: input.repodata,
     unchanged: input.unchanged,
     complete: input.complete,
+    counts: input.counts,
+    withheld: input.withheld.map(({ filename, code, message }) => ({ filename, code, message })),
     quarantine: [...input.quarantine],
     kept: Object.fromEntries(input.kept),
     foreign: [...input.foreign],
@@ -126,6 +131,7 @@ export function firstLedger(store: ChannelStore, subdir: string, source: string)
     filters: filtersDigest(store),
     unchanged: false,
     complete: false,
+    withheld: [],
     quarantine: [],
     kept: {},
     foreign: [],

@@ -52,7 +52,7 @@ function quarantinedRecord(entry: Quarantined, subdir: string): RepodataRecord |
 }
 
 /** Reads a ledger's entry back. */
-export function failureOf(entry: Quarantined): Failure {
+export function failureOf(entry: Pick<Quarantined, 'filename' | 'code' | 'message'>): Failure {
   return { filename: entry.filename, code: entry.code as FerryErrorCode, message: entry.message };
 }
 

@@ -18,7 +18,7 @@ export type PublishedAs = 'unchanged' | 'spliced' | 'kept' | 'nothing';
 export interface SubdirReport {
   readonly subdir: string;
   readonly publishedAs: PublishedAs;
-  /** Records the source lists; unknown where the source said that nothing changed. */
+  /** Records the source lists; `undefined` where it has no such subdir. */
   readonly listed: number | undefined;
   /** Archives that were there before. */
   readonly there: number;

@@ -44,6 +44,8 @@ export async function runPlan(
     repodata: latest.digest,
     unchanged: composition.unchanged,
     complete: result.failed.length === 0,
+    counts: { listed: plan.listed, there: result.there.size },
+    withheld: plan.withheld,
     quarantine: result.quarantine,
     kept,
     foreign: work.foreign,

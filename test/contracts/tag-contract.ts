@@ -91,7 +91,7 @@ export function describeTags(subject: Subject): void {
       'a:b',
       'a'.repeat(256),
     ])('refuses repository name %j', (bad) => {
-      expect(() => subject.registry.repository(bad)).toThrowError(
+      expect(() => subject.registry.repository(bad)).toThrow(
         expect.objectContaining({ code: 'REFERENCE_INVALID' }),
       );
     });

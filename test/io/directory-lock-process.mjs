@@ -5,6 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isFerryError } from '#ferry/errors.js';
 import { acquireDirectoryLock } from '#ferry/io/directory-lock.js';
 
 const [mode, path = '', ...rest] = process.argv.slice(2);
@@ -32,18 +33,20 @@ async function hold(options) {
   say('held');
   for await (const line of createInterface({ input: process.stdin })) {
     if (line === 'release') break;
-    await lock.assertHeld().then(
-      () => {
-        say('still held');
-      },
-      (/** @type {{ code: string }} */ error) => {
-        say(error.code);
-      },
-    );
+    try {
+      await lock.assertHeld();
+      say('still held');
+    } catch (error) {
+      say(isFerryError(error) ? error.code : String(error));
+    }
   }
   await lock[Symbol.asyncDispose]();
   process.exit();
 }
 
 if (mode === 'count') await count(rest[0] ?? '', Number(rest[1]));
-else await hold(JSON.parse(rest[0] ?? '{}'));
+else {
+  /** @type {unknown} */
+  const options = JSON.parse(rest[0] ?? '{}');
+  await hold(options ?? {});
+}

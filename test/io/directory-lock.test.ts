@@ -143,7 +143,7 @@ describe('a lock', () => {
       code: 'LOCK_TIMEOUT',
       message: expect.stringContaining(
         `process ${String(process.pid)} on \`${hostname()}\` since ${String(since)}`,
-      ),
+      ) as string,
     });
     await lock.assertHeld();
     await lock[Symbol.asyncDispose]();
@@ -281,7 +281,7 @@ describe('what a killed process leaves', () => {
     const grave = `${path}.stale-${String(token)}`;
     // What a second reaper does that judged the first lock stale and was held up.
     await expect(rename(path, grave)).rejects.toMatchObject({
-      code: expect.stringMatching(/ENOTEMPTY|EEXIST/),
+      code: expect.stringMatching(/ENOTEMPTY|EEXIST/) as string,
     });
     await lock.assertHeld();
     await lock[Symbol.asyncDispose]();

@@ -6,7 +6,7 @@ import { parseImageManifest } from '../../oci/manifest.js';
 import { parseRepositoryName } from '../../oci/reference.js';
 import type { CommandContext } from '../context.js';
 import { parseArtifactLocation } from '../locations.js';
-import { formatBytes, formatTable, printJson, printLine, type OutputFlags } from '../output.js';
+import { formatBytes, printJson, printLine, type OutputFlags } from '../output.js';
 import { Session, type LocationFlags } from '../session.js';
 
 const MAX_INDEX_BYTES = 4 * 1024 * 1024;
@@ -25,8 +25,8 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
       'after',
       `
 Examples:
-  conda-ferry inspect oci-layout:./mirror/noarch/ferry-hello:1.0-0
-  conda-ferry inspect oci://127.0.0.1:5000/my-channel/noarch/ferry-hello:1.0-0 --json`,
+  conda-ferry inspect oci-layout:./mirror/noarch/ferry-tool:2.1.0-py_0
+  conda-ferry inspect oci://127.0.0.1:5000/my-channel/noarch/ferry-tool:2.1.0-py_0 --json`,
     )
     .action(async (text: string, flags: LocationFlags & Pick<OutputFlags, 'json'>) => {
       await using session = new Session(context.environment);
@@ -51,14 +51,12 @@ Examples:
       printLine(output, `${registry.location}/${name}:${reference}`);
       printLine(output, `digest  ${stored.descriptor.digest}`);
       printLine(output, `config  ${manifest.config.mediaType}`);
-      const rows = manifest.layers.map((layer) => [
-        `  ${layer.annotations?.[TITLE] ?? ''}`,
-        formatBytes(layer.size),
-        layer.digest.slice(0, 'sha256:'.length + 12),
-        layer.mediaType,
-      ]);
       printLine(output, 'layers');
-      for (const line of formatTable(rows, [1])) printLine(output, line);
+      for (const layer of manifest.layers) {
+        printLine(output, `  ${layer.annotations?.[TITLE] ?? '(no title)'}`);
+        printLine(output, `    ${layer.mediaType}, ${formatBytes(layer.size)}`);
+        printLine(output, `    ${layer.digest}`);
+      }
       if (index === undefined) return;
       printLine(output, 'index.json');
       for (const [key, value] of Object.entries(index)) printLine(output, `  ${key}: ${JSON.stringify(value)}`);

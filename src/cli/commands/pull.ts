@@ -27,7 +27,7 @@ export function addPullCommand(program: Command, context: CommandContext): void 
       'after',
       `
 Examples:
-  conda-ferry pull oci-layout:./mirror ferry-hello --output ./archives
+  conda-ferry pull oci-layout:./mirror ferry-tool --output ./archives
   conda-ferry pull oci://127.0.0.1:5000/my-channel zlib=1.2 --subdir linux-64`,
     )
     .action(async (channel: string, specs: readonly string[], flags: PullFlags) => {

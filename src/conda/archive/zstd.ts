@@ -28,6 +28,9 @@ export async function* decompressZstd(
   yield* reader.unpack(new Uint8Array(0), true);
 }
 
+/** What is used of zstd-napi, which is a CommonJS module. */
+type ZstdBinding = Pick<typeof Binding, 'DCtx' | 'DParameter'>;
+
 class FrameReader {
   readonly #context: Binding.DCtx;
   readonly #what: string;
@@ -37,7 +40,7 @@ class FrameReader {
   /** Bytes used so far. */
   #offset = 0;
 
-  constructor(binding: typeof Binding, what: string) {
+  constructor(binding: ZstdBinding, what: string) {
     this.#context = new binding.DCtx();
     this.#context.setParameter(binding.DParameter.windowLogMax, Math.log2(MAX_ZSTD_WINDOW_BYTES));
     this.#what = what;
@@ -128,7 +131,7 @@ function windowBytes(bytes: Uint8Array): number {
   return sizeBytes === 4 ? view.getUint32(at, true) : Number(view.getBigUint64(at, true));
 }
 
-async function loadZstd(): Promise<typeof Binding> {
+async function loadZstd(): Promise<ZstdBinding> {
   try {
     return (await import('zstd-napi/binding.js')).default;
   } catch (cause) {

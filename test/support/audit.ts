@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { extract } from 'tar-stream';
+
+/**
+ * Looks at what is stored from the outside, with nothing of ours in between: plain HTTP requests, plain files, and a
+ * second writing of the few rules that lead from a record to its artifact.
+ */
+export interface StoreReader {
+  manifest(repository: string, reference: string): Promise<Manifest | undefined>;
+  blob(repository: string, digest: string): Promise<Buffer | undefined>;
+}
+
+export interface Layer {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export interface Manifest {
+  readonly digest: string;
+  readonly config: Layer;
+  readonly layers: readonly Layer[];
+}
+
+export interface ListedRecord {
+  readonly filename: string;
+  readonly name: string;
+  readonly version: string;
+  readonly build: string;
+  readonly sha256: string;
+  readonly size: number;
+}
+
+const ACCEPT = 'application/vnd.oci.image.manifest.v1+json';
+// Registries on disk are unreadable for moments while others write to them; absence is believed the second time.
+const READS = 3;
+
+/** Reads a registry over HTTP. */
+export function registryReader(host: string): StoreReader {
+  const get = async (path: string): Promise<Buffer | undefined> => {
+    for (let read = 1; ; read += 1) {
+      const response = await fetch(`http://${host}/v2/${path}`, { headers: { accept: ACCEPT } });
+      const body = Buffer.from(await response.arrayBuffer());
+      if (response.status === 200) return body;
+      if (response.status !== 404) throw new Error(`${path} answered ${response.status}`);
+      if (read === READS) return undefined;
+    }
+  };
+  return {
+    manifest: async (repository, reference) => parseManifest(await get(`${repository}/manifests/${reference}`)),
+    blob: async (repository, digest) => get(`${repository}/blobs/${digest}`),
+  };
+}
+
+/** Reads image layouts from disk. */
+export function layoutReader(root: string): StoreReader {
+  const blob = async (repository: string, digest: string): Promise<Buffer | undefined> =>
+    readFile(join(root, repository, 'blobs', digest.replace(':', '/'))).catch(() => undefined);
+  return {
+    blob,
+    manifest: async (repository, reference) => {
+      const file = await readFile(join(root, repository, 'index.json'), 'utf8').catch(() => undefined);
+      if (file === undefined) return undefined;
+      const index = JSON.parse(file) as { manifests: Layer[] };
+      const found = index.manifests.find(
+        (entry) => entry.annotations?.['org.opencontainers.image.ref.name'] === reference || entry.digest === reference,
+      );
+      return found === undefined ? undefined : parseManifest(await blob(repository, found.digest));
+    },
+  };
+}
+
+function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
+  if (bytes === undefined) return undefined;
+  return { digest: sha256(bytes), ...(JSON.parse(bytes.toString('utf8')) as Omit<Manifest, 'digest'>) };
+}
+
+/** Records that a subdir's published repodata lists; `undefined` where nothing is published. */
+export async function listedRecords(reader: StoreReader, channel: string): Promise<ListedRecord[] | undefined> {
+  const bytes = await publishedRepodata(reader, channel);
+  if (bytes === undefined) return undefined;
+  const repodata = JSON.parse(bytes.toString('utf8')) as Record<string, Record<string, Omit<ListedRecord, 'filename'>>>;
+  return ['packages', 'packages.conda'].flatMap((section) =>
+    Object.entries(repodata[section] ?? {}).map(([filename, record]) => ({ filename, ...record })),
+  );
+}
+
+/** The published repodata's plain bytes. */
+export async function publishedRepodata(reader: StoreReader, channel: string): Promise<Buffer | undefined> {
+  const manifest = await reader.manifest(`${channel}/repodata.json`, 'latest');
+  const layer = manifest?.layers.find(({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json');
+  return layer === undefined ? undefined : reader.blob(`${channel}/repodata.json`, layer.digest);
+}
+
+/** Where schema v0 keeps a record. */
+export function placeOf(channel: string, record: Pick<ListedRecord, 'name' | 'version' | 'build'>) {
+  const leaf = record.name.startsWith('_') ? `zzz${record.name}` : record.name;
+  const tag = `${record.version}-${record.build}`.replaceAll('+', '__p__').replaceAll('!', '__e__');
+  return { repository: `${channel}/${leaf}`, tag };
+}
+
+/**
+ * Finds what is wrong with a published subdir: records that do not resolve by digest and by tag → manifest → layer.
+ * @param channel path of the channel with the subdir, such as `main/demo/noarch`
+ * @returns one line for each fault; none means that listed is there
+ */
+export async function faultsOf(reader: StoreReader, channel: string, options: { readonly readBlobs?: boolean } = {}): Promise<string[]> {
+  const faults: string[] = [];
+  for (const record of (await listedRecords(reader, channel)) ?? []) {
+    const { repository, tag } = placeOf(channel, record);
+    const manifest = await reader.manifest(repository, tag);
+    const layer = manifest?.layers.find(({ digest }) => digest === `sha256:${record.sha256}`);
+    if (layer === undefined) {
+      faults.push(`${record.filename}: not in the artifact at ${repository}:${tag}`);
+      continue;
+    }
+    if (options.readBlobs === false) continue;
+    const blob = await reader.blob(repository, layer.digest);
+    if (blob === undefined) faults.push(`${record.filename}: no blob`);
+    else if (sha256(blob) !== layer.digest || blob.byteLength !== record.size) faults.push(`${record.filename}: wrong bytes`);
+  }
+  return faults;
+}
+
+/** Members of an info layer: path to content, or to the target of a link. */
+export async function infoMembers(layer: Buffer): Promise<Map<string, string>> {
+  const members = new Map<string, string>();
+  const stream = extract();
+  stream.end(gunzipSync(layer));
+  for await (const entry of stream) {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of entry) chunks.push(chunk as Uint8Array);
+    const { name, type, linkname } = entry.header;
+    members.set(name, type === 'symlink' ? `-> ${linkname ?? ''}` : sha256(Buffer.concat(chunks)));
+  }
+  return members;
+}
+
+/** `sha256:…` of bytes. */
+export function sha256(bytes: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}

@@ -1,0 +1,67 @@
+import { schemaV0 } from '#ferry/artifact/schema-v0.js';
+import { ChannelStore } from '#ferry/artifact/channel-store.js';
+import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
+import { HttpChannel } from '#ferry/channel/http-channel.js';
+import { openHttpClient } from '#ferry/http/client.js';
+import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
+import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
+import type { MirrorReport } from '#ferry/mirror/report.js';
+import { RegistryClient } from '#ferry/registry/registry-client.js';
+import { layoutReader, registryReader, type StoreReader } from './audit.js';
+import type { TestRegistry } from './docker-registry.js';
+import { onTestFinished } from 'vitest';
+
+/** A store under test with an outside view of it, and the requests that went to it. */
+export interface StoreUnderTest {
+  readonly store: ChannelStore;
+  readonly reader: StoreReader;
+  /** Path of the channel, with a slash behind it unless it is empty. */
+  readonly path: string;
+  /** As `PUT /v2/…`. */
+  readonly requests: string[];
+}
+
+/** A fresh view of a channel in a registry; nothing is remembered from earlier views. */
+export function registryStore(registry: TestRegistry, channel: string): StoreUnderTest {
+  const requests: string[] = [];
+  const client = openHttpClient({ userAgent: 'conda-ferry-test', onRequest: ({ method, url }) => requests.push(`${method} ${url.pathname}`) });
+  onTestFinished(async () => client[Symbol.asyncDispose]());
+  const path = `${registry.prefix}/${channel}`;
+  const store = new ChannelStore(new RegistryClient({ host: registry.host, send: client.send }), path, schemaV0);
+  return { store, reader: registryReader(registry.host), path: `${path}/`, requests };
+}
+
+/** A fresh view of a folder of image layouts. */
+export function layoutStore(folder: string): StoreUnderTest {
+  const store = new ChannelStore(openLayoutRegistry(folder), '', schemaV0);
+  return { store, reader: layoutReader(folder), path: '', requests: [] };
+}
+
+/** A channel over HTTP with connections of its own. */
+export function httpSource(url: string): HttpChannel {
+  const client = openHttpClient({ userAgent: 'conda-ferry-test' });
+  onTestFinished(async () => client[Symbol.asyncDispose]());
+  return new HttpChannel(new URL(url), client.send);
+}
+
+/** Mirrors a folder into a store. */
+export async function mirrorFolder(
+  folder: string,
+  { store }: StoreUnderTest,
+  options: Partial<MirrorOptions> = {},
+): Promise<MirrorReport> {
+  return mirrorChannel({ source: new DirectoryChannel(folder), destination: store, ...options });
+}
+
+/** Requests that write. */
+export function writesOf({ requests }: StoreUnderTest): string[] {
+  return requests.filter((request) => !/^(?:GET|HEAD) /.test(request));
+}
+
+/** File names that failed, with their codes, sorted. */
+export function failuresOf(report: MirrorReport): Record<string, string> {
+  const failures = report.subdirs.flatMap(({ subdir, failed }) =>
+    failed.map(({ filename, code }) => [`${subdir}/${filename}`, code] as const),
+  );
+  return Object.fromEntries(failures.sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config';
+
+/** Everything runs against `dist`, which `npm test` builds first: worker threads need built files. */
+const shared = { environment: 'node', restoreMocks: true } as const;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/interop/**', 'test/long/**'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: { ...shared, name: 'interop', include: ['test/interop/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 600_000 },
+      },
+      {
+        test: { ...shared, name: 'long', include: ['test/long/**/*.test.ts'], testTimeout: 1_800_000, hookTimeout: 600_000, fileParallelism: false },
+      },
+    ],
+  },
+});
