@@ -1,5 +1,6 @@
 import { openerOf } from '../io/bytes.js';
 import { SingleFlight } from '../io/single-flight.js';
+import type { ImageManifest } from '../oci/manifest.js';
 import { parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry, Repository } from '../oci/storage.js';
 import type { MetadataFile, PackagePlace, Schema } from './schema.js';
@@ -52,8 +53,12 @@ export class ChannelStore {
     });
   }
 
-  /** Remembers that a repository holds the config, since it has an artifact. */
-  rememberConfig(repository: Repository): void {
+  /**
+   * Remembers that a repository holds the config: an artifact with it is there. Artifacts of other tools may have
+   * another one.
+   */
+  rememberConfig(repository: Repository, artifact?: ImageManifest): void {
+    if (artifact !== undefined && artifact.config.digest !== this.schema.config.digest) return;
     this.#withConfig.add(repository.name);
   }
 }

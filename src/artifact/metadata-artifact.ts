@@ -76,8 +76,9 @@ export async function findMetadata(
   const repository = store.metadataRepository(subdir, file);
   const stored = await repository.fetchManifest(options.reference ?? LATEST, options);
   if (stored === undefined) return undefined;
-  store.rememberConfig(repository);
-  return { descriptor: stored.descriptor, layers: parseImageManifest(stored.bytes).layers, repository };
+  const manifest = parseImageManifest(stored.bytes);
+  store.rememberConfig(repository, manifest);
+  return { descriptor: stored.descriptor, layers: manifest.layers, repository };
 }
 
 /**

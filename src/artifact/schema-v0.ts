@@ -126,7 +126,7 @@ function packageManifest(content: PackageContent): ImageManifest {
       layer(INFO_TAR_GZIP, content.info, { [TITLE]: `${stem}/info.tar.gz` }),
       layer(INFO_INDEX, content.index, { [TITLE]: `${stem}/info/index.json` }),
     ],
-    ...(content.annotations === undefined ? {} : { annotations: content.annotations }),
+    ...(Object.keys(content.annotations ?? {}).length === 0 ? {} : { annotations: content.annotations }),
   };
 }
 

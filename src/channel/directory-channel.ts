@@ -33,7 +33,11 @@ export class DirectoryChannel implements ChannelSource {
     const subdirs: string[] = [];
     for (const { name } of entries) {
       if (!isSubdir(name)) continue;
-      const files = await readdir(join(this.#root, name)).catch((): string[] => []);
+      const files = await readdir(join(this.#root, name)).catch((error: unknown): string[] => {
+        // A folder that cannot be read is not one without repodata.
+        if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error;
+        return [];
+      });
       if (files.includes('repodata.json') || files.includes('repodata.json.zst')) subdirs.push(name);
     }
     return subdirs.sort();
@@ -64,15 +68,22 @@ export class DirectoryChannel implements ChannelSource {
   }
 }
 
+/** What is known of a file; nothing where there is none. */
 async function statOrUndefined(file: string) {
   try {
-    return await stat(file, { bigint: true });
+    const status = await stat(file, { bigint: true });
+    return status.isFile() ? status : undefined;
   } catch (error) {
     if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return undefined;
     throw error;
   }
 }
 
-function readFile(file: string, signal: AbortSignal | undefined): Bytes {
-  return createReadStream(file, { highWaterMark: READ_CHUNK_BYTES, ...(signal === undefined ? {} : { signal }) });
+// Opens the file only when it is read: a stream that nobody reads would keep it open, and its error would end the process.
+async function* readFile(file: string, signal: AbortSignal | undefined): Bytes {
+  signal?.throwIfAborted();
+  for await (const chunk of createReadStream(file, { highWaterMark: READ_CHUNK_BYTES })) {
+    yield chunk as Uint8Array;
+    signal?.throwIfAborted();
+  }
 }

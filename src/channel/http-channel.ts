@@ -6,6 +6,7 @@ import type {
   Validators,
 } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
+import { resolveServerUrl } from '../http/redirect.js';
 import { responseError } from '../http/response-error.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import type { Bytes } from '../io/bytes.js';
@@ -67,7 +68,7 @@ export class HttpChannel implements ChannelSource {
 
   #archiveUrl(archive: ArchiveLocation): URL {
     const folder = new URL(`${archive.subdir}/`, this.#base);
-    if (archive.url !== undefined) return new URL(archive.url, folder);
+    if (archive.url !== undefined) return resolveServerUrl(archive.url, folder);
     return new URL(encodeURIComponent(archive.filename), folder);
   }
 }

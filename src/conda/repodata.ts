@@ -131,7 +131,7 @@ export class Repodata {
     const changes: string[] = [];
     if ('base_url' in this.#info) changes.push('`info.base_url` goes: clients would bypass the mirror');
     if ('channel_relations' in this.#info) changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
-    if ([...this.#entries.values()].some((entry) => this.#hasUrl(entry))) changes.push('`url` of records goes: clients would bypass the mirror');
+    if ([...this.#entries.values()].some((entry) => this.#withoutUrl(entry) !== undefined)) changes.push('`url` of records goes: clients would bypass the mirror');
     if (this.#members.some(({ key }) => key === 'v3')) changes.push('`v3` goes: its records are not mirrored yet');
     if (this.#hasDoubles) changes.push('of keys that stand twice the last one stays');
     return changes;
@@ -151,14 +151,14 @@ export class Repodata {
     for (const member of this.#members) {
       if (member.key === 'v3') continue;
       if (PACKAGE_SECTIONS.has(member.key)) members.push(this.#spliceSection(member.key, keep, also));
-      else if (member.key === 'info') members.push([encode('"info":'), ...this.#publishedInfo(member.value)]);
+      else if (member.key === 'info') members.push([this.#publishedInfo(member)]);
       else if (member.key === 'repodata_version' && 'base_url' in this.#info) members.push([VERSION_WITHOUT_BASE_URL]);
       else members.push([this.#slice(member.span)]);
     }
     for (const section of PACKAGE_SECTIONS.keys()) {
       if (also !== undefined && !sections.has(section)) members.push(this.#spliceSection(section, keep, also));
     }
-    return concatBytes([encode('{'), ...members.flatMap((parts, i) => (i === 0 ? parts : [encode(','), ...parts])), encode('}\n')]);
+    return concatBytes([encode('{'), ...separate(members, ','), encode('}\n')]);
   }
 
   #spliceSection(
@@ -166,12 +166,12 @@ export class Repodata {
     keep: (filename: string) => boolean,
     also: { readonly repodata: Repodata; readonly filenames: ReadonlySet<string> } | undefined,
   ): Uint8Array[] {
-    const records = [...this.#publishedRecords(section, keep)];
-    if (also !== undefined) {
-      const isNew = (filename: string): boolean => also.filenames.has(filename) && !this.#entries.has(filename);
-      records.push(...also.repodata.#publishedRecords(section, isNew));
-    }
-    const separated = records.flatMap((record, i) => (i === 0 ? [record] : [encode(',\n'), record]));
+    const isNew = (filename: string): boolean => also?.filenames.has(filename) === true && !this.#entries.has(filename);
+    const records = [
+      ...this.#publishedRecords(section, keep),
+      ...(also === undefined ? [] : also.repodata.#publishedRecords(section, isNew)),
+    ];
+    const separated = separate(records.map((record) => [record]), ',\n');
     return [encode(`${JSON.stringify(section)}:{`), ...separated, encode('}')];
   }
 
@@ -182,43 +182,46 @@ export class Repodata {
   }
 
   #publishedRecord(entry: RepodataEntry): Uint8Array {
-    if (!this.#hasUrl(entry)) return this.#slice(entry.span);
-    const value = this.#edited(entry.value, (key) => (key === 'url' ? 'dropped' : 'kept'));
-    return concatBytes([encode(`${JSON.stringify(entry.filename)}:`), ...value]);
+    const value = this.#withoutUrl(entry);
+    if (value === undefined) return this.#slice(entry.span);
+    return concatBytes([this.#slice({ start: entry.span.start, end: entry.value.start }), value]);
   }
 
-  #publishedInfo(info: Span): readonly Uint8Array[] {
+  /** A record's value without `url`; `undefined` where it has none. `null` sends nobody anywhere. */
+  #withoutUrl({ value }: RepodataEntry): Uint8Array | undefined {
+    if (!this.#mayHaveUrls || this.bytes[value.start] !== FIRST_OF_OBJECT) return undefined;
+    return this.#edited(value, (key, { start }) =>
+      key === 'url' && this.bytes[start] !== FIRST_OF_NULL ? 'dropped' : 'kept',
+    );
+  }
+
+  #publishedInfo({ span, value }: Member): Uint8Array {
+    const hasBaseUrl = 'base_url' in this.#info;
     // The counts in `repodata_revisions` are those of `v3`.
-    const hasRevisions = this.#members.some(({ key }) => key === 'v3');
-    return this.#edited(info, (key) => {
+    const dropsRevisions = this.#members.some(({ key }) => key === 'v3');
+    const edited = this.#edited(value, (key) => {
       if (key === 'base_url' || key === 'channel_relations') return 'dropped';
-      if (key === 'repodata_revisions' && hasRevisions) return 'dropped';
-      return key === 'repodata_version' && 'base_url' in this.#info ? VERSION_WITHOUT_BASE_URL : 'kept';
+      if (key === 'repodata_revisions' && dropsRevisions) return 'dropped';
+      return key === 'repodata_version' && hasBaseUrl ? VERSION_WITHOUT_BASE_URL : 'kept';
     });
+    if (edited === undefined) return this.#slice(span);
+    return concatBytes([this.#slice({ start: span.start, end: value.start }), edited]);
   }
 
-  /** Whether a record says where its archive lies. `null` says nothing. */
-  #hasUrl({ value }: RepodataEntry): boolean {
-    if (!this.#mayHaveUrls || !this.#isObject(value)) return false;
-    let found = false;
-    this.#edited(value, (key, { start }) => {
-      if (key === 'url' && this.bytes[start] !== FIRST_OF_NULL) found = true;
-      return 'kept';
-    });
-    return found;
-  }
-
-  /** Writes an object anew: what is kept as it stands, number spellings included. */
-  #edited(object: Span, edit: MemberEdit): readonly Uint8Array[] {
-    const parts: Uint8Array[] = [];
+  /** An object written anew, what is kept as it stands, number spellings included; `undefined` if all is kept. */
+  #edited(object: Span, edit: MemberEdit): Uint8Array | undefined {
+    const parts: Uint8Array[][] = [];
+    let isEdited = false;
     const cursor = new JsonCursor(this.bytes, object.start);
     cursor.readObject((key, keySpan) => {
       const value = cursor.skipValue();
       const outcome = edit(key, value);
-      if (outcome === 'dropped') return;
-      parts.push(outcome === 'kept' ? this.#slice({ start: keySpan.start, end: value.end }) : outcome);
+      if (outcome !== 'kept') isEdited = true;
+      if (outcome !== 'dropped') {
+        parts.push([outcome === 'kept' ? this.#slice({ start: keySpan.start, end: value.end }) : outcome]);
+      }
     });
-    return [encode('{'), ...parts.flatMap((part, i) => (i === 0 ? [part] : [encode(','), part])), encode('}')];
+    return isEdited ? concatBytes([encode('{'), ...separate(parts, ','), encode('}')]) : undefined;
   }
 
   #decodeRecord(entry: RepodataEntry): RepodataRecord {
@@ -254,10 +257,6 @@ export class Repodata {
     return info as Readonly<Record<string, unknown>>;
   }
 
-  #isObject({ start }: Span): boolean {
-    return this.bytes[start] === FIRST_OF_OBJECT;
-  }
-
   #slice(span: Span): Uint8Array {
     return this.bytes.subarray(span.start, span.end);
   }
@@ -266,6 +265,11 @@ export class Repodata {
 /** Whether a record stands in the section for archives of its ending. */
 function isInPlace({ filename, section }: RepodataEntry): boolean {
   return filename.endsWith(PACKAGE_SECTIONS.get(section) ?? '');
+}
+
+function separate(members: readonly (readonly Uint8Array[])[], separator: string): Uint8Array[] {
+  const bytes = encode(separator);
+  return members.flatMap((parts, i) => (i === 0 ? parts : [bytes, ...parts]));
 }
 
 function encode(text: string): Uint8Array {

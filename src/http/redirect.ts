@@ -8,7 +8,8 @@ const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
 /**
  * Follows redirects of GET and HEAD. Each hop is sent anew through `send`, which adds what belongs to that origin,
  * so nothing secret travels to another one; headers given with the request stay behind on a change of origin,
- * except `range` and `accept`. From https it never goes to http.
+ * except `range` and `accept`, and from there on the request is anonymous, also on its way back. From https it never
+ * goes to http.
  */
 export function withRedirects(send: Send): Send {
   return async (request) => {
@@ -26,19 +27,18 @@ export function withRedirects(send: Send): Send {
       current =
         url.origin === current.url.origin
           ? { ...current, url }
-          : { ...current, url, headers: originFreeHeaders(current.headers ?? {}) };
+          : { ...current, url, headers: originFreeHeaders(current.headers ?? {}), anonymous: true };
     }
   };
 }
 
 /** Resolves a URL that a server handed out. @throws FerryError `REGISTRY_REFUSED` from https to anything else */
 export function resolveServerUrl(location: string, base: URL): URL {
-  let url: URL;
-  try {
-    url = new URL(location, base);
-  } catch (cause) {
-    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to something that is no URL`, { cause });
+  // The error of `new URL` would carry both texts, secrets and all.
+  if (!URL.canParse(location, base)) {
+    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to something that is no URL`);
   }
+  const url = new URL(location, base);
   const isDowngrade = base.protocol === 'https:' && url.protocol !== 'https:';
   if (isDowngrade || !/^https?:$/.test(url.protocol)) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to ${redactUrl(url)}, which is not safe`);

@@ -5,6 +5,7 @@ import type { HttpRequest, HttpResponse } from './send.js';
 
 const MAX_ERROR_BODY_BYTES = 8 * 1024;
 const MAX_DETAIL_CHARACTERS = 300;
+const MAX_DETAILS = 5;
 
 /** Makes an error of an answer that means failure, reading a bounded part of its body. */
 export async function responseError(
@@ -13,6 +14,7 @@ export async function responseError(
   hint?: string,
 ): Promise<ResponseError> {
   const errors = await readErrors(response);
+  request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
   const message = `${request.method} ${url} answered ${String(response.status)}`;
@@ -70,16 +72,18 @@ function parseErrors(text: string): RegistryErrorDetail[] {
   }
   if (typeof document !== 'object' || document === null || !('errors' in document)) return [];
   if (!Array.isArray(document.errors)) return [];
-  return document.errors.flatMap((entry: unknown): RegistryErrorDetail[] => {
+  return document.errors.slice(0, MAX_DETAILS).flatMap((entry: unknown): RegistryErrorDetail[] => {
     if (typeof entry !== 'object' || entry === null) return [];
     const { code, message } = entry as { code?: unknown; message?: unknown };
     return [{ code: clean(code), message: clean(message) }];
   });
 }
 
-// Text of a server ends up in terminals and logs: one line, no control characters, bounded.
+// Text of a server ends up in terminals and logs: one line, nothing invisible, no secrets of URLs, bounded.
 function clean(value: unknown): string {
   if (typeof value !== 'string') return '';
-   
-  return value.slice(0, MAX_DETAIL_CHARACTERS).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+  return value
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/\bhttps?:\/\/[^\s"'`<>]+/gi, redactUrl)
+    .slice(0, MAX_DETAIL_CHARACTERS);
 }

@@ -10,7 +10,7 @@ const MAX_DELAY_MS = 30_000;
 /** A server that asks for a longer pause gets its answer passed on instead. */
 const MAX_RETRY_AFTER_MS = 300_000;
 
-/** Options of {@link withRetry}; time and chance are replaceable for tests. */
+/** Options of what retries; time and chance are replaceable for tests. */
 export interface RetryOptions {
   /** Waits; rejects when the signal aborts. */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
@@ -23,20 +23,43 @@ export interface RetryOptions {
  * "not now", with exponential back-off and full jitter; `Retry-After` is a floor.
  */
 export function withRetry(send: Send, options: RetryOptions = {}): Send {
-  const sleep = options.sleep ?? (async (ms, signal) => delay(ms, undefined, { signal }));
-  const random = options.random ?? Math.random;
   return async (request) => {
     const repeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await attemptOnce(send, request);
       if (!repeatable || attempt === MAX_ATTEMPTS || !isRetryable(outcome)) return unwrap(outcome, attempt);
-      const floor = 'response' in outcome ? (retryAfterMs(outcome.response) ?? 0) : 0;
-      if (floor > MAX_RETRY_AFTER_MS) return unwrap(outcome, attempt);
+      const floorMs = 'response' in outcome ? retryAfterMs(outcome.response) : undefined;
+      if (!isWorthWaiting(floorMs)) return unwrap(outcome, attempt);
       if ('response' in outcome) await outcome.response.discard();
-      const ceiling = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (attempt - 1));
-      await sleep(floor + random() * ceiling, request.signal);
+      await pauseBeforeRetry(attempt, floorMs, request.signal, options);
     }
   };
+}
+
+/** Whether a pause that a server asks for is short enough to wait for. */
+export function isWorthWaiting(floorMs: number | undefined): boolean {
+  return floorMs === undefined || floorMs <= MAX_RETRY_AFTER_MS;
+}
+
+/** Waits after failed attempt number `attempt`, from 1: back-off with full jitter, on top of what the server asks for. */
+export async function pauseBeforeRetry(
+  attempt: number,
+  floorMs: number | undefined,
+  signal: AbortSignal | undefined,
+  options: RetryOptions,
+): Promise<void> {
+  const ceilingMs = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (attempt - 1));
+  await (options.sleep ?? sleep)((floorMs ?? 0) + (options.random ?? Math.random)() * ceilingMs, signal);
+}
+
+async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal });
+  } catch (error) {
+    // The timer rejects with an error of its own.
+    signal?.throwIfAborted();
+    throw error;
+  }
 }
 
 /** Milliseconds of a `Retry-After` header in seconds or as a date. @see RFC 9110, section 10.2.3 */
@@ -64,7 +87,7 @@ function isRetryable(outcome: Outcome): boolean {
   if (!(outcome.error instanceof TransportError)) return false;
   const cause = outcome.error.cause;
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  return !/^(ECONNREFUSED|ENOTFOUND|CERT_|ERR_TLS|ERR_SSL|EPROTO|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID|UND_ERR_REQ_CONTENT)/.test(
+  return !/^(ECONNREFUSED|ENOTFOUND|CERT_|ERR_TLS|ERR_SSL|EPROTO|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID|UND_ERR_REQ_CONTENT|UND_ERR_DESTROYED|UND_ERR_CLOSED)/.test(
     code,
   );
 }

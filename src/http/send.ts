@@ -25,6 +25,11 @@ export interface HttpRequest {
    * @defaultValue true for GET and HEAD, else false
    */
   readonly repeatable?: boolean | undefined;
+  /**
+   * Whether credentials must stay away, since another origin chose this URL.
+   * @defaultValue false
+   */
+  readonly anonymous?: boolean | undefined;
 }
 
 /** An answer, whatever its status. The body must be read or discarded, or its connection is lost. */
@@ -33,7 +38,7 @@ export interface HttpResponse {
   /** Where the answer came from, after redirects. */
   readonly url: URL;
   readonly body: Bytes;
-  /** First value of a header, by lower-case name. */
+  /** A header by lower-case name; several of one name are joined by commas. @see RFC 9110, section 5.3 */
   header(name: string): string | undefined;
   /** Reads and drops the rest of the body. */
   discard(): Promise<void>;

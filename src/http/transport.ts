@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import { Agent, errors, request as undiciRequest } from 'undici';
 import { TransportError } from '../errors.js';
-import { collect } from '../io/bytes.js';
+import { collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
-import type { HttpBody, HttpRequest, HttpResponse, Send } from './send.js';
+import { exactBytes } from '../io/verify.js';
+import type { HttpRequest, HttpResponse, Send } from './send.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A registry answers the last request of a large upload only after it has hashed the blob. */
@@ -40,14 +41,15 @@ export function openTransport(userAgent: string): Transport {
 
   const send: Send = async (request) => {
     request.signal?.throwIfAborted();
-    const body = await prepareBody(request.body, request.signal);
     const headers: Record<string, string> = {
       'user-agent': userAgent,
       'accept-encoding': 'identity',
       ...request.headers,
     };
     if (request.body !== undefined) headers['content-length'] = String(request.body.size);
+    const failure: NotedFailure = {};
     try {
+      const body = await prepareBody(request, failure);
       const response = await undiciRequest(request.url, {
         dispatcher: agent,
         method: request.method,
@@ -57,16 +59,26 @@ export function openTransport(userAgent: string): Transport {
       });
       return new UndiciResponse(response, request);
     } catch (error) {
+      request.signal?.throwIfAborted();
+      if ('error' in failure) throw failure.error;
       throw translateTransportError(error, request);
     }
   };
   return { send, [Symbol.asyncDispose]: () => agent.destroy() };
 }
 
-async function prepareBody(body: HttpBody | undefined, signal: AbortSignal | undefined) {
+async function prepareBody(request: HttpRequest, failure: NotedFailure): Promise<Readable | Uint8Array | undefined> {
+  const { body, signal } = request;
   if (body === undefined) return undefined;
-  if (body.size > MAX_BUFFERED_BODY_BYTES) return Readable.from(body.open({ signal }));
-  return collect(body.open({ signal }), body.size, 'request body');
+  const bytes = relay(
+    noteFailure(() => exactBytes(body.open({ signal }), body.size, 'request body'), failure),
+  );
+  return body.size > MAX_BUFFERED_BODY_BYTES ? Readable.from(bytes) : collect(bytes, body.size, 'request body');
+}
+
+/** A stream that is destroyed throws the reason into its generator; further in, it would pass for the body's own. */
+async function* relay(source: Bytes): Bytes {
+  for await (const chunk of source) yield chunk;
 }
 
 class UndiciResponse implements HttpResponse {
@@ -88,7 +100,7 @@ class UndiciResponse implements HttpResponse {
 
   header(name: string): string | undefined {
     const value = this.#response.headers[name];
-    return Array.isArray(value) ? value[0] : value;
+    return Array.isArray(value) ? value.join(', ') : value;
   }
 
   async discard(): Promise<void> {
@@ -104,7 +116,7 @@ class UndiciResponse implements HttpResponse {
   }
 }
 
-/** Names a failure of undici, the socket or TLS; errors of the caller's own (abort, body) pass through. */
+/** Names a failure of undici, the socket or TLS; an abort by the caller and anything unknown pass through. */
 function translateTransportError(error: unknown, request: HttpRequest): unknown {
   if (request.signal?.aborted === true) return request.signal.reason;
   const code = systemCode(error);
@@ -125,11 +137,9 @@ function translateTransportError(error: unknown, request: HttpRequest): unknown 
 
 function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
-  // Errors with other codes come from the body that is being sent and keep their own meaning.
-  return /^(UND_ERR_|E[A-Z]+$|CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HPE_)/.test(error.code) &&
-    !/^(ENOSPC|EDQUOT|ENOENT|EACCES|EIO|ABORT_ERR)$/.test(error.code)
-    ? error.code
-    : undefined;
+  const isKnown =
+    /^(UND_ERR_|E[A-Z]+$|EAI_|CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HPE_)/.test(error.code);
+  return isKnown ? error.code : undefined;
 }
 
 function describeCode(code: string): string {

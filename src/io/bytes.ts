@@ -39,6 +39,21 @@ export async function collect(source: Bytes, maxBytes: number, what: string): Pr
   return chunks.length === 1 && only !== undefined ? only : concatBytes(chunks);
 }
 
+/** What {@link noteFailure} found: nothing, or the error. */
+export interface NotedFailure {
+  error?: unknown;
+}
+
+/** Passes the bytes on and notes what they themselves fail with, to tell it from a failure of whoever takes them. */
+export async function* noteFailure(open: () => Bytes, failure: NotedFailure): Bytes {
+  try {
+    for await (const chunk of open()) yield chunk;
+  } catch (error) {
+    failure.error = error;
+    throw error;
+  }
+}
+
 /** Joins chunks into one array. */
 export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(chunks);

@@ -319,7 +319,15 @@ function describeHolder({ owner }: Sighting): string {
 
 type ProcessIdentity = Omit<Owner, 'token' | 'since'>;
 
+let identity: Promise<ProcessIdentity> | undefined;
+
+/** Read once: nothing of it changes while a process lives. */
 async function thisProcess(): Promise<ProcessIdentity> {
+  identity ??= readThisProcess();
+  return identity;
+}
+
+async function readThisProcess(): Promise<ProcessIdentity> {
   const [bootId, pidNamespace, status] = await Promise.all([
     readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => undefined),
     readlink('/proc/self/ns/pid').catch(() => undefined),

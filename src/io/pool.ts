@@ -23,6 +23,8 @@ export async function forEachConcurrently<T>(
       try {
         const next = await iterator.next();
         if (next.done === true) return;
+        // Waiting for the item may have taken long.
+        if (isStopped()) return;
         await work(next.value);
       } catch (error) {
         failure ??= { error };
@@ -30,10 +32,11 @@ export async function forEachConcurrently<T>(
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, options.concurrency) }, lane));
-  if (failure !== undefined) {
-    await iterator.return(undefined);
-    throw failure.error;
+  if (isStopped()) {
+    // What the source says to being left early is less than why it was left.
+    await iterator.return(undefined).catch(() => undefined);
   }
+  if (failure !== undefined) throw failure.error;
   options.signal?.throwIfAborted();
 }
 

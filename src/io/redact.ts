@@ -3,7 +3,10 @@
 // Only these query keys are known to be harmless; all other values are masked (signed URLs, `_state`, tokens).
 const HARMLESS_QUERY_KEYS = new Set(['digest', 'mount', 'from', 'n', 'last', 'scope', 'service', 'artifactType']);
 
-/** Masks userinfo, `/t/<token>/` and query values of a URL for display. Text that is no URL is returned as `[url]`. */
+/**
+ * Masks userinfo, `/t/<token>/` and query values of a URL for display. Text that is no URL with a host or a path is
+ * returned as `[url]`.
+ */
 export function redactUrl(url: string | URL): string {
   let parsed: URL;
   try {
@@ -11,11 +14,20 @@ export function redactUrl(url: string | URL): string {
   } catch {
     return '[url]';
   }
+  // `user:password@host` without a scheme reads as a URL of the scheme `user`.
+  if (parsed.host === '' && parsed.protocol !== 'file:') return '[url]';
   if (parsed.username !== '') parsed.username = '***';
   if (parsed.password !== '') parsed.password = '***';
-  parsed.pathname = parsed.pathname.replace(/^\/t\/[^/]+/, '/t/***');
-  for (const key of [...parsed.searchParams.keys()]) {
-    if (!HARMLESS_QUERY_KEYS.has(key)) parsed.searchParams.set(key, '***');
+  // Anywhere in the path, as conda itself looks for it.
+  parsed.pathname = parsed.pathname.replace(/\/t\/[^/]+/g, '/t/***');
+  for (const [key, value] of [...parsed.searchParams]) {
+    if (HARMLESS_QUERY_KEYS.has(key)) continue;
+    if (value !== '') parsed.searchParams.set(key, '***');
+    else {
+      // Without a value the key itself may be the secret.
+      parsed.searchParams.delete(key);
+      parsed.searchParams.set('***', '');
+    }
   }
   parsed.hash = '';
   return parsed.href;

@@ -6,6 +6,9 @@ import type { TempFolder } from './temp-folder.js';
 /** Bytes up to this many stay in memory, more go to a temporary file. 2 MiB times the usual 16 transfers is little. */
 const MAX_MEMORY_BYTES = 2 * 1024 * 1024;
 
+/** In memory, smaller pieces are joined up to this size, so that readers find their place in few of them. */
+const JOIN_BYTES = 16 * 1024;
+
 const READ_CHUNK_BYTES = 256 * 1024;
 
 /** Options of {@link Spool}. */
@@ -89,17 +92,35 @@ export class Spool implements AsyncDisposable {
   }
 
   async #append(chunk: Uint8Array): Promise<void> {
+    if (this.#disposed) throw new Error('spool was disposed of while it was filled');
     if (this.#file === undefined && this.#size + chunk.byteLength > this.#maxMemoryBytes) {
-      const path = this.#temp.newPath();
-      const handle = await open(path, 'wx+', 0o600);
-      for (const kept of this.#chunks) await writeFully(handle, kept);
-      this.#file = { handle, path };
+      this.#file = await this.#moveToFile();
       this.#chunks = [];
     }
-    if (this.#file === undefined) this.#chunks.push(chunk);
+    if (this.#file === undefined) this.#keep(chunk);
     else await writeFully(this.#file.handle, chunk, this.#size);
     this.#size += chunk.byteLength;
     this.#notify();
+  }
+
+  #keep(chunk: Uint8Array): void {
+    const last = this.#chunks.at(-1);
+    if (last === undefined || last.byteLength + chunk.byteLength > JOIN_BYTES) this.#chunks.push(chunk);
+    else this.#chunks[this.#chunks.length - 1] = concatBytes([last, chunk]);
+  }
+
+  async #moveToFile(): Promise<{ readonly handle: FileHandle; readonly path: string }> {
+    const path = this.#temp.newPath();
+    const handle = await open(path, 'wx+', 0o600);
+    try {
+      for (const kept of this.#chunks) await writeFully(handle, kept);
+      if (this.#disposed) throw new Error('spool was disposed of while it was filled');
+      return { handle, path };
+    } catch (error) {
+      await handle.close();
+      await rm(path, { force: true });
+      throw error;
+    }
   }
 
   async #readAt(position: number): Promise<Uint8Array> {
@@ -113,6 +134,7 @@ export class Spool implements AsyncDisposable {
     }
     const wanted = Math.min(READ_CHUNK_BYTES, this.#size - position);
     const { bytesRead, buffer } = await this.#file.handle.read(Buffer.allocUnsafe(wanted), 0, wanted, position);
+    if (bytesRead === 0) throw new Error('somebody cut the file of a spool');
     return buffer.subarray(0, bytesRead);
   }
 

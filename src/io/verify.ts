@@ -28,6 +28,20 @@ export async function* verifyBytes(source: Bytes, expected: ExpectedBytes, what:
   if (actual !== expected.digest) throw new IntegrityError('DIGEST_MISMATCH', what, expected.digest, actual);
 }
 
+/**
+ * Passes the bytes on while counting them, where there is no digest to check.
+ * @throws IntegrityError `SIZE_EXCEEDED` at the first byte too many, `SIZE_MISMATCH` at the end
+ */
+export async function* exactBytes(source: Bytes, expectedSize: number, what: string): Bytes {
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.byteLength;
+    if (size > expectedSize) throw new IntegrityError('SIZE_EXCEEDED', what, expectedSize, size);
+    yield chunk;
+  }
+  if (size !== expectedSize) throw new IntegrityError('SIZE_MISMATCH', what, expectedSize, size);
+}
+
 /** Checks bytes that are all at hand. @throws IntegrityError `SIZE_MISMATCH`, `DIGEST_MISMATCH` */
 export function checkBytes(bytes: Uint8Array, expected: ExpectedBytes, what: string): void {
   if (bytes.byteLength !== expected.size) {

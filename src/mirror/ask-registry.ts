@@ -5,7 +5,7 @@ import type { RepodataRecord } from '../conda/package-record.js';
 import { isFerryError } from '../errors.js';
 import { digestHex } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { parseImageManifest } from '../oci/manifest.js';
+import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Repository } from '../oci/storage.js';
 
 /** What {@link askRegistry} is told. */
@@ -63,15 +63,16 @@ async function archivesAt(
 ): Promise<(readonly [string, string])[]> {
   const stored = await repository.fetchManifest(tag, options);
   if (stored === undefined) return [];
-  let packages;
+  let manifest: ImageManifest;
   try {
-    packages = layersOf(parseImageManifest(stored.bytes)).packages;
+    manifest = parseImageManifest(stored.bytes);
   } catch (error) {
     // Something else stands under the tag; it will be replaced by what belongs there.
     if (isFerryError(error, 'MANIFEST_INVALID')) return [];
     throw error;
   }
-  options.store.rememberConfig(repository);
+  options.store.rememberConfig(repository, manifest);
+  const { packages } = layersOf(manifest);
   const found: (readonly [string, string])[] = [];
   for (const record of records) {
     const layer = packages.find(({ extension }) => extension === record.extension)?.descriptor;

@@ -101,7 +101,8 @@ async function planSnapshot(snapshot: Snapshot, state: SubdirState, options: Pre
     const found = await askRegistry(open, { ...options, subdir, blobs });
     for (const [filename, identity] of found) there.set(filename, identity);
   }
-  for (const repository of repositoriesOf(store, there.keys())) {
+  // Where all was asked for, the manifests themselves told which repositories have it.
+  for (const repository of isTrusted ? repositoriesOf(store, there.keys()) : []) {
     store.rememberConfig(store.packageRepository(subdir, { repository }));
   }
 

@@ -83,8 +83,8 @@ interface Existing {
 async function readExisting(store: ChannelStore, repository: Repository, item: PlanItem): Promise<Existing | undefined> {
   const stored = await repository.fetchManifest(item.place.tag);
   if (stored === undefined) return undefined;
-  store.rememberConfig(repository);
   const manifest = parseImageManifest(stored.bytes);
+  store.rememberConfig(repository, manifest);
   const leadsOn = item.twin?.filename.endsWith('.conda') === true;
   const repack = leadsOn && !isCanonical(store.schema, stored.bytes) ? item.twin.record : undefined;
   return { manifest, repack };

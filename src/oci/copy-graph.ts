@@ -47,8 +47,17 @@ export async function copyGraph(
     const children = uniqueByDigest(successorsOf(node.mediaType, bytes));
     const pushChildren = (again: boolean): Promise<void> =>
       forEachConcurrently(children, { concurrency: options.concurrency ?? DEFAULT_CONCURRENCY }, async (child) => {
-        if (again || !(await has(child))) await copyNode(child, false);
+        if (again) await copyAgain(child);
+        else if (!(await has(child))) await copyNode(child, false);
       });
+    // What the caller knew to be at the destination need not be at the source.
+    const copyAgain = async (child: Descriptor): Promise<void> => {
+      try {
+        await copyNode(child, false);
+      } catch (error) {
+        if (options.destinationHas?.(child) !== true || !isFerryError(error, 'NOT_FOUND')) throw error;
+      }
+    };
     const pushNode = (): Promise<void> =>
       destination.push(node, openerOf(bytes), { signal: options.signal, tags: isRoot ? options.tags : [] });
     await pushChildren(false);

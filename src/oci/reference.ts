@@ -31,7 +31,8 @@ export function isTag(tag: string): boolean {
 
 /** Tells whether `host` is a host with an optional port. */
 export function isRegistryHost(host: string): boolean {
-  return HOST_PATTERN.test(host);
+  // The pattern knows nothing of port numbers and IP addresses, which a URL could not hold.
+  return HOST_PATTERN.test(host) && URL.canParse(`http://${host}`);
 }
 
 /** Parses a repository name. @throws ParseError `REFERENCE_INVALID` */
@@ -84,5 +85,7 @@ export function formatReference(reference: Reference): string {
 }
 
 function invalid(text: string, position: number, why: string): ParseError {
-  return new ParseError('REFERENCE_INVALID', `\`${text}\` is no reference: ${why}`, text, { position });
+  // `user:password@host/…` is no reference, and no text to show.
+  const shown = text.replace(/^[^/]*@/, '***@');
+  return new ParseError('REFERENCE_INVALID', `\`${shown.slice(0, 300)}\` is no reference: ${why}`, shown, { position });
 }

@@ -43,14 +43,14 @@ function parsePage(body: Uint8Array, key: string, url: URL): readonly string[] {
   const schema = z.looseObject({ [key]: z.array(z.string()).nullish() });
   try {
     const page = schema.parse(JSON.parse(Buffer.from(body).toString('utf8')));
-    return (page[key]) ?? [];
+    return page[key] ?? [];
   } catch (cause) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with a list`, { cause });
   }
 }
 
 function nextPage(link: string | undefined, current: URL): URL | undefined {
-  const target = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1];
+  const target = /<([^<>]*)>\s*;[^,<]*\brel="?next(?:["\s;,]|$)/i.exec(link ?? '')?.[1];
   if (target === undefined) return undefined;
   const url = resolveServerUrl(target, current);
   if (url.origin !== current.origin) {

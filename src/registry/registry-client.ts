@@ -4,17 +4,15 @@
  */
 import { FerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
+import type { RetryOptions } from '../http/retry.js';
 import type { HttpRequest, Send } from '../http/send.js';
-import { collect } from '../io/bytes.js';
 import { isRegistryHost, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
 import { listPages } from './pages.js';
 import { RepositoryClient } from './repository-client.js';
 
-const MAX_PING_BYTES = 64 * 1024;
-
-/** Options of {@link RegistryClient}. */
-export interface RegistryClientOptions {
+/** Options of {@link RegistryClient}; time and chance concern the pauses between whole uploads. */
+export interface RegistryClientOptions extends RetryOptions {
   /** Host with optional port, such as `ghcr.io` or `127.0.0.1:5000`. */
   readonly host: string;
   readonly send: Send;
@@ -30,6 +28,7 @@ export class RegistryClient implements Registry {
   /** Such as `https://ghcr.io/`. */
   readonly baseUrl: URL;
   readonly #send: Send;
+  readonly #retry: RetryOptions;
   readonly #repositories = new Map<string, RepositoryClient>();
 
   /** @throws FerryError `REFERENCE_INVALID` */
@@ -42,6 +41,7 @@ export class RegistryClient implements Registry {
     this.maxNameLength = MAX_NAME_LENGTH - options.host.length - 1;
     this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${options.host}/`);
     this.#send = options.send;
+    this.#retry = options;
   }
 
   repository(name: string): RepositoryClient {
@@ -50,7 +50,7 @@ export class RegistryClient implements Registry {
     if (name.length > this.maxNameLength) {
       throw new FerryError('REFERENCE_INVALID', `\`${this.location}/${name}\` is longer than 255 characters`);
     }
-    const repository = new RepositoryClient(parseRepositoryName(name), this.baseUrl, this.#send);
+    const repository = new RepositoryClient(parseRepositoryName(name), this.baseUrl, this.#send, this.#retry);
     this.#repositories.set(name, repository);
     return repository;
   }
@@ -75,7 +75,7 @@ export class RegistryClient implements Registry {
     const request: HttpRequest = { method: 'GET', url: new URL('v2/', this.baseUrl), signal: options.signal };
     const response = await this.#send(request);
     if (response.status === 200) {
-      await collect(response.body, MAX_PING_BYTES, 'ping');
+      await response.discard();
       return;
     }
     const error = await responseError(request, response);

@@ -1,10 +1,11 @@
 import { FerryError, IntegrityError, isFerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
+import type { RetryOptions } from '../http/retry.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { digestAlgorithm, digestOf, isDigest } from '../io/digest.js';
 import { SingleFlight } from '../io/single-flight.js';
-import { verifyBytes } from '../io/verify.js';
+import { exactBytes, verifyBytes } from '../io/verify.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.js';
 import { isManifestMediaType, MANIFEST_MEDIA_TYPES } from '../oci/media-types.js';
@@ -21,13 +22,15 @@ export class RepositoryClient implements Repository {
   readonly name: string;
   readonly #base: URL;
   readonly #send: Send;
+  readonly #retry: RetryOptions;
   // Two uploads of one blob into one repository at once confuse some registries, and waste bytes on all of them.
   readonly #uploads = new SingleFlight<void>();
 
-  constructor(name: string, baseUrl: URL, send: Send) {
+  constructor(name: string, baseUrl: URL, send: Send, retry: RetryOptions = {}) {
     this.name = name;
     this.#base = new URL(`v2/${name}/`, baseUrl);
     this.#send = send;
+    this.#retry = retry;
   }
 
   async exists(descriptor: Descriptor, options: CallOptions = {}): Promise<boolean> {
@@ -65,8 +68,16 @@ export class RepositoryClient implements Repository {
     const response = await this.#send(request);
     if (response.status !== 200 && response.status !== 206) throw await responseError(request, response);
     const what = `${descriptor.digest} in \`${this.name}\``;
-    if (offset === 0) yield* verifyBytes(response.body, descriptor, what);
-    else yield* response.status === 206 ? response.body : skipBytes(response.body, offset);
+    if (offset === 0) {
+      yield* verifyBytes(response.body, descriptor, what);
+      return;
+    }
+    const start = response.status === 206 ? rangeStart(response) : 0;
+    if (start === undefined || start > offset) {
+      await response.discard();
+      throw new FerryError('REGISTRY_REFUSED', `${what} was asked for from byte ${String(offset)}, and came from another`);
+    }
+    yield* exactBytes(skipBytes(response.body, offset - start), descriptor.size - offset, what);
   }
 
   async push(descriptor: Descriptor, open: OpenBytes, options: PushOptions = {}): Promise<void> {
@@ -74,7 +85,7 @@ export class RepositoryClient implements Repository {
       await this.#pushManifest(descriptor, open, options);
       return;
     }
-    await this.#uploads.do(descriptor.digest, () =>
+    const upload = (): Promise<void> =>
       uploadBlob({
         send: this.#send,
         uploadsUrl: new URL('blobs/uploads/', this.#base),
@@ -82,8 +93,9 @@ export class RepositoryClient implements Repository {
         open,
         signal: options.signal,
         exists: () => this.exists(descriptor, options),
-      }),
-    );
+        retry: this.#retry,
+      });
+    await this.#uploads.do(descriptor.digest, upload, options.signal);
   }
 
   async resolve(reference: string, options: CallOptions = {}): Promise<Descriptor | undefined> {
@@ -130,17 +142,23 @@ export class RepositoryClient implements Repository {
 
   async *tags(options: CallOptions = {}): AsyncIterable<string> {
     const first = new URL(`tags/list?n=${String(TAG_PAGE_SIZE)}`, this.#base);
+    let hasBegun = false;
     try {
-      for await (const page of listPages(this.#send, first, 'tags', options)) yield* page;
+      for await (const page of listPages(this.#send, first, 'tags', options)) {
+        hasBegun = true;
+        yield* page;
+      }
     } catch (error) {
-      if (!isFerryError(error, 'NOT_FOUND')) throw error;
+      // A list that breaks off is no short list.
+      if (hasBegun || !isFerryError(error, 'NOT_FOUND')) throw error;
     }
   }
 
   async delete(descriptor: Descriptor, options: CallOptions = {}): Promise<void> {
     const isManifest = isManifestMediaType(descriptor.mediaType);
     const url = isManifest ? this.#manifestUrl(descriptor.digest) : this.#blobUrl(descriptor);
-    const request: HttpRequest = { method: 'DELETE', url, signal: options.signal };
+    // By digest, and what is gone already is no error: sending it twice changes nothing.
+    const request: HttpRequest = { method: 'DELETE', url, signal: options.signal, repeatable: true };
     const response = await this.#send(request);
     if (![200, 202, 204, 404].includes(response.status)) throw await responseError(request, response);
     await response.discard();
@@ -192,9 +210,10 @@ export class RepositoryClient implements Repository {
 /** What a HEAD tells, or `undefined` where the registry leaves something out. */
 function descriptorOfHeaders(response: HttpResponse, reference: string): Descriptor | undefined {
   const mediaType = mediaTypeOf(response);
-  const size = Number(response.header('content-length') ?? Number.NaN);
+  // Some registries answer HEAD with a length of 0.
+  const size = Number(response.header('content-length') ?? 0);
   const digest = isDigest(reference) ? reference : response.header('docker-content-digest');
-  if (mediaType === undefined || digest === undefined || !isDigest(digest) || !Number.isInteger(size)) {
+  if (mediaType === undefined || digest === undefined || !isDigest(digest) || !(Number.isInteger(size) && size > 0)) {
     return undefined;
   }
   return { mediaType, digest, size };
@@ -202,6 +221,12 @@ function descriptorOfHeaders(response: HttpResponse, reference: string): Descrip
 
 function mediaTypeOf(response: HttpResponse): string | undefined {
   return response.header('content-type')?.split(';')[0]?.trim();
+}
+
+/** First byte of a partial answer. Shape: `bytes 5-9/10`. @see RFC 9110, section 14.4 */
+function rangeStart(response: HttpResponse): number | undefined {
+  const start = /^bytes (\d+)-/.exec(response.header('content-range') ?? '')?.[1];
+  return start === undefined ? undefined : Number(start);
 }
 
 async function* skipBytes(source: Bytes, count: number): Bytes {

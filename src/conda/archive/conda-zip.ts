@@ -26,8 +26,10 @@ export interface CondaEntries {
 const LOCAL_HEADER_SIGNATURE = Buffer.from('PK\x03\x04', 'latin1');
 const END_SIGNATURE = Buffer.from('PK\x05\x06', 'latin1');
 
+const END_RECORD_BYTES = 22;
+
 /** The end record, and the longest comment behind it. */
-const END_SEARCH_BYTES = 22 + 0xffff;
+const END_SEARCH_BYTES = END_RECORD_BYTES + 0xffff;
 
 /** Bits 0, 6 and 13 of the flags: the content, or the directory, is encrypted. @see APPNOTE.TXT 4.4.4 */
 const ENCRYPTION_FLAGS = 0x2041;
@@ -72,7 +74,9 @@ async function openZip(file: ArchiveFile): Promise<ZipFile> {
     throw new FerryError('ARCHIVE_NOT_CONDA', 'the archive is no zip file: it does not begin with `PK`');
   }
   const tail = await readAll(file, Math.max(0, file.size - END_SEARCH_BYTES), file.size);
-  if (tail.lastIndexOf(END_SIGNATURE) === -1) {
+  if (
+    tail.subarray(0, Math.max(0, tail.byteLength - END_RECORD_BYTES + 4)).lastIndexOf(END_SIGNATURE) === -1
+  ) {
     throw new FerryError(
       'ARCHIVE_TRUNCATED',
       `the zip ends early, at byte ${String(file.size)}: its directory has no end`,

@@ -34,6 +34,7 @@ type ZstdBinding = Pick<typeof Binding, 'DCtx' | 'DParameter'>;
 class FrameReader {
   readonly #context: Binding.DCtx;
   readonly #what: string;
+  readonly #output = new Uint8Array(OUTPUT_BYTES);
   /** The beginning of a frame, too short to be judged. */
   #held: Uint8Array = new Uint8Array(0);
   #insideFrame = false;
@@ -59,20 +60,19 @@ class FrameReader {
         }
         checkFrameHeader(rest, this.#offset, this.#what);
       }
-      const output = new Uint8Array(OUTPUT_BYTES);
-      const [hint, produced, consumed] = this.#step(output, rest);
+      const [hint, produced, consumed] = this.#step(rest);
       rest = rest.subarray(consumed);
       this.#offset += consumed;
       this.#insideFrame = hint !== 0;
-      outputFull = this.#insideFrame && produced === output.byteLength;
-      if (produced > 0) yield output.subarray(0, produced);
+      outputFull = this.#insideFrame && produced === OUTPUT_BYTES;
+      if (produced > 0) yield this.#output.slice(0, produced);
     }
     if (isLast && (this.#insideFrame || this.#offset === 0)) throw truncated(this.#what, this.#offset);
   }
 
-  #step(output: Uint8Array, input: Uint8Array): readonly [number, number, number] {
+  #step(input: Uint8Array): readonly [number, number, number] {
     try {
-      return this.#context.decompressStream(output, input);
+      return this.#context.decompressStream(this.#output, input);
     } catch (cause) {
       const message = `the zstd data of ${this.#what} is corrupt near byte ${String(this.#offset)}`;
       throw new FerryError('ARCHIVE_CORRUPT', message, { cause });

@@ -6,7 +6,7 @@ import { zstd } from '../../../fixtures/build/zstd.mjs';
 import { codeOf, inChunks } from './streams.js';
 
 const text = new TextEncoder().encode('conda ferry carries packages. '.repeat(50));
-const noise = incompressible(300_000);
+const noise = incompressible(150_000);
 
 async function unpack(packed: Uint8Array, size = 65536): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
