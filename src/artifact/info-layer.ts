@@ -25,8 +25,7 @@ function gzip(bytes: Uint8Array): Uint8Array {
   const stream = new Gzip({ level: GZIP_LEVEL, mtime: 0 }, (chunk) => chunks.push(chunk));
   for (let start = 0; start < bytes.byteLength; start += GZIP_CHUNK_BYTES) {
     const end = Math.min(start + GZIP_CHUNK_BYTES, bytes.byteLength);
-    // fflate keeps what it is given until the next piece, so it gets a copy of its own.
-    stream.push(bytes.slice(start, end), end === bytes.byteLength);
+    stream.push(bytes.subarray(start, end), end === bytes.byteLength);
   }
   return concatBytes(chunks);
 }

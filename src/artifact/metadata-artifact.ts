@@ -1,5 +1,5 @@
 import { FerryError } from '../errors.js';
-import { collect, openerOf } from '../io/bytes.js';
+import { collect, openerOf, type OpenOptions } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
@@ -47,7 +47,7 @@ export async function pushMetadata(
     ...described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const),
   ]);
   const source = {
-    fetch: (wanted: Descriptor) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(options),
+    fetch: (wanted: Descriptor, open?: OpenOptions) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
   };
   await store.ensureConfig(repository, options);
   await copyGraph(source, repository, root, {

@@ -1,6 +1,6 @@
 import type { ArchiveLocation, ChannelSource, MetadataAnswer, OpenMetadataOptions } from '../conda/channel-source.js';
-import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename } from '../conda/names.js';
-import { FerryError } from '../errors.js';
+import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename, type ArchiveExtension } from '../conda/names.js';
+import { FerryError, isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import type { Descriptor } from '../oci/descriptor.js';
@@ -49,9 +49,10 @@ export class OciChannel implements ChannelSource {
 
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
     const slash = path.lastIndexOf('/');
+    const subdir = path.slice(0, Math.max(slash, 0));
     const mediaType = REPODATA_LAYERS.get(path.slice(slash + 1));
-    if (mediaType === undefined) return { status: 'absent' };
-    const found = await findMetadata(this.#store, path.slice(0, slash), 'repodata.json', options);
+    if (mediaType === undefined || !isSubdir(subdir)) return { status: 'absent' };
+    const found = await findMetadata(this.#store, subdir, 'repodata.json', options);
     const layer = found?.layers.find((candidate) => candidate.mediaType === mediaType);
     if (found === undefined || layer === undefined) return { status: 'absent' };
     const etag = `"${layer.digest}"`;
@@ -64,11 +65,13 @@ export class OciChannel implements ChannelSource {
     const place = this.#store.schema.placeOf(name);
     const repository = this.#store.packageRepository(archive.subdir, place);
     const stored = await repository.fetchManifest(place.tag, options);
-    const layers = stored === undefined ? [] : layersOf(parseImageManifest(stored.bytes)).packages;
-    const layer = layers.find(({ extension }) => extension === name.extension)?.descriptor;
-    const wanted = descriptorOf(archive, packageMediaType(name.extension));
-    if (layer === undefined || (wanted !== undefined && wanted.digest !== layer.digest)) {
+    const layer = stored === undefined ? undefined : findLayer(stored.bytes, name.extension);
+    const digest = archive.sha256 === undefined ? undefined : sha256Digest(archive.sha256);
+    if (layer === undefined || (digest !== undefined && digest !== layer.digest)) {
       // The tag moved on, or is unreadable for a moment: the digest is what counts.
+      const { size } = archive;
+      const mediaType = packageMediaType(name.extension);
+      const wanted = digest === undefined || size === undefined ? undefined : { mediaType, digest, size };
       if (wanted !== undefined && (await repository.exists(wanted, options))) {
         yield* repository.fetch(wanted, options);
         return;
@@ -79,7 +82,13 @@ export class OciChannel implements ChannelSource {
   }
 }
 
-function descriptorOf(archive: ArchiveLocation, mediaType: string): Descriptor | undefined {
-  if (archive.sha256 === undefined || archive.size === undefined) return undefined;
-  return { mediaType, digest: sha256Digest(archive.sha256), size: archive.size };
+function findLayer(manifest: Uint8Array, extension: ArchiveExtension): Descriptor | undefined {
+  try {
+    const { packages } = layersOf(parseImageManifest(manifest));
+    return packages.find((layer) => layer.extension === extension)?.descriptor;
+  } catch (error) {
+    // Something else stands under the tag.
+    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
+    throw error;
+  }
 }

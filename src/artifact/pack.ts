@@ -2,21 +2,36 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { parseIndexJson } from '../conda/archive/index-json.js';
-import { isSubdir, parseArchiveFilename } from '../conda/names.js';
-import { FerryError, isSystemError } from '../errors.js';
-import type { OpenBytes } from '../io/bytes.js';
+import { formatArchiveFilename, isSubdir, parseArchiveFilename } from '../conda/names.js';
+import { FerryError, isFerryError, isSystemError } from '../errors.js';
+import { writeFileAtomic } from '../io/atomic-file.js';
+import type { Bytes, OpenBytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
+import { TempFolder } from '../io/temp-folder.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import type { Descriptor } from '../oci/descriptor.js';
-import { parseImageManifest } from '../oci/manifest.js';
+import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import type { Repository, StoredManifest } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
-import { checkPackedInfo, makePackageArtifact, type PackedArchive } from './package-artifact.js';
+import {
+  checkPackedInfo,
+  isCanonical,
+  layersOf,
+  makePackageArtifact,
+  type PackageArtifact,
+  type PackedArchive,
+} from './package-artifact.js';
 import type { WorkerPool } from './worker-pool.js';
+
+/** How often an artifact is pushed against other writers of the same tag. */
+const MAX_PUSHES = 5;
 
 /** Options of {@link packArchiveFile}. */
 export interface PackOptions {
   readonly store: ChannelStore;
   readonly workers: WorkerPool;
+  /** Where temporary files go. @defaultValue the system's temporary folder */
+  readonly tempDir?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -31,49 +46,108 @@ export interface StoredPackage {
 }
 
 /**
- * Packs an archive file and stores the artifact, beside its twin if that is there already.
- * @throws FerryError `ARCHIVE_…`, `NAME_UNREPRESENTABLE`, `NOT_FOUND` where there is no such file
+ * Packs an archive file and stores the artifact, beside its twin if that is there already. The tag is read again
+ * afterwards, and merged again if another writer took a layer away; so writers converge. What is there already is
+ * not written again.
+ * @throws FerryError `ARCHIVE_…`, `RECORD_INVALID` (the file's name), `NAME_UNREPRESENTABLE`, `REGISTRY_REFUSED`,
+ * `NOT_FOUND` where there is no such file
  */
 export async function packArchiveFile(path: string, options: PackOptions): Promise<StoredPackage> {
-  const { store, workers, signal } = options;
+  const { store, signal } = options;
   const filename = basename(path);
-  const { extension } = parseArchiveFilename(filename);
-  const sums = await sumsOf(path);
-  const info = await workers.run('pack', { archive: { path }, extension }, signal);
-  const name = checkPackedInfo(info, filename, undefined);
-  const { subdir } = parseIndexJson(info.indexJson);
-  if (typeof subdir !== 'string' || !isSubdir(subdir)) {
-    throw new FerryError('ARCHIVE_INDEX_INVALID', `\`info/index.json\` of \`${filename}\` names no subdir`);
-  }
-  const open: OpenBytes = (open = {}) =>
-    createReadStream(path, { start: open.offset ?? 0, ...(open.signal === undefined ? {} : { signal: open.signal }) });
-  const archive: PackedArchive = {
-    name,
-    layer: { filename, extension, digest: sha256Digest(sums.sha256), size: sums.size, md5: sums.md5 },
-    info,
-    open,
-  };
-  const place = store.schema.placeOf(name);
+  const archive = await packFile(path, filename, options);
+  const subdir = subdirOf(archive);
+  const place = store.schema.placeOf(archive.name);
   const repository = store.packageRepository(subdir, place);
-  const present = await repository.fetchManifest(place.tag, { signal });
-  const existing = present === undefined ? undefined : parseImageManifest(present.bytes);
-  const artifact = makePackageArtifact(store.schema, [archive], { existing });
-  await store.ensureConfig(repository, { signal });
-  const kept = new Set(existing?.layers.map(({ digest }) => digest));
-  await copyGraph(artifact, repository, artifact.descriptor, {
-    tags: [place.tag],
-    destinationHas: ({ digest }) => (kept.has(digest) ? true : undefined),
-    signal,
-  });
-  return { filename, repository: repository.name, tag: place.tag, descriptor: artifact.descriptor };
+  const stored = (artifact: PackageArtifact): StoredPackage => {
+    return { filename, repository: repository.name, tag: place.tag, descriptor: artifact.descriptor };
+  };
+  let pushed: PackageArtifact | undefined;
+  for (let pushes = 0; ; pushes += 1) {
+    const present = await repository.fetchManifest(place.tag, { signal });
+    // Some registries cannot read for a moment what was just written.
+    if (present === undefined && pushed !== undefined) return stored(pushed);
+    const artifact = await mergeInto(repository, present, archive, options);
+    if (present?.descriptor.digest === artifact.descriptor.digest) return stored(artifact);
+    if (pushes === MAX_PUSHES) {
+      const what = `\`${repository.name}:${place.tag}\``;
+      throw new FerryError('REGISTRY_REFUSED', `${what} keeps losing a layer to another writer`);
+    }
+    await store.ensureConfig(repository, { signal });
+    const there = new Set(parsePresent(present)?.layers.map(({ digest }) => digest)).add(store.schema.config.digest);
+    await copyGraph(artifact, repository, artifact.descriptor, {
+      tags: [place.tag],
+      destinationHas: ({ digest }) => (there.has(digest) ? true : undefined),
+      signal,
+    });
+    pushed = artifact;
+  }
 }
 
-async function sumsOf(path: string): Promise<{ sha256: string; md5: string; size: number }> {
+/** Reads an archive file. `filename` is what it is called, whatever the file's own name. */
+async function packFile(path: string, filename: string, options: PackOptions): Promise<PackedArchive> {
+  const { workers, signal } = options;
+  const { extension } = parseArchiveFilename(filename);
+  const sums = await sumsOf(path, signal);
+  const info = await workers.run('pack', { archive: { path }, extension }, signal);
+  const name = checkPackedInfo(info, filename, undefined);
+  const open: OpenBytes = (open = {}) => readFile(path, open.signal, open.offset);
+  const layer = { filename, extension, digest: sha256Digest(sums.sha256), size: sums.size, md5: sums.md5 };
+  return { name, layer, info, open };
+}
+
+function subdirOf({ info, layer }: PackedArchive): string {
+  const { subdir } = parseIndexJson(info.indexJson);
+  if (typeof subdir === 'string' && isSubdir(subdir)) return subdir;
+  throw new FerryError('ARCHIVE_INDEX_INVALID', `\`info/index.json\` of \`${layer.filename}\` names no subdir`);
+}
+
+/**
+ * Makes the artifact of an archive and its twin, if that is under the tag. Of a twin that another tool put there only
+ * the archive is taken: it is read again, so that the artifact is the same as if we had packed both.
+ */
+async function mergeInto(
+  repository: Repository,
+  present: StoredManifest | undefined,
+  archive: PackedArchive,
+  options: PackOptions,
+): Promise<PackageArtifact> {
+  const { schema } = options.store;
+  const existing = parsePresent(present);
+  if (present !== undefined && isCanonical(schema, present.bytes)) {
+    return makePackageArtifact(schema, [archive], { existing });
+  }
+  const packages = existing === undefined ? [] : layersOf(existing).packages;
+  const twin = packages.find(({ extension }) => extension !== archive.layer.extension);
+  if (twin === undefined) return makePackageArtifact(schema, [archive]);
+  await using temp = await TempFolder.create(options.tempDir);
+  const path = temp.newPath();
+  await writeFileAtomic(path, repository.fetch(twin.descriptor, { signal: options.signal }));
+  const filename = formatArchiveFilename({ ...archive.name, extension: twin.extension });
+  const packed = await packFile(path, filename, options);
+  const open: OpenBytes = (open) => repository.fetch(twin.descriptor, open);
+  return makePackageArtifact(schema, [archive, { ...packed, open }]);
+}
+
+/** What stands under the tag, unless it is no image manifest; then it is replaced. */
+function parsePresent(present: StoredManifest | undefined): ImageManifest | undefined {
+  if (present === undefined) return undefined;
+  try {
+    return parseImageManifest(present.bytes);
+  } catch (error) {
+    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
+    throw error;
+  }
+}
+
+async function sumsOf(
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<{ sha256: string; md5: string; size: number }> {
   const [sha256, md5] = [createHash('sha256'), createHash('md5')];
   let size = 0;
   try {
-    for await (const chunk of createReadStream(path)) {
-      const bytes = chunk as Buffer;
+    for await (const bytes of readFile(path, signal)) {
       sha256.update(bytes);
       md5.update(bytes);
       size += bytes.byteLength;
@@ -83,4 +157,12 @@ async function sumsOf(path: string): Promise<{ sha256: string; md5: string; size
     throw new FerryError('NOT_FOUND', `there is no file \`${path}\``, { cause: error });
   }
   return { sha256: sha256.digest('hex'), md5: md5.digest('hex'), size };
+}
+
+/** Rejects with the signal's own reason, unlike a stream that is given the signal. */
+async function* readFile(path: string, signal: AbortSignal | undefined, start = 0): Bytes {
+  for await (const chunk of createReadStream(path, { start })) {
+    signal?.throwIfAborted();
+    yield chunk as Buffer;
+  }
 }

@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { checkIndexJson, parseIndexJson } from '../conda/archive/index-json.js';
-import { parseArchiveFilename, type ArchiveExtension, type ArchiveName } from '../conda/names.js';
+import { formatArchiveFilename, parseArchiveFilename, type ArchiveExtension, type ArchiveName } from '../conda/names.js';
 import { FerryError } from '../errors.js';
 import { openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { digestOf, type Digest } from '../io/digest.js';
@@ -9,7 +10,9 @@ import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { ContentSource } from '../oci/storage.js';
 import { INFO_INDEX, INFO_TAR_GZIP, packageExtension } from './media-types.js';
 import type { PackedInfo } from './worker.js';
-import type { PackageLayer, Schema } from './schema.js';
+import type { PackageContent, PackageLayer, Schema } from './schema.js';
+
+const TITLE = 'org.opencontainers.image.title';
 
 /** An archive that was read and checked, ready to go into an artifact. */
 export interface PackedArchive {
@@ -55,21 +58,24 @@ export function checkPackedInfo(info: PackedInfo, filename: string, subdir: stri
  * Makes the artifact of the archives of one name-version-build. What it becomes depends on nothing else but the
  * schema, and the twin that is there already, if there is one.
  * @param archives one, or a `.conda` and its `.tar.bz2` twin
- * @param existing an artifact of ours under the same tag, whose other archive is kept
+ * @param existing the artifact under the same tag, whose other archive is kept; user's annotations too, if it is ours
+ * @throws FerryError `MANIFEST_INVALID` where the existing artifact lacks something of the archive that is kept
  */
 export function makePackageArtifact(
   schema: Schema,
   archives: readonly PackedArchive[],
   options: { readonly existing?: ImageManifest | undefined; readonly annotations?: Annotations | undefined } = {},
 ): PackageArtifact {
-  const kept = options.existing === undefined ? undefined : canonicalContent(schema, options.existing);
-  const packages = new Map<ArchiveExtension, PackageLayer>();
-  for (const layer of kept?.packages ?? []) packages.set(layer.extension, layer);
-  for (const { layer } of archives) packages.set(layer.extension, layer);
-
   // Info and index are those of the `.conda` where there is one, whoever brought it.
   const leader = archives.find(({ layer }) => layer.extension === 'conda') ?? archives[0];
-  const keepsLeader = kept !== undefined && packages.has('conda') && leader?.layer.extension !== 'conda';
+  if (leader === undefined) throw new FerryError('INTERNAL', 'an artifact needs an archive');
+  const packages = new Map(archives.map(({ layer }) => [layer.extension, layer]));
+  const { existing } = options;
+  if (existing !== undefined) {
+    for (const layer of keptPackages(schema, existing, leader.name, packages)) packages.set(layer.extension, layer);
+  }
+  const keepsLeader = existing !== undefined && packages.get('conda') !== undefined && leader.layer.extension !== 'conda';
+  const kept = keepsLeader ? infoLayersOf(existing) : undefined;
   const blobs = new Map<Digest, OpenBytes>([[schema.config.digest, openerOf(schema.configBytes)]]);
   for (const { layer, open } of archives) blobs.set(layer.digest, open);
   const addBlob = (bytes: Uint8Array): Pick<Descriptor, 'digest' | 'size'> => {
@@ -77,12 +83,11 @@ export function makePackageArtifact(
     blobs.set(digest, openerOf(bytes));
     return { digest, size: bytes.byteLength };
   };
-  if (leader === undefined) throw new FerryError('INTERNAL', 'an artifact needs an archive');
   const manifest = schema.packageManifest({
     packages: [...packages.values()],
-    info: keepsLeader ? kept.info : addBlob(leader.info.infoLayer),
-    index: keepsLeader ? kept.index : addBlob(leader.info.indexJson),
-    annotations: options.annotations ?? options.existing?.annotations,
+    info: kept?.info ?? addBlob(leader.info.infoLayer),
+    index: kept?.index ?? addBlob(leader.info.indexJson),
+    annotations: options.annotations ?? (existing !== undefined && isOurs(schema, existing) ? existing.annotations : undefined),
   });
   const bytes = encodeJson(manifest);
   const descriptor = describe(IMAGE_MANIFEST, bytes);
@@ -106,33 +111,64 @@ export function layersOf(manifest: ImageManifest): PackageArtifactLayers {
  * twin joins it.
  */
 export function isCanonical(schema: Schema, bytes: Uint8Array): boolean {
-  let content;
-  let manifest;
   try {
-    manifest = parseImageManifest(bytes);
-    content = canonicalContent(schema, manifest);
+    const content = canonicalContent(schema, parseImageManifest(bytes));
+    return Buffer.from(encodeJson(schema.packageManifest(content))).equals(bytes);
   } catch {
     return false;
   }
-  return Buffer.from(encodeJson(schema.packageManifest({ ...content, annotations: manifest.annotations }))).equals(bytes);
+}
+
+/** As {@link isCanonical}, for a manifest whose bytes are not at hand. */
+function isOurs(schema: Schema, manifest: ImageManifest): boolean {
+  try {
+    return isDeepStrictEqual(schema.packageManifest(canonicalContent(schema, manifest)), manifest);
+  } catch {
+    return false;
+  }
 }
 
 /** @throws FerryError `MANIFEST_INVALID` where the artifact lacks what ours have */
-function canonicalContent(schema: Schema, manifest: ImageManifest) {
-  const layers = layersOf(manifest);
-  const { info, index } = layers;
-  if (info === undefined || index === undefined) {
-    throw new FerryError('MANIFEST_INVALID', 'artifact lacks its info or index layer');
-  }
-  const packages = layers.packages.map(({ extension, descriptor }): PackageLayer => {
-    const filename = descriptor.annotations?.['org.opencontainers.image.title'];
-    const md5 = descriptor.annotations?.[schema.md5Annotation];
-    if (filename === undefined || md5 === undefined) {
-      throw new FerryError('MANIFEST_INVALID', `layer ${descriptor.digest} lacks its title or md5`);
-    }
-    return { filename, extension, digest: descriptor.digest, size: descriptor.size, md5 };
+function canonicalContent(schema: Schema, manifest: ImageManifest): PackageContent {
+  const packages = layersOf(manifest).packages.map(({ extension, descriptor }): PackageLayer => {
+    const filename = descriptor.annotations?.[TITLE];
+    if (filename === undefined) throw new FerryError('MANIFEST_INVALID', `layer ${descriptor.digest} lacks its title`);
+    return packageLayer(schema, filename, extension, descriptor);
   });
-  return { packages, info, index };
+  return { packages, ...infoLayersOf(manifest), annotations: manifest.annotations };
+}
+
+/** The archives of an existing artifact that others of the same name-version-build do not take the place of. */
+function keptPackages(
+  schema: Schema,
+  existing: ImageManifest,
+  { name, version, build }: ArchiveName,
+  replaced: ReadonlyMap<ArchiveExtension, PackageLayer>,
+): readonly PackageLayer[] {
+  return layersOf(existing)
+    .packages.filter(({ extension }) => !replaced.has(extension))
+    .map(({ extension, descriptor }) => {
+      const filename = formatArchiveFilename({ name, version, build, extension });
+      return packageLayer(schema, filename, extension, descriptor);
+    });
+}
+
+function packageLayer(
+  schema: Schema,
+  filename: string,
+  extension: ArchiveExtension,
+  { digest, size, annotations }: Descriptor,
+): PackageLayer {
+  const md5 = annotations?.[schema.md5Annotation];
+  if (md5 === undefined) throw new FerryError('MANIFEST_INVALID', `layer ${digest} lacks its md5`);
+  return { filename, extension, digest, size, md5 };
+}
+
+/** @see v0/D5: artifacts of others may have neither */
+function infoLayersOf(manifest: ImageManifest): { readonly info: Descriptor; readonly index: Descriptor } {
+  const { info, index } = layersOf(manifest);
+  if (info !== undefined && index !== undefined) return { info, index };
+  throw new FerryError('MANIFEST_INVALID', 'artifact lacks its info or index layer');
 }
 
 function fetchFrom(blobs: ReadonlyMap<Digest, OpenBytes>, wanted: Descriptor, options: OpenOptions | undefined): Bytes {

@@ -96,6 +96,9 @@ function encodeName(name: string): string {
 }
 
 function encodeTag(version: string, build: string): string {
+  if ([version, build].some((part) => part === '' || part.includes('-'))) {
+    throw unrepresentable(`${version}-${build}`, 'neither version nor build string may be empty or have a dash');
+  }
   const tag = `${encodeTagPart(version)}-${encodeTagPart(build)}`;
   if (!isTag(tag)) {
     throw unrepresentable(`${version}-${build}`, tag.length > 128 ? 'a tag has at most 128 characters' : 'OCI does not allow it as a tag');

@@ -107,11 +107,12 @@ function isAscii(text: string): boolean {
   return Buffer.byteLength(text, 'utf8') === text.length;
 }
 
-/** What stands in the header where a pax record holds the truth. */
+/** What stands in the header where a pax record holds the truth. With a slash at its end it would be a directory. */
 function shorten(text: string): string {
   return Array.from(text, (character) => (isAscii(character) ? character : '?'))
     .join('')
-    .slice(0, MAX_NAME_BYTES);
+    .slice(0, MAX_NAME_BYTES)
+    .replace(/\/$/, '?');
 }
 
 function octal(value: number, digits: number): string {

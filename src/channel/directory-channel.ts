@@ -54,9 +54,15 @@ export class DirectoryChannel implements ChannelSource {
     return { status: 'found', body: readFile(file, options.signal), validators: { etag, lastModified } };
   }
 
-  async *openArchive(archive: ArchiveLocation, options: { readonly signal?: AbortSignal | undefined } = {}): Bytes {
+  async *openArchive(
+    archive: ArchiveLocation,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Bytes {
     if (archive.url !== undefined) {
-      throw new FerryError('UNSUPPORTED', 'its record has a `url`, which a channel in a folder cannot follow');
+      throw new FerryError(
+        'UNSUPPORTED',
+        'its record has a `url`, which a channel in a folder cannot follow',
+      );
     }
     // A file name from repodata must not lead anywhere else.
     parseArchiveFilename(archive.filename);

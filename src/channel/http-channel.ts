@@ -51,7 +51,10 @@ export class HttpChannel implements ChannelSource {
     return { status: 'found', body: response.body, validators: validatorsOf(response) };
   }
 
-  async *openArchive(archive: ArchiveLocation, options: { readonly signal?: AbortSignal | undefined } = {}): Bytes {
+  async *openArchive(
+    archive: ArchiveLocation,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Bytes {
     const request: HttpRequest = {
       method: 'GET',
       url: this.#archiveUrl(archive),

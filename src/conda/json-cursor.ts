@@ -21,7 +21,7 @@ const WORDS: ReadonlyMap<number | undefined, Buffer> = new Map(
 );
 /** How many bytes an escape has behind its backslash, by the first of them. */
 const ESCAPE_LENGTHS: ReadonlyMap<number | undefined, number> = new Map(
-  [...'"\\/bfnrtu'].map((character) => [character.charCodeAt(0), character === 'u' ? 5 : 1]),
+  Array.from('"\\/bfnrtu', (character) => [character.charCodeAt(0), character === 'u' ? 5 : 1]),
 );
 
 /** A piece of the text: bytes from `start` up to, not including, `end`. */

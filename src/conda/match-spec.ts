@@ -11,8 +11,8 @@ export interface MatchSpec {
 const SPEC_PATTERN = /^(?<name>[a-z0-9_][a-z0-9_.-]*)(?:(?<operator>==?)(?<version>[a-z0-9_.+!*]+)(?:=(?<build>[a-z0-9_.+*]+))?)?$/i;
 
 /**
- * Parses `name`, `name=version`, `name==version` or `name=version=build`, for example `zlib=1.2` (1.2 and 1.2.x),
- * `zlib==1.2.11` (that very version), `zlib=1.2.11=h7b6447c_3`; `*` stands for anything.
+ * Parses `name`, `name=version`, `name==version` or `name=version=build`, for example `zlib=1.2` and `zlib=1.2.*` (1.2
+ * and 1.2.x), `zlib==1.2.11` (that very version), `zlib=1.2.11=h7b6447c_3`; `*` stands for anything.
  * @throws ParseError `MATCH_SPEC_INVALID` for all else that CEP 29 allows too
  * @see CEP 29
  */
@@ -34,13 +34,14 @@ export function parseMatchSpec(text: string): MatchSpec {
 
 /** Tells whether a record is what a spec asks for. */
 export function matchesRecord(spec: MatchSpec, record: Pick<PackageRecord, 'name' | 'version' | 'build'>): boolean {
-  return spec.name === record.name && spec.matchesVersion(record.version) && spec.matchesBuild(record.build);
+  return spec.name === record.name.toLowerCase() && spec.matchesVersion(record.version) && spec.matchesBuild(record.build);
 }
 
 function versionMatcher(version: string, isFuzzy: boolean): (version: string) => boolean {
-  const matches = globMatcher(version);
-  if (!isFuzzy || version.includes('*')) return matches;
-  return (actual) => actual === version || actual.startsWith(`${version}.`);
+  // `1.2.*` means the same as a fuzzy `1.2`: 1.2 itself is one of them.
+  const stem = version.endsWith('.*') ? version.slice(0, -2) : version;
+  if (stem.includes('*') || (stem === version && !isFuzzy)) return globMatcher(version);
+  return (actual) => actual === stem || actual.startsWith(`${stem}.`);
 }
 
 function globMatcher(glob: string): (text: string) => boolean {

@@ -1,4 +1,5 @@
 import { ParseError } from '../errors.js';
+import { shorten } from './archive/member-path.js';
 
 /** Names of conda: packages, subdirs, file names. Those of OCI are in `oci/reference.ts`. */
 
@@ -65,8 +66,8 @@ export function parseArchiveFilename(filename: string): ArchiveName {
   const version = parts.pop() ?? '';
   const name = parts.join('-');
   if (!NAME_PATTERN.test(name)) throw invalid(filename, 'it has no package name, version and build string');
-  if (!VERSION_PATTERN.test(version)) throw invalid(filename, `\`${version}\` is no version`);
-  if (!BUILD_PATTERN.test(build)) throw invalid(filename, `\`${build}\` is no build string`);
+  if (!VERSION_PATTERN.test(version)) throw invalid(filename, `\`${shorten(version)}\` is no version`);
+  if (!BUILD_PATTERN.test(build)) throw invalid(filename, `\`${shorten(build)}\` is no build string`);
   return { name, version, build, extension };
 }
 
@@ -81,5 +82,5 @@ function extensionOf(filename: string): ArchiveExtension | undefined {
 }
 
 function invalid(filename: string, why: string): ParseError {
-  return new ParseError('RECORD_INVALID', `\`${filename}\` is no archive name: ${why}`, filename);
+  return new ParseError('RECORD_INVALID', `\`${shorten(filename)}\` is no archive name: ${why}`, filename);
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { FerryError } from '../errors.js';
+import { shorten } from './archive/member-path.js';
 import { formatArchiveFilename, parseArchiveFilename, type ArchiveExtension } from './names.js';
 
 /** The fields of a package record that this project needs; all others stay in the record's own bytes. */
@@ -59,7 +60,7 @@ export function parseRepodataRecord(filename: string, value: unknown, listedIn: 
   const { name, version, build, sha256, md5, size, subdir, url } = result.data;
   const said = formatArchiveFilename({ name, version, build, extension: archive.extension });
   if (said !== filename) {
-    throw new FerryError('RECORD_INVALID', `record of \`${filename}\` describes \`${said}\``);
+    throw new FerryError('RECORD_INVALID', `record of \`${filename}\` describes \`${shorten(said)}\``);
   }
   return {
     filename,

@@ -211,17 +211,17 @@ export class Repodata {
   /** An object written anew, what is kept as it stands, number spellings included; `undefined` if all is kept. */
   #edited(object: Span, edit: MemberEdit): Uint8Array | undefined {
     const parts: Uint8Array[][] = [];
-    let isEdited = false;
+    const edits: string[] = [];
     const cursor = new JsonCursor(this.bytes, object.start);
     cursor.readObject((key, keySpan) => {
       const value = cursor.skipValue();
       const outcome = edit(key, value);
-      if (outcome !== 'kept') isEdited = true;
+      if (outcome !== 'kept') edits.push(key);
       if (outcome !== 'dropped') {
         parts.push([outcome === 'kept' ? this.#slice({ start: keySpan.start, end: value.end }) : outcome]);
       }
     });
-    return isEdited ? concatBytes([encode('{'), ...separate(parts, ','), encode('}')]) : undefined;
+    return edits.length > 0 ? concatBytes([encode('{'), ...separate(parts, ','), encode('}')]) : undefined;
   }
 
   #decodeRecord(entry: RepodataEntry): RepodataRecord {

@@ -35,17 +35,22 @@ export function withRedirects(send: Send): Send {
 /** Resolves a URL that a server handed out. @throws FerryError `REGISTRY_REFUSED` from https to anything else */
 export function resolveServerUrl(location: string, base: URL): URL {
   // The error of `new URL` would carry both texts, secrets and all.
-  if (!URL.canParse(location, base)) {
+  if (!URL.canParse(location, base.href)) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to something that is no URL`);
   }
   const url = new URL(location, base);
   const isDowngrade = base.protocol === 'https:' && url.protocol !== 'https:';
   if (isDowngrade || !/^https?:$/.test(url.protocol)) {
-    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to ${redactUrl(url)}, which is not safe`);
+    throw new FerryError(
+      'REGISTRY_REFUSED',
+      `${redactUrl(base)} points to ${redactUrl(url)}, which is not safe`,
+    );
   }
   return url;
 }
 
 function originFreeHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => name === 'range' || name === 'accept'));
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => name === 'range' || name === 'accept'),
+  );
 }

@@ -67,13 +67,18 @@ export function openTransport(userAgent: string): Transport {
   return { send, [Symbol.asyncDispose]: () => agent.destroy() };
 }
 
-async function prepareBody(request: HttpRequest, failure: NotedFailure): Promise<Readable | Uint8Array | undefined> {
+async function prepareBody(
+  request: HttpRequest,
+  failure: NotedFailure,
+): Promise<Readable | Uint8Array | undefined> {
   const { body, signal } = request;
   if (body === undefined) return undefined;
   const bytes = relay(
     noteFailure(() => exactBytes(body.open({ signal }), body.size, 'request body'), failure),
   );
-  return body.size > MAX_BUFFERED_BODY_BYTES ? Readable.from(bytes) : collect(bytes, body.size, 'request body');
+  return body.size > MAX_BUFFERED_BODY_BYTES
+    ? Readable.from(bytes)
+    : collect(bytes, body.size, 'request body');
 }
 
 /** A stream that is destroyed throws the reason into its generator; further in, it would pass for the body's own. */
@@ -158,5 +163,7 @@ function describeCode(code: string): string {
 
 function hintFor(code: string, url: URL): string | undefined {
   const isTls = /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code);
-  return isTls && url.protocol === 'https:' ? 'if the server speaks plain HTTP, pass --plain-http' : undefined;
+  return isTls && url.protocol === 'https:'
+    ? 'if the server speaks plain HTTP, pass --plain-http'
+    : undefined;
 }

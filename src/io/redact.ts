@@ -1,7 +1,16 @@
 /** Everything that could hold a secret passes here before it reaches a message, a log or a file. */
 
 // Only these query keys are known to be harmless; all other values are masked (signed URLs, `_state`, tokens).
-const HARMLESS_QUERY_KEYS = new Set(['digest', 'mount', 'from', 'n', 'last', 'scope', 'service', 'artifactType']);
+const HARMLESS_QUERY_KEYS = new Set([
+  'digest',
+  'mount',
+  'from',
+  'n',
+  'last',
+  'scope',
+  'service',
+  'artifactType',
+]);
 
 /**
  * Masks userinfo, `/t/<token>/` and query values of a URL for display. Text that is no URL with a host or a path is

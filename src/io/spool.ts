@@ -133,7 +133,12 @@ export class Spool implements AsyncDisposable {
       throw new RangeError(`position ${String(position)} is behind the spool's end`);
     }
     const wanted = Math.min(READ_CHUNK_BYTES, this.#size - position);
-    const { bytesRead, buffer } = await this.#file.handle.read(Buffer.allocUnsafe(wanted), 0, wanted, position);
+    const { bytesRead, buffer } = await this.#file.handle.read(
+      Buffer.allocUnsafe(wanted),
+      0,
+      wanted,
+      position,
+    );
     if (bytesRead === 0) throw new Error('somebody cut the file of a spool');
     return buffer.subarray(0, bytesRead);
   }

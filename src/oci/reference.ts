@@ -14,8 +14,7 @@ export interface Reference {
 /** Host and repository together may have this many characters; many registries fail oddly beyond. */
 export const MAX_NAME_LENGTH = 255;
 
-const NAME_PATTERN =
-  /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const NAME_PATTERN = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG_PATTERN = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const HOST_PATTERN = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?)(?::[0-9]{1,5})?$/;
 
@@ -87,5 +86,7 @@ export function formatReference(reference: Reference): string {
 function invalid(text: string, position: number, why: string): ParseError {
   // `user:password@host/…` is no reference, and no text to show.
   const shown = text.replace(/^[^/]*@/, '***@');
-  return new ParseError('REFERENCE_INVALID', `\`${shown.slice(0, 300)}\` is no reference: ${why}`, shown, { position });
+  return new ParseError('REFERENCE_INVALID', `\`${shown.slice(0, 300)}\` is no reference: ${why}`, shown, {
+    position,
+  });
 }

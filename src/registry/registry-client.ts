@@ -62,7 +62,10 @@ export class RegistryClient implements Registry {
     try {
       for await (const page of listPages(this.#send, first, 'repositories', options)) names.push(...page);
     } catch (error) {
-      if (error instanceof FerryError && ['NOT_FOUND', 'UNSUPPORTED', 'DENIED', 'UNAUTHORIZED'].includes(error.code)) {
+      if (
+        error instanceof FerryError &&
+        ['NOT_FOUND', 'UNSUPPORTED', 'DENIED', 'UNAUTHORIZED'].includes(error.code)
+      ) {
         return undefined;
       }
       throw error;

@@ -47,7 +47,12 @@ export class RepositoryClient implements Repository {
     await response.discard();
     const size = response.header('content-length');
     if (size !== undefined && Number(size) !== descriptor.size) {
-      throw new IntegrityError('SIZE_MISMATCH', `blob ${descriptor.digest} in \`${this.name}\``, descriptor.size, size);
+      throw new IntegrityError(
+        'SIZE_MISMATCH',
+        `blob ${descriptor.digest} in \`${this.name}\``,
+        descriptor.size,
+        size,
+      );
     }
     return true;
   }
@@ -75,7 +80,10 @@ export class RepositoryClient implements Repository {
     const start = response.status === 206 ? rangeStart(response) : 0;
     if (start === undefined || start > offset) {
       await response.discard();
-      throw new FerryError('REGISTRY_REFUSED', `${what} was asked for from byte ${String(offset)}, and came from another`);
+      throw new FerryError(
+        'REGISTRY_REFUSED',
+        `${what} was asked for from byte ${String(offset)}, and came from another`,
+      );
     }
     yield* exactBytes(skipBytes(response.body, offset - start), descriptor.size - offset, what);
   }
@@ -213,7 +221,12 @@ function descriptorOfHeaders(response: HttpResponse, reference: string): Descrip
   // Some registries answer HEAD with a length of 0.
   const size = Number(response.header('content-length') ?? 0);
   const digest = isDigest(reference) ? reference : response.header('docker-content-digest');
-  if (mediaType === undefined || digest === undefined || !isDigest(digest) || !(Number.isInteger(size) && size > 0)) {
+  if (
+    mediaType === undefined ||
+    digest === undefined ||
+    !isDigest(digest) ||
+    !(Number.isInteger(size) && size > 0)
+  ) {
     return undefined;
   }
   return { mediaType, digest, size };

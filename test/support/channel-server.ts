@@ -18,6 +18,8 @@ export interface ChannelServer extends AsyncDisposable {
   readonly url: string;
   /** Requests answered so far; empty it to start counting anew. */
   readonly requests: SeenRequest[];
+  /** Answers a request from the folder, for an `intercept` that only wanted to wait. */
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
 /** Options of {@link serveChannel}. */
@@ -45,6 +47,7 @@ export async function serveChannel(folder: string, options: ChannelServerOptions
   return {
     url: `http://127.0.0.1:${port}/channel`,
     requests,
+    answer: (request, response) => answer(folder, request, response, options.chunkBytes ?? 65_536),
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       server.close();

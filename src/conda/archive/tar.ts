@@ -85,18 +85,25 @@ class TarReader {
         return;
       }
       let sink: TarMemberSink | undefined;
-      stream.on('end', () => {
+      const end = (): void => {
         this.#attempt(() => sink?.end());
         next();
-      });
+      };
       this.#attempt(() => {
         sink = this.#begin(header as TarStreamHeader);
       });
+      if (header.type === 'directory') {
+        // Whatever size it declares, no content follows; tar-stream would wait for it for ever.
+        queueMicrotask(end);
+        return;
+      }
+      stream.on('end', end);
       if (sink === undefined) stream.resume();
-      else
+      else {
         stream.on('data', (data) => {
           this.#attempt(() => sink?.write(data as Uint8Array));
         });
+      }
     });
     this.#extract.on('error', (error: unknown) => (this.#fault ??= error));
   }

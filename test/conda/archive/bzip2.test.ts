@@ -18,7 +18,7 @@ async function unpack(packed: Uint8Array, size = 65536): Promise<Uint8Array> {
 /** Bytes whose block header, which lists the bytes in use, reads as these 48-bit numbers. */
 function bytesSpelling(...magics: readonly string[]): Uint8Array {
   const values: number[] = [];
-  [...magics.join('')].forEach((digit, index) => {
+  Array.from(magics.join('')).forEach((digit, index) => {
     for (let bit = 0; bit < 4; bit++)
       if ((parseInt(digit, 16) & (8 >> bit)) !== 0) values.push(4 * index + bit);
   });

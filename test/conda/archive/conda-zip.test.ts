@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { condaArchive } from '../../../fixtures/build/archive.mjs';
 import { concat, toBytes } from '../../../fixtures/build/bytes.mjs';
 import { centralDirectoryOffset } from '../../../fixtures/build/zip.mjs';
+import type { ZipEntry } from '../../../fixtures/build/zip.mjs';
 import { codeOf } from './streams.js';
 
-type ZipEntry = import('../../../fixtures/build/zip.mjs').ZipEntry;
 type Arrange = (entries: readonly ZipEntry[]) => readonly ZipEntry[];
 
 const spec = { name: 'ferry', version: '1.0', build: '0', subdir: 'noarch' };

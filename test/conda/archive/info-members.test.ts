@@ -1,9 +1,8 @@
 import { readInfo, type InfoMember } from '#ferry/conda/archive/read-info.js';
 import { describe, expect, it } from 'vitest';
 import { tarBz2Archive } from '../../../fixtures/build/archive.mjs';
+import type { TarMember } from '../../../fixtures/build/tar.mjs';
 import { codeOf } from './streams.js';
-
-type TarMember = import('../../../fixtures/build/tar.mjs').TarMember;
 
 const spec = { name: 'ferry', version: '1.0', build: '0', subdir: 'noarch' };
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,7 +9,7 @@ import { readInfo, type ArchiveInfo } from '#ferry/conda/archive/read-info.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { condaArchive, tarBz2Archive } from '../../../fixtures/build/archive.mjs';
 import { bzip2 } from '../../../fixtures/build/bzip2.mjs';
-import { concat } from '../../../fixtures/build/bytes.mjs';
+import { concat, incompressible } from '../../../fixtures/build/bytes.mjs';
 import { writeTar } from '../../../fixtures/build/tar.mjs';
 import { zstdOfZeros } from '../../../fixtures/build/zstd.mjs';
 import { codeOf } from './streams.js';
@@ -48,6 +48,15 @@ async function readFixture(channel: string, archive: string): Promise<ArchiveInf
 
 function paths(info: ArchiveInfo): string[] {
   return info.members.map(({ path }) => path);
+}
+
+/** A `.tar.bz2` of that many times 8 MiB of payload, with `info/index.json` behind it, in as many streams. */
+function largeArchive(pieces: number): Uint8Array {
+  const piece = incompressible(2 ** 23).map((byte, index) => (index % 16 === 0 ? byte : 0));
+  const payload = { path: 'lib/large', declaredSize: pieces * piece.byteLength };
+  const index = { path: 'info/index.json', content: '{"name":"large"}' };
+  const head = bzip2(writeTar([payload], { end: false }));
+  return concat([head, ...Array<Uint8Array>(pieces).fill(bzip2(piece)), bzip2(writeTar([index]))]);
 }
 
 describe('readInfo', async () => {
@@ -119,28 +128,20 @@ describe('readInfo', async () => {
   });
 
   it('stops when told to', async () => {
-    const bytes = tarBz2Archive({
-      ...spec,
-      bzip2: { compress: (tar) => concat([bzip2(tar), new Uint8Array(3e6)]) },
-    });
+    const bytes = largeArchive(8);
     const path = join(folder, 'aborted.tar.bz2');
-    await writeFile(
-      path,
-      concat(Array<Uint8Array>(200).fill(bytes.subarray(0, bytes.byteLength - 3_000_000))),
-    );
-    const reason = new Error('no longer wanted');
+    await writeFile(path, bytes);
     for (const location of [{ bytes }, { path }]) {
-      await expect(readInfo(location, 'tar.bz2', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+      const reason = new Error('no longer wanted');
+      const early = readInfo(location, 'tar.bz2', { signal: AbortSignal.abort(reason) });
+      await expect(early).rejects.toBe(reason);
+      const controller = new AbortController();
+      const running = readInfo(location, 'tar.bz2', { signal: controller.signal });
+      setTimeout(() => {
+        controller.abort(reason);
+      }, 20);
+      await expect(running).rejects.toBe(reason);
     }
-    const controller = new AbortController();
-    const large = concat(
-      Array<Uint8Array>(40).fill(bzip2(new Uint8Array(3_000_000).map((_, index) => index * index))),
-    );
-    const running = readInfo({ bytes: large }, 'tar.bz2', { signal: controller.signal });
-    setImmediate(() => {
-      controller.abort(reason);
-    });
-    await expect(running).rejects.toBe(reason);
   });
 
   it('leaves an error of the disk as it is', async () => {
@@ -150,14 +151,7 @@ describe('readInfo', async () => {
 
   it('reads a large .tar.bz2 in little memory', async () => {
     const path = join(folder, 'large.tar.bz2');
-    const piece = new Uint8Array(8 * 1024 * 1024).map((_, index) => (index >> 6) ^ (index >> 16));
-    const pieces = 40;
-    const index = { path: 'info/index.json', content: '{"name":"large"}' };
-    const payload = { path: 'lib/large', declaredSize: pieces * piece.byteLength };
-    const packed = bzip2(piece);
-    await writeFile(path, bzip2(writeTar([payload], { end: false })));
-    for (let count = 0; count < pieces; count++) await appendFile(path, packed);
-    await appendFile(path, bzip2(writeTar([index])));
+    await writeFile(path, largeArchive(24));
     const script = `
       import { readInfo } from '#ferry/conda/archive/read-info.js';
       const before = process.memoryUsage().rss;

@@ -143,6 +143,14 @@ describe('readTar', () => {
     expect(await codeOf(read(link))).toBe('ARCHIVE_CORRUPT');
   });
 
+  it('goes on behind a directory that declares a size', async () => {
+    const tar = writeTar([
+      { path: 'd', type: 'directory', declaredSize: 700 },
+      { path: 'd/a', content: 'a' },
+    ]);
+    for (const size of [512, 100_000]) expect(await names(tar, size)).toEqual(['d/', 'd/a']);
+  });
+
   it('passes on what a visitor throws', async () => {
     const failure = new Error('enough');
     const tar = writeTar([{ path: 'a', content: 'a' }]);

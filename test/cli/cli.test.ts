@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, readFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { sha256 } from '../support/audit.js';
+import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
+import { serveChannel } from '../support/channel-server.js';
+import { ROOT, runFerry } from '../support/ferry.js';
+import { tempFolder } from '../support/temp.js';
+
+test('--help names every verb, and each verb has its own with examples', async () => {
+  const help = await runFerry(['--help']);
+  expect(help.code).toBe(0);
+  const verbs = [...help.stdout.matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]).filter((verb) => verb !== 'help');
+  expect(verbs).toEqual(['mirror', 'list', 'inspect', 'pull', 'pack']);
+  for (const verb of verbs) {
+    const { code, stdout } = await runFerry([verb ?? '', '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/Examples:\n {2}conda-ferry/);
+  }
+});
+
+test('--version is that of the package', async () => {
+  const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  expect((await runFerry(['--version'])).stdout).toBe(`${version}\n`);
+});
+
+test('mirror, then again, then list: what an operator sees', async () => {
+  const cwd = await tempFolder();
+  await cp(FIXTURE_CHANNEL, join(cwd, 'channel'), { recursive: true });
+  const mirror = ['mirror', './channel', 'oci-layout:./mirror'];
+  const first = await runFerry(mirror, { cwd });
+  expect(first.code).toBe(0);
+  expect(first.stdout.replaceAll(cwd, '')).toMatchInlineSnapshot(`
+    "subdir     listed  there  added  failed  withheld  repodata
+    linux-64       24      0     24       0         0  the source's
+    noarch          4      0      4       0         0  the source's
+    osx-arm64       4      0      4       0         0  the source's
+
+    mirrored to /mirror: 32 archives (71.2 kB) in 29 artifacts
+    "
+  `);
+  expect(first.stderr).toMatchInlineSnapshot(`
+    "to move: 32 archives, 71.2 kB
+    published: linux-64 (unchanged)
+    published: noarch (unchanged)
+    published: osx-arm64 (unchanged)
+    "
+  `);
+  const second = await runFerry(mirror, { cwd });
+  expect(second).toMatchObject({ code: 0, stderr: '' });
+  expect(second.stdout.replaceAll(cwd, '')).toMatchInlineSnapshot(`
+    "subdir     listed  there  added  failed  withheld  repodata
+    linux-64       24     24      0       0         0  as it was
+    noarch          4      4      0       0         0  as it was
+    osx-arm64       4      4      0       0         0  as it was
+
+    mirrored to /mirror: nothing new
+    "
+  `);
+  const list = await runFerry(['list', 'oci-layout:./mirror', '--subdir', 'noarch'], { cwd });
+  expect(list.stdout).toMatchInlineSnapshot(`
+    "noarch: 4 archives
+      ferry-tool-2.1.0-py_0.tar.bz2   885 B  sha256:0a102176e163
+      _ferry_mutex-1.0-main.conda    1.1 kB  sha256:f37ab49df6b7
+      ferry-data-1.0+abc-0.conda     1.0 kB  sha256:01974626ca49
+      ferry-tool-2.1.0-py_0.conda    1.3 kB  sha256:c42a26c224d1
+    "
+  `);
+  for (const line of [first, second, list].flatMap(({ stdout }) => stdout.split('\n'))) {
+    expect(line.replaceAll(cwd, '').length, line).toBeLessThanOrEqual(80);
+  }
+});
+
+test('mirror --plan moves nothing and says what would be done', async () => {
+  const cwd = await tempFolder();
+  const plan = await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--plan'], { cwd });
+  expect(plan.code).toBe(0);
+  expect(plan.stdout.replaceAll(cwd, '').replaceAll(FIXTURE_CHANNEL, '/fixtures')).toMatchInlineSnapshot(`
+    "subdir     listed  there  to add     size  requests  withheld
+    linux-64       24      0      24  22.6 kB       196         0
+    noarch          4      0       4   4.3 kB        30         0
+    osx-arm64       4      0       4  44.3 kB        36         0
+
+    nothing was moved; from file:///fixtures to /mirror, schema v0
+    "
+  `);
+  expect(await readdir(cwd)).toEqual([]);
+  const json = await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--plan', '--json'], { cwd });
+  const document = JSON.parse(json.stdout) as { subdirs: { plan: { items: unknown[] } }[] };
+  expect(document.subdirs.map(({ plan }) => plan.items.length)).toEqual([22, 3, 4]);
+});
+
+test('mirror exits with 1 when archives failed, and --json has their codes', async () => {
+  const cwd = await tempFolder();
+  const args = ['mirror', MALFORMED_CHANNEL, 'oci-layout:./mirror', '--json', '--quiet'];
+  const result = await runFerry(args, { cwd });
+  expect(result).toMatchObject({ code: 1, stderr: '' });
+  const report = JSON.parse(result.stdout) as { subdirs: { failed: { code: string }[] }[]; requests: object };
+  expect(report.subdirs.flatMap(({ failed }) => failed)).toHaveLength(81);
+  expect(report.requests).toEqual({ source: 0, destination: 0 });
+});
+
+test('pull fetches by spec, file name and digest; what it cannot find is an error and writes nothing', async () => {
+  const cwd = await tempFolder();
+  expect((await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd })).code).toBe(0);
+  const tool = await readFile(join(FIXTURE_CHANNEL, 'noarch', 'ferry-tool-2.1.0-py_0.conda'));
+  const specs = ['ferry-lib==3.0', 'ferry-data-1.0+abc-0.conda', sha256(tool)];
+  const pulled = await runFerry(['pull', 'oci-layout:./mirror', ...specs, '--output', 'got'], { cwd });
+  expect(pulled.code).toBe(0);
+  expect((await readdir(join(cwd, 'got'))).sort()).toEqual([
+    'ferry-data-1.0+abc-0.conda',
+    'ferry-lib-3.0-h0_0.conda',
+    'ferry-tool-2.1.0-py_0.conda',
+  ]);
+  expect(await readFile(join(cwd, 'got', 'ferry-tool-2.1.0-py_0.conda'))).toEqual(tool);
+  const missing = await runFerry(['pull', 'oci-layout:./mirror', 'ferry-tool', 'nonesuch', '--output', 'none'], { cwd });
+  expect(missing).toMatchObject({ code: 3, stdout: '' });
+  expect(missing.stderr).toContain('`nonesuch` [NOT_FOUND]');
+  expect(await readdir(cwd)).not.toContain('none');
+});
+
+test('pack puts archives and their twins where mirror would, and names the bad ones', async () => {
+  const cwd = await tempFolder();
+  const good = join(FIXTURE_CHANNEL, 'noarch', 'ferry-tool-2.1.0-py_0');
+  const bad = join(MALFORMED_CHANNEL, 'linux-64', 'conda-bomb-1.0-0.conda');
+  const packed = await runFerry(['pack', `${good}.tar.bz2`, bad, `${good}.conda`, '--output', 'oci-layout:./store'], { cwd });
+  expect(packed.code).toBe(1);
+  expect(packed.stderr).toContain('[ARCHIVE_LIMIT_EXCEEDED]');
+  await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd });
+  const digests = await Promise.all(
+    ['store', 'mirror'].map(async (store) => {
+      const result = await runFerry(['inspect', `oci-layout:./${store}/noarch/ferry-tool:2.1.0-py_0`, '--json'], { cwd });
+      return (JSON.parse(result.stdout) as { descriptor: { digest: string } }).descriptor.digest;
+    }),
+  );
+  expect(digests[0]).toBe(digests[1]);
+});
+
+test.each([
+  [['mirror', 'registry.example/x', 'oci-layout:./m'], 2, 'write oci://registry.example/x for a registry'],
+  [['mirror', './nowhere', 'oci-layout:./m'], 3, 'CHANNEL_NOT_FOUND'],
+  [['mirror', './nowhere', './m'], 3, 'oci-layout:./dir'],
+  [['mirror', './nowhere', 'oci://127.0.0.1:1'], 2, 'lacks the path of a channel'],
+  [['mirror', FIXTURE_CHANNEL, 'oci://127.0.0.1:1/x', '--quiet'], 3, 'ECONNREFUSED'],
+  [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--subdir', 'No Arch'], 2, 'is no subdir'],
+  [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--concurrency', '0'], 2, 'from 1 to 1024'],
+  [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--schema', 'v9'], 2, 'no schema `v9`'],
+  [['mirror', FIXTURE_CHANNEL], 2, 'destination'],
+  [['list', 'oci-layout:./nowhere'], 3, 'CHANNEL_NOT_FOUND'],
+  [['inspect', 'oci-layout:./nowhere/noarch/x:1-0'], 3, 'NOT_FOUND'],
+  [['inspect', 'oci://127.0.0.1:1/x'], 2, 'a tag or digest is missing'],
+  [['pull', FIXTURE_CHANNEL, 'a >1,<2'], 2, 'MATCH_SPEC_INVALID'],
+  [['pack', './nowhere.conda', '--output', 'oci-layout:./m'], 1, 'RECORD_INVALID'],
+  [['pack', './nowhere-1-0.conda', '--output', 'oci-layout:./m'], 1, 'NOT_FOUND'],
+  [['ferry'], 2, "unknown command 'ferry'"],
+])('%j exits with %i and says why', async (args, code, text) => {
+  const result = await runFerry(args, { cwd: await tempFolder() });
+  expect(result.stderr).toContain(text);
+  expect(result.code).toBe(code);
+  expect(result.stdout).toBe('');
+});
+
+test('SIGINT ends a run with 130, and the next one goes on', async () => {
+  const cwd = await tempFolder();
+  let requested: () => void = () => undefined;
+  const underWay = new Promise<void>((resolve) => (requested = resolve));
+  let stuck = true;
+  await using server = await serveChannel(FIXTURE_CHANNEL, {
+    intercept: (request) => {
+      if (!stuck || request.url?.endsWith('.conda') !== true) return false;
+      requested();
+      return true;
+    },
+  });
+  const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch'];
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], { cwd, stdio: 'ignore' });
+  await underWay;
+  child.kill('SIGINT');
+  await once(child, 'exit');
+  expect(child.exitCode).toBe(130);
+  stuck = false;
+  expect(await runFerry([...args, '--quiet'], { cwd })).toMatchObject({ code: 0, stderr: '' });
+  await rm(join(cwd, 'mirror'), { recursive: true });
+});

@@ -1,0 +1,119 @@
+import { expect, test } from 'vitest';
+import type { ResponseError } from '#ferry/errors.js';
+import { responseError } from '#ferry/http/response-error.js';
+import type { HttpRequest } from '#ferry/http/send.js';
+import { rejection } from '../contracts/artifacts.js';
+import { everythingOf, openTestClient } from '../support/http.js';
+import { startScriptedServer, type Answer } from '../support/scripted-server.js';
+
+async function errorOf(answer: Answer, path = '/v2/x', more: Partial<HttpRequest> = {}): Promise<ResponseError> {
+  const server = await startScriptedServer([`PUT ${path}`, answer]);
+  const request: HttpRequest = { method: 'PUT', url: server.url(path), ...more };
+  return responseError(request, await openTestClient().send(request));
+}
+
+const errors = (...list: unknown[]): string => JSON.stringify({ errors: list });
+
+test.each<[string, Answer]>([
+  ['RATE_LIMITED', { status: 429 }],
+  ['RATE_LIMITED', { status: 403, body: errors({ code: 'TOOMANYREQUESTS', message: 'slow down' }) }],
+  ['UNAUTHORIZED', { status: 401 }],
+  ['DENIED', { status: 403, body: errors({ code: 'DENIED' }) }],
+  ['NOT_FOUND', { status: 404, body: '404 page not found' }],
+  ['NOT_FOUND', { status: 410 }],
+  ['UNSUPPORTED', { status: 405 }],
+  ['MANIFEST_BLOB_UNKNOWN', { status: 404, body: errors({ code: 'MANIFEST_BLOB_UNKNOWN' }) }],
+  ['DIGEST_MISMATCH', { status: 400, body: errors({ code: 'DIGEST_INVALID' }) }],
+  ['REGISTRY_REFUSED', { status: 400 }],
+  ['REGISTRY_REFUSED', { status: 502, body: '<html><h1>Bad Gateway</h1></html>' }],
+])('%s stands for %j', async (code, answer) => {
+  expect(await errorOf(answer)).toMatchObject({ code, status: answer.status, method: 'PUT' });
+});
+
+test('says what was asked and what came, with what the registry says of it', async () => {
+  const error = await errorOf({
+    status: 400,
+    headers: { 'retry-after': '2' },
+    body: errors({ code: 'MANIFEST_INVALID', message: 'no layers', detail: { a: 1 } }, { code: 'UNKNOWN' }),
+  });
+  expect(error.message).toBe(`PUT ${error.url} answered 400 (MANIFEST_INVALID: no layers; UNKNOWN)`);
+  expect(error.errors).toEqual([
+    { code: 'MANIFEST_INVALID', message: 'no layers' },
+    { code: 'UNKNOWN', message: '' },
+  ]);
+  expect(error.retryAfterMs).toBe(2000);
+});
+
+test.each([
+  'null',
+  '[]',
+  '{"errors":null}',
+  '{"errors":{}}',
+  '{"errors":[null,1,"x"]}',
+  '{"errors":[{"code":5,"message":{}}]}',
+  '{"errors":',
+  '\u0000\uffff',
+])('takes %j for a body that says nothing', async (body) => {
+  const error = await errorOf({ status: 500, body });
+  expect(error.message).toBe(`PUT ${error.url} answered 500`);
+});
+
+test('reads a bounded part of the body', async () => {
+  const error = await errorOf({
+    status: 400,
+    body: errors(...Array.from({ length: 200 }, () => ({ code: 'X'.repeat(20_000) }))),
+  });
+  expect(error.message.length).toBeLessThan(300);
+});
+
+test('keeps a bounded part of what was read', async () => {
+  const error = await errorOf({
+    status: 400,
+    body: errors(...Array.from({ length: 150 }, () => ({ code: 'CODE', message: 'long '.repeat(5) }))),
+  });
+  expect(error.errors).toHaveLength(5);
+  const wordy = await errorOf({ status: 400, body: errors({ code: 'C'.repeat(999), message: 'm'.repeat(999) }) });
+  expect(wordy.message.length).toBeLessThan(700);
+});
+
+test('strips what a terminal could take for more than text', async () => {
+  const error = await errorOf({
+    status: 400,
+    body: errors({ code: 'A\u001b[31mB', message: 'one\r\ntwo\u0000\u0085\u2028\u202ethree\u200b' }),
+  });
+  expect(error.message).toContain('(A [31mB: one two three )');
+});
+
+test('a body that breaks off still leaves the status', async () => {
+  const error = await errorOf({ status: 400, body: errors({ code: 'DENIED' }), fault: 'truncated' });
+  expect(error).toMatchObject({ code: 'REGISTRY_REFUSED', status: 400, errors: [] });
+});
+
+test('an abort while the body is read rejects with the reason given', async () => {
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const failing = errorOf({ status: 400, body: errors({ code: 'DENIED' }), fault: 'stalled' }, '/', {
+    signal: controller.signal,
+  });
+  setTimeout(() => {
+    controller.abort(reason);
+  }, 20);
+  expect(await rejection(failing)).toBe(reason);
+});
+
+test('keeps secrets of the URL, and those the server repeats, out of everything', async () => {
+  const path = '/t/secret-token/noarch/x.conda?X-Amz-Signature=secret-signature&digest=sha256%3Aabc';
+  const message = 'cannot reach https://user:secret-password@blobs/t/secret-token/?sig=secret-signature today';
+  const error = await errorOf({ status: 400, body: errors({ code: 'UNKNOWN', message }) }, path);
+  expect(everythingOf(error)).not.toContain('secret');
+  expect(error.url).toContain('/t/***/noarch/x.conda?');
+  expect(error.url).toContain('digest=sha256%3Aabc');
+  expect(error.message).toContain('today');
+});
+
+test('a bearer challenge is told from a Basic one', async () => {
+  const bearer = await errorOf({ status: 401, headers: { 'www-authenticate': 'Bearer realm="x"' } });
+  const basic = await errorOf({ status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } });
+  expect(bearer.hint).toContain('bearer');
+  expect(basic.hint).toContain('CONDA_FERRY_PASSWORD');
+});
