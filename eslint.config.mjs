@@ -8,15 +8,21 @@ const importRules = folders.flatMap((folder) => {
   const allowed = new Set([folder, 'io', ...(importTable[folder] ?? [])]);
   const group = folders.filter((other) => !allowed.has(other)).map((other) => `**/${other}/**`);
   if (group.length === 0) return [];
-  return [{
-    files: [`src/${folder}/**/*.ts`],
-    rules: {
-      '@typescript-eslint/no-restricted-imports': [
-        'error',
-        { patterns: [{ group, message: 'The import table (test/architecture/import-table.mjs) does not allow it.' }] },
-      ],
+  return [
+    {
+      files: [`src/${folder}/**/*.ts`],
+      rules: {
+        '@typescript-eslint/no-restricted-imports': [
+          'error',
+          {
+            patterns: [
+              { group, message: 'The import table (test/architecture/import-table.mjs) does not allow it.' },
+            ],
+          },
+        ],
+      },
     },
-  }];
+  ];
 });
 
 export default tseslint.config(

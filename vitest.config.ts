@@ -17,10 +17,23 @@ export default defineConfig({
         },
       },
       {
-        test: { ...shared, name: 'interop', include: ['test/interop/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 600_000 },
+        test: {
+          ...shared,
+          name: 'interop',
+          include: ['test/interop/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+        },
       },
       {
-        test: { ...shared, name: 'long', include: ['test/long/**/*.test.ts'], testTimeout: 1_800_000, hookTimeout: 600_000, fileParallelism: false },
+        test: {
+          ...shared,
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          testTimeout: 1_800_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
       },
     ],
   },

@@ -24,7 +24,9 @@ function checkNode() {
 }
 
 function install() {
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   stderr.write('installing dependencies\n');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
@@ -41,17 +43,23 @@ function checkZstd() {
       run('npm', ['rebuild', 'zstd-napi', '--foreground-scripts', '--loglevel=error']);
       createRequire(join(root, 'package.json'))('zstd-napi');
     } catch {
-      fail('zstd-napi cannot be built: install a C++ compiler, make and Python 3 (Debian: apt-get install build-essential python3)');
+      fail(
+        'zstd-napi cannot be built: install a C++ compiler, make and Python 3 (Debian: apt-get install build-essential python3)',
+      );
     }
   }
 }
 
 function build() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
-  execFileSync(execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  execFileSync(
+    execPath,
+    [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
 }
 
 /**
@@ -59,7 +67,11 @@ function build() {
  * @param {readonly string[]} args
  */
 function run(command, args) {
-  execFileSync(command, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], shell: platform === 'win32' });
+  execFileSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    shell: platform === 'win32',
+  });
 }
 
 /**

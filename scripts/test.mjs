@@ -14,6 +14,7 @@ const filters = argv.slice(3);
 
 const container = bringRegistry();
 if (project === 'interop') bring('skopeo', 'skopeo');
+if (project === 'long') bring('/usr/bin/time', 'time');
 let code = 1;
 try {
   code = runTests();
@@ -26,13 +27,22 @@ function runTests() {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-test-'));
   const results = join(folder, 'results.json');
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-  const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile=${results}`];
+  const args = [
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile=${results}`,
+  ];
   const { status } = spawnSync(execPath, [vitest, ...args, ...filters], { cwd: root, stdio: 'inherit' });
   /** @type {{ numPassedTests: number, numFailedTests: number, numFailedTestSuites: number, testResults: { status: string, assertionResults: unknown[] }[] }} */
   const summary = JSON.parse(readFileSync(results, 'utf8'));
   rmSync(folder, { recursive: true, force: true });
   // A file that cannot even be loaded has failed too.
-  const broken = summary.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+  const broken = summary.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.length === 0,
+  );
   const failed = summary.numFailedTests + broken.length;
   stdout.write(`\n${String(summary.numPassedTests)} passed, ${String(failed)} failed\n`);
   return status === 0 && failed === 0 && summary.numPassedTests > 0 ? 0 : 1;
@@ -47,11 +57,18 @@ function bringRegistry() {
   if (env['CONDA_FERRY_TEST_REGISTRY'] !== undefined) return undefined;
   if (bring('docker-registry', 'docker-registry')) return undefined;
   if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status !== 0) return undefined;
-  const options = ['--detach', '--publish', '127.0.0.1::5000', '--env', 'REGISTRY_STORAGE_DELETE_ENABLED=true'];
+  const options = [
+    '--detach',
+    '--publish',
+    '127.0.0.1::5000',
+    '--env',
+    'REGISTRY_STORAGE_DELETE_ENABLED=true',
+  ];
   const started = spawnSync('docker', ['run', ...options, 'registry:3'], { encoding: 'utf8' });
   if (started.status !== 0) return undefined;
   const id = started.stdout.trim();
-  const port = execFileSync('docker', ['port', id, '5000'], { encoding: 'utf8' }).trim().split(':').pop() ?? '';
+  const port =
+    execFileSync('docker', ['port', id, '5000'], { encoding: 'utf8' }).trim().split(':').pop() ?? '';
   env['CONDA_FERRY_TEST_REGISTRY'] = `http://127.0.0.1:${port}`;
   return id;
 }
@@ -68,7 +85,8 @@ function bring(program, debianPackage) {
   if (!mayInstall) return false;
   stdout.write(`installing ${debianPackage}\n`);
   const quiet = { stdio: 'ignore', env: { ...env, DEBIAN_FRONTEND: 'noninteractive' } };
-  const install = () => spawnSync('apt-get', ['install', '-y', '-q', debianPackage], /** @type {object} */ (quiet));
+  const install = () =>
+    spawnSync('apt-get', ['install', '-y', '-q', debianPackage], /** @type {object} */ (quiet));
   if (install().status !== 0) {
     spawnSync('apt-get', ['update', '-q'], /** @type {object} */ (quiet));
     install();

@@ -6,7 +6,13 @@ export { openerOf, type Bytes, type OpenBytes, type OpenOptions } from './io/byt
 export { digestOf, isDigest, parseDigest, type Digest } from './io/digest.js';
 export { copyGraph, type CopyOptions } from './oci/copy-graph.js';
 export { describe, type Annotations, type Descriptor } from './oci/descriptor.js';
-export { encodeJson, parseImageIndex, parseImageManifest, type ImageIndex, type ImageManifest } from './oci/manifest.js';
+export {
+  encodeJson,
+  parseImageIndex,
+  parseImageManifest,
+  type ImageIndex,
+  type ImageManifest,
+} from './oci/manifest.js';
 export { MemoryRegistry } from './oci/memory-store.js';
 export { formatReference, parseReference, type Reference } from './oci/reference.js';
 export type { ContentSource, Registry, Repository, StoredManifest } from './oci/storage.js';

@@ -48,7 +48,9 @@ export class ChannelStore {
   async ensureConfig(repository: Repository, options: CallOptions = {}): Promise<void> {
     if (this.#withConfig.has(repository.name)) return;
     await this.#configs.do(repository.name, async () => {
-      await repository.push(this.schema.config, openerOf(this.schema.configBytes), { signal: options.signal });
+      await repository.push(this.schema.config, openerOf(this.schema.configBytes), {
+        signal: options.signal,
+      });
       this.#withConfig.add(repository.name);
     });
   }

@@ -16,7 +16,9 @@ const SYMLINK_MODE = 0o755;
  */
 export function writeInfoLayer(members: readonly InfoMember[]): Uint8Array {
   return gzip(
-    writeUstar(members.map((member) => (member.type === 'file' ? member : { ...member, mode: SYMLINK_MODE }))),
+    writeUstar(
+      members.map((member) => (member.type === 'file' ? member : { ...member, mode: SYMLINK_MODE })),
+    ),
   );
 }
 

@@ -84,15 +84,23 @@ export async function readLedger(
   try {
     return ledgerSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
   } catch (cause) {
-    throw new FerryError('LEDGER_INVALID', `the ledger of \`${subdir}\` in \`${store.location}\` cannot be read`, {
-      cause,
-      hint: 'it may come from a newer conda-ferry; --deep ignores it and asks the registry itself',
-    });
+    throw new FerryError(
+      'LEDGER_INVALID',
+      `the ledger of \`${subdir}\` in \`${store.location}\` cannot be read`,
+      {
+        cause,
+        hint: 'it may come from a newer conda-ferry; --deep ignores it and asks the registry itself',
+      },
+    );
   }
 }
 
 /** Writes a subdir's ledger. */
-export async function writeLedger(store: ChannelStore, ledger: Ledger, options: CallOptions = {}): Promise<void> {
+export async function writeLedger(
+  store: ChannelStore,
+  ledger: Ledger,
+  options: CallOptions = {},
+): Promise<void> {
   const bytes = encodeJson(ledger);
   const title = store.schema.metadataRepository('ledger');
   await pushMetadata(store, ledger.subdir, 'ledger', [{ mediaType: LEDGER, title, bytes }], {

@@ -47,7 +47,8 @@ export async function pushMetadata(
     ...described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const),
   ]);
   const source = {
-    fetch: (wanted: Descriptor, open?: OpenOptions) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
+    fetch: (wanted: Descriptor, open?: OpenOptions) =>
+      openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
   };
   await store.ensureConfig(repository, options);
   await copyGraph(source, repository, root, {
@@ -92,7 +93,10 @@ export async function readMetadataLayer(
 ): Promise<Uint8Array> {
   const layer = found.layers.find((candidate) => candidate.mediaType === mediaType);
   if (layer === undefined) {
-    throw new FerryError('MANIFEST_INVALID', `\`${found.repository.name}\` has no layer of type \`${mediaType}\``);
+    throw new FerryError(
+      'MANIFEST_INVALID',
+      `\`${found.repository.name}\` has no layer of type \`${mediaType}\``,
+    );
   }
   return collect(found.repository.fetch(layer, options), maxBytes, `\`${found.repository.name}\``);
 }

@@ -1,4 +1,9 @@
-import type { ArchiveLocation, ChannelSource, MetadataAnswer, OpenMetadataOptions } from '../conda/channel-source.js';
+import type {
+  ArchiveLocation,
+  ChannelSource,
+  MetadataAnswer,
+  OpenMetadataOptions,
+} from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename, type ArchiveExtension } from '../conda/names.js';
 import { FerryError, isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';

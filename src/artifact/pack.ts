@@ -74,7 +74,9 @@ export async function packArchiveFile(path: string, options: PackOptions): Promi
       throw new FerryError('REGISTRY_REFUSED', `${what} keeps losing a layer to another writer`);
     }
     await store.ensureConfig(repository, { signal });
-    const there = new Set(parsePresent(present)?.layers.map(({ digest }) => digest)).add(store.schema.config.digest);
+    const there = new Set(parsePresent(present)?.layers.map(({ digest }) => digest)).add(
+      store.schema.config.digest,
+    );
     await copyGraph(artifact, repository, artifact.descriptor, {
       tags: [place.tag],
       destinationHas: ({ digest }) => (there.has(digest) ? true : undefined),
@@ -99,7 +101,10 @@ async function packFile(path: string, filename: string, options: PackOptions): P
 function subdirOf({ info, layer }: PackedArchive): string {
   const { subdir } = parseIndexJson(info.indexJson);
   if (typeof subdir === 'string' && isSubdir(subdir)) return subdir;
-  throw new FerryError('ARCHIVE_INDEX_INVALID', `\`info/index.json\` of \`${layer.filename}\` names no subdir`);
+  throw new FerryError(
+    'ARCHIVE_INDEX_INVALID',
+    `\`info/index.json\` of \`${layer.filename}\` names no subdir`,
+  );
 }
 
 /**

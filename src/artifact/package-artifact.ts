@@ -1,6 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { checkIndexJson, parseIndexJson } from '../conda/archive/index-json.js';
-import { formatArchiveFilename, parseArchiveFilename, type ArchiveExtension, type ArchiveName } from '../conda/names.js';
+import {
+  formatArchiveFilename,
+  parseArchiveFilename,
+  type ArchiveExtension,
+  type ArchiveName,
+} from '../conda/names.js';
 import { FerryError } from '../errors.js';
 import { openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { digestOf, type Digest } from '../io/digest.js';
@@ -49,7 +54,10 @@ export function checkPackedInfo(info: PackedInfo, filename: string, subdir: stri
   checkIndexJson(index, { filename, name: name.name, version, build, subdir: subdir ?? index.subdir ?? '' });
   const stem = `${name.name}-${version}-${build}`;
   if (info.innerStem !== undefined && info.innerStem !== stem) {
-    throw new FerryError('ARCHIVE_ENTRY_UNEXPECTED', `\`${filename}\` holds the tarballs of \`${info.innerStem}\``);
+    throw new FerryError(
+      'ARCHIVE_ENTRY_UNEXPECTED',
+      `\`${filename}\` holds the tarballs of \`${info.innerStem}\``,
+    );
   }
   return name;
 }
@@ -64,7 +72,10 @@ export function checkPackedInfo(info: PackedInfo, filename: string, subdir: stri
 export function makePackageArtifact(
   schema: Schema,
   archives: readonly PackedArchive[],
-  options: { readonly existing?: ImageManifest | undefined; readonly annotations?: Annotations | undefined } = {},
+  options: {
+    readonly existing?: ImageManifest | undefined;
+    readonly annotations?: Annotations | undefined;
+  } = {},
 ): PackageArtifact {
   // Info and index are those of the `.conda` where there is one, whoever brought it.
   const leader = archives.find(({ layer }) => layer.extension === 'conda') ?? archives[0];
@@ -72,9 +83,11 @@ export function makePackageArtifact(
   const packages = new Map(archives.map(({ layer }) => [layer.extension, layer]));
   const { existing } = options;
   if (existing !== undefined) {
-    for (const layer of keptPackages(schema, existing, leader.name, packages)) packages.set(layer.extension, layer);
+    for (const layer of keptPackages(schema, existing, leader.name, packages))
+      packages.set(layer.extension, layer);
   }
-  const keepsLeader = existing !== undefined && packages.get('conda') !== undefined && leader.layer.extension !== 'conda';
+  const keepsLeader =
+    existing !== undefined && packages.get('conda') !== undefined && leader.layer.extension !== 'conda';
   const kept = keepsLeader ? infoLayersOf(existing) : undefined;
   const blobs = new Map<Digest, OpenBytes>([[schema.config.digest, openerOf(schema.configBytes)]]);
   for (const { layer, open } of archives) blobs.set(layer.digest, open);
@@ -87,7 +100,9 @@ export function makePackageArtifact(
     packages: [...packages.values()],
     info: kept?.info ?? addBlob(leader.info.infoLayer),
     index: kept?.index ?? addBlob(leader.info.indexJson),
-    annotations: options.annotations ?? (existing !== undefined && isOurs(schema, existing) ? existing.annotations : undefined),
+    annotations:
+      options.annotations ??
+      (existing !== undefined && isOurs(schema, existing) ? existing.annotations : undefined),
   });
   const bytes = encodeJson(manifest);
   const descriptor = describe(IMAGE_MANIFEST, bytes);
@@ -132,7 +147,8 @@ function isOurs(schema: Schema, manifest: ImageManifest): boolean {
 function canonicalContent(schema: Schema, manifest: ImageManifest): PackageContent {
   const packages = layersOf(manifest).packages.map(({ extension, descriptor }): PackageLayer => {
     const filename = descriptor.annotations?.[TITLE];
-    if (filename === undefined) throw new FerryError('MANIFEST_INVALID', `layer ${descriptor.digest} lacks its title`);
+    if (filename === undefined)
+      throw new FerryError('MANIFEST_INVALID', `layer ${descriptor.digest} lacks its title`);
     return packageLayer(schema, filename, extension, descriptor);
   });
   return { packages, ...infoLayersOf(manifest), annotations: manifest.annotations };
@@ -171,7 +187,11 @@ function infoLayersOf(manifest: ImageManifest): { readonly info: Descriptor; rea
   throw new FerryError('MANIFEST_INVALID', 'artifact lacks its info or index layer');
 }
 
-function fetchFrom(blobs: ReadonlyMap<Digest, OpenBytes>, wanted: Descriptor, options: OpenOptions | undefined): Bytes {
+function fetchFrom(
+  blobs: ReadonlyMap<Digest, OpenBytes>,
+  wanted: Descriptor,
+  options: OpenOptions | undefined,
+): Bytes {
   const open = blobs.get(wanted.digest);
   if (open === undefined) {
     throw new FerryError('NOT_FOUND', `blob ${wanted.digest} was expected to be at the destination already`);

@@ -61,7 +61,11 @@ export const schemaV0: Schema = {
   historyTag,
 };
 
-function placeOf(archive: { readonly name: string; readonly version: string; readonly build: string }): PackagePlace {
+function placeOf(archive: {
+  readonly name: string;
+  readonly version: string;
+  readonly build: string;
+}): PackagePlace {
   const place = { repository: encodeName(archive.name), tag: encodeTag(archive.version, archive.build) };
   // What does not read back the same would share its place with another package: `_foo` and `zzz_foo`,
   // builds `a+b` and `a__p__b`.
@@ -97,11 +101,17 @@ function encodeName(name: string): string {
 
 function encodeTag(version: string, build: string): string {
   if ([version, build].some((part) => part === '' || part.includes('-'))) {
-    throw unrepresentable(`${version}-${build}`, 'neither version nor build string may be empty or have a dash');
+    throw unrepresentable(
+      `${version}-${build}`,
+      'neither version nor build string may be empty or have a dash',
+    );
   }
   const tag = `${encodeTagPart(version)}-${encodeTagPart(build)}`;
   if (!isTag(tag)) {
-    throw unrepresentable(`${version}-${build}`, tag.length > 128 ? 'a tag has at most 128 characters' : 'OCI does not allow it as a tag');
+    throw unrepresentable(
+      `${version}-${build}`,
+      tag.length > 128 ? 'a tag has at most 128 characters' : 'OCI does not allow it as a tag',
+    );
   }
   return tag;
 }
@@ -112,7 +122,10 @@ function encodeTagPart(part: string): string {
 
 /** Reads from left to right, so that what one escape ends is not taken for the start of the next. */
 function decodeTagPart(part: string): string {
-  return part.replace(ESCAPED_IN_TAG, (escape) => TAG_ESCAPES.find(([, text]) => text === escape)?.[0] ?? escape);
+  return part.replace(
+    ESCAPED_IN_TAG,
+    (escape) => TAG_ESCAPES.find(([, text]) => text === escape)?.[0] ?? escape,
+  );
 }
 
 function packageManifest(content: PackageContent): ImageManifest {
@@ -143,7 +156,10 @@ function layerRank(layer: PackageLayer): number {
 }
 
 function packageLayer(archive: PackageLayer): Descriptor {
-  return layer(packageMediaType(archive.extension), archive, { [TITLE]: archive.filename, [MD5]: archive.md5 });
+  return layer(packageMediaType(archive.extension), archive, {
+    [TITLE]: archive.filename,
+    [MD5]: archive.md5,
+  });
 }
 
 /** One key order for every layer: digests depend on it. */

@@ -9,7 +9,17 @@ const BLOCK_BYTES = 512;
 const MAX_NAME_BYTES = 100;
 const MAX_PREFIX_BYTES = 155;
 /** Where the fields of a header start, in bytes. */
-const AT = { name: 0, mode: 100, uid: 108, gid: 116, size: 124, mtime: 136, checksum: 148, type: 156, link: 157 };
+const AT = {
+  name: 0,
+  mode: 100,
+  uid: 108,
+  gid: 116,
+  size: 124,
+  mtime: 136,
+  checksum: 148,
+  type: 156,
+  link: 157,
+};
 const AT_MAGIC = 257;
 const AT_DEVICE = 329;
 const AT_PREFIX = 345;
@@ -32,7 +42,9 @@ export function writeUstar(members: readonly TarMember[]): Uint8Array {
     ];
     if (records.length > 0) {
       const content = concatBytes(records);
-      parts.push(header({ name: PAX_NAME, prefix: '', link: '', mode: 0o644, size: content.byteLength, type: 'x' }));
+      parts.push(
+        header({ name: PAX_NAME, prefix: '', link: '', mode: 0o644, size: content.byteLength, type: 'x' }),
+      );
       parts.push(content, padding(content.byteLength));
     }
     const body = member.type === 'file' ? member.bytes : new Uint8Array(0);

@@ -49,7 +49,11 @@ export type WorkerAnswer =
   | { readonly output: WorkerTasks[WorkerTaskName]['output'] }
   | { readonly failure: { readonly code: FerryErrorCode; readonly message: string } };
 
-const tasks: { readonly [Name in WorkerTaskName]: (input: WorkerTasks[Name]['input']) => Promise<WorkerTasks[Name]['output']> } = {
+const tasks: {
+  readonly [Name in WorkerTaskName]: (
+    input: WorkerTasks[Name]['input'],
+  ) => Promise<WorkerTasks[Name]['output']>;
+} = {
   pack: async ({ archive, extension }) => {
     const info = await readInfo(archive, extension);
     return { indexJson: info.indexJson, infoLayer: writeInfoLayer(info.members), innerStem: info.stem };
@@ -61,7 +65,9 @@ const tasks: { readonly [Name in WorkerTaskName]: (input: WorkerTasks[Name]['inp
 /** Runs one task; the worker pool calls it. */
 export default async function runTask(message: WorkerMessage): Promise<WorkerAnswer> {
   try {
-    const task = tasks[message.name] as (input: WorkerMessage['input']) => Promise<WorkerTasks[WorkerTaskName]['output']>;
+    const task = tasks[message.name] as (
+      input: WorkerMessage['input'],
+    ) => Promise<WorkerTasks[WorkerTaskName]['output']>;
     return { output: await task(message.input) };
   } catch (error) {
     if (!isFerryError(error)) throw error;

@@ -15,7 +15,13 @@ export type Location =
 /** Where channels that are given by name alone are looked for. */
 const CHANNEL_ALIAS = 'https://conda.anaconda.org/';
 /** Hosts that can be nothing but registries, so that `oci://` may be left out. */
-const KNOWN_REGISTRIES = new Set(['ghcr.io', 'docker.io', 'quay.io', 'registry.gitlab.com', 'public.ecr.aws']);
+const KNOWN_REGISTRIES = new Set([
+  'ghcr.io',
+  'docker.io',
+  'quay.io',
+  'registry.gitlab.com',
+  'public.ecr.aws',
+]);
 
 /**
  * Parses a location: `https://host/channel`, `file:///dir`, `./dir`, `conda-forge`, `oci://host[:port]/path`,
@@ -25,7 +31,8 @@ const KNOWN_REGISTRIES = new Set(['ghcr.io', 'docker.io', 'quay.io', 'registry.g
 export function parseLocation(text: string): Location {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === 'oci-layout') return layoutLocation(text);
-  if (scheme === 'oci' || scheme === 'docker') return registryLocation(text, text.replace(/^[a-z]+:\/\//i, ''));
+  if (scheme === 'oci' || scheme === 'docker')
+    return registryLocation(text, text.replace(/^[a-z]+:\/\//i, ''));
   if (scheme === 'http' || scheme === 'https') return webLocation(text, text);
   if (scheme === 'file') return { kind: 'folder', path: fileURLToPath(text) };
   if (/^(?:\.{1,2}(?:\/|$)|\/|~\/)/.test(text)) return { kind: 'folder', path: resolve(text) };
@@ -42,9 +49,14 @@ export function parseLocation(text: string): Location {
     });
   }
   if (existsSync(text)) {
-    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is a folder here, and may be a channel's name too`, text, {
-      hint: `write ./${text} for the folder, ${CHANNEL_ALIAS}${text} for the channel`,
-    });
+    throw new ParseError(
+      'CHANNEL_INVALID',
+      `\`${text}\` is a folder here, and may be a channel's name too`,
+      text,
+      {
+        hint: `write ./${text} for the folder, ${CHANNEL_ALIAS}${text} for the channel`,
+      },
+    );
   }
   return webLocation(text, `${CHANNEL_ALIAS}${text}`);
 }
@@ -62,18 +74,31 @@ export interface ArtifactLocation {
  * @throws ParseError `REFERENCE_INVALID`
  */
 export async function parseArtifactLocation(text: string): Promise<ArtifactLocation> {
-  const match = /^(?<where>.+?)(?:@(?<digest>[a-z0-9]+:[0-9a-f]+)|:(?<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))$/.exec(text);
+  const match =
+    /^(?<where>.+?)(?:@(?<digest>[a-z0-9]+:[0-9a-f]+)|:(?<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))$/.exec(
+      text,
+    );
   const reference = match?.groups?.['digest'] ?? match?.groups?.['tag'];
   const where = match?.groups?.['where'];
   if (where === undefined || reference === undefined) {
-    throw new ParseError('REFERENCE_INVALID', `\`${text}\` names no artifact: a tag or digest is missing`, text, {
-      hint: 'write oci://host/channel/noarch/name:version-build or oci-layout:./dir/noarch/name:version-build',
-    });
+    throw new ParseError(
+      'REFERENCE_INVALID',
+      `\`${text}\` names no artifact: a tag or digest is missing`,
+      text,
+      {
+        hint: 'write oci://host/channel/noarch/name:version-build or oci-layout:./dir/noarch/name:version-build',
+      },
+    );
   }
   const location = parseLocation(where);
-  if (location.kind === 'registry') return { store: { ...location, path: '' }, repository: location.path, reference };
+  if (location.kind === 'registry')
+    return { store: { ...location, path: '' }, repository: location.path, reference };
   if (location.kind !== 'layout') {
-    throw new ParseError('REFERENCE_INVALID', `\`${text}\` is neither in a registry nor in an image layout`, text);
+    throw new ParseError(
+      'REFERENCE_INVALID',
+      `\`${text}\` is neither in a registry nor in an image layout`,
+      text,
+    );
   }
   return { ...(await splitLayoutPath(location.path)), reference };
 }

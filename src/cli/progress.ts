@@ -13,7 +13,9 @@ export interface Progress extends MirrorReporter {
 /** Makes the reporter that the flags ask for. */
 export function createProgress(output: Output, flags: OutputFlags): Progress {
   if (flags.quiet === true) return { finish: () => undefined };
-  return output.stderr.isTTY === true && flags.verbose !== true ? barProgress(output) : lineProgress(output, flags);
+  return output.stderr.isTTY === true && flags.verbose !== true
+    ? barProgress(output)
+    : lineProgress(output, flags);
 }
 
 function lineProgress(output: Output, flags: OutputFlags): Progress {
@@ -38,7 +40,13 @@ function lineProgress(output: Output, flags: OutputFlags): Progress {
 }
 
 function barProgress(output: Output): Progress {
-  const bar = new SingleBar({ format: BAR_FORMAT, stream: output.stderr, clearOnComplete: true, hideCursor: true, barsize: 24 });
+  const bar = new SingleBar({
+    format: BAR_FORMAT,
+    stream: output.stderr,
+    clearOnComplete: true,
+    hideCursor: true,
+    barsize: 24,
+  });
   let active = false;
   let bytesDone = 0;
   const stop = (): void => {
@@ -53,7 +61,8 @@ function barProgress(output: Output): Progress {
     },
     archive: ({ filename, bytes, failure }) => {
       if (failure === undefined) bytesDone += bytes;
-      if (active) bar.increment(1, { bytes: formatBytes(bytesDone), name: filename.slice(0, MAX_NAME_WIDTH) });
+      if (active)
+        bar.increment(1, { bytes: formatBytes(bytesDone), name: filename.slice(0, MAX_NAME_WIDTH) });
     },
     warning: (message) => {
       say(output, `warning: ${message}`);

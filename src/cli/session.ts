@@ -66,7 +66,11 @@ export class Session implements AsyncDisposable {
    * Opens a location to keep a channel in.
    * @throws FerryError `UNSUPPORTED` for ordinary channels, `USAGE` for an unknown schema
    */
-  openStore(location: Location, flags: LocationFlags, side: 'source' | 'destination' = 'destination'): ChannelStore {
+  openStore(
+    location: Location,
+    flags: LocationFlags,
+    side: 'source' | 'destination' = 'destination',
+  ): ChannelStore {
     const schema = schemaOf(flags.schema ?? 'v0');
     if (location.kind === 'registry' && location.path === '') {
       throw new FerryError('CHANNEL_INVALID', `\`oci://${location.host}\` lacks the path of a channel`, {
@@ -76,7 +80,8 @@ export class Session implements AsyncDisposable {
     if (location.kind === 'registry') {
       return new ChannelStore(this.openRegistry(location, flags, side), location.path, schema);
     }
-    if (location.kind === 'layout') return new ChannelStore(this.openRegistry(location, flags, side), '', schema);
+    if (location.kind === 'layout')
+      return new ChannelStore(this.openRegistry(location, flags, side), '', schema);
     throw new FerryError('UNSUPPORTED', 'an ordinary conda channel cannot be the destination yet', {
       hint: 'write oci://host/path or oci-layout:./dir',
     });

@@ -89,7 +89,11 @@ export class JsonCursor {
   /** Decodes a span. @throws ParseError `REPODATA_INVALID` */
   decode(span: Span): unknown {
     try {
-      return JSON.parse(Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + span.start, span.end - span.start).toString('utf8'));
+      return JSON.parse(
+        Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + span.start, span.end - span.start).toString(
+          'utf8',
+        ),
+      );
     } catch {
       throw this.#invalid('a value is malformed', span.start);
     }
@@ -169,7 +173,8 @@ export class JsonCursor {
     for (let position = this.#position; position < bytes.byteLength; position += 1) {
       const byte = bytes[position] ?? 0;
       if (byte === QUOTE) {
-        if (!isAscii && !isUtf8(bytes.subarray(start, position))) throw this.#invalid('a string is not UTF-8', start);
+        if (!isAscii && !isUtf8(bytes.subarray(start, position)))
+          throw this.#invalid('a string is not UTF-8', start);
         this.#position = position + 1;
         return { start, end: this.#position };
       }
@@ -226,7 +231,9 @@ export class JsonCursor {
 
   #invalid(why: string, position = this.#position): ParseError {
     const context = Buffer.from(this.#bytes.subarray(position, position + 40)).toString('utf8');
-    return new ParseError('REPODATA_INVALID', `malformed JSON at byte ${String(position)}: ${why}`, context, { position });
+    return new ParseError('REPODATA_INVALID', `malformed JSON at byte ${String(position)}: ${why}`, context, {
+      position,
+    });
   }
 }
 

@@ -8,7 +8,8 @@ export interface MatchSpec {
   readonly matchesBuild: (build: string) => boolean;
 }
 
-const SPEC_PATTERN = /^(?<name>[a-z0-9_][a-z0-9_.-]*)(?:(?<operator>==?)(?<version>[a-z0-9_.+!*]+)(?:=(?<build>[a-z0-9_.+*]+))?)?$/i;
+const SPEC_PATTERN =
+  /^(?<name>[a-z0-9_][a-z0-9_.-]*)(?:(?<operator>==?)(?<version>[a-z0-9_.+!*]+)(?:=(?<build>[a-z0-9_.+*]+))?)?$/i;
 
 /**
  * Parses `name`, `name=version`, `name==version` or `name=version=build`, for example `zlib=1.2` and `zlib=1.2.*` (1.2
@@ -33,8 +34,15 @@ export function parseMatchSpec(text: string): MatchSpec {
 }
 
 /** Tells whether a record is what a spec asks for. */
-export function matchesRecord(spec: MatchSpec, record: Pick<PackageRecord, 'name' | 'version' | 'build'>): boolean {
-  return spec.name === record.name.toLowerCase() && spec.matchesVersion(record.version) && spec.matchesBuild(record.build);
+export function matchesRecord(
+  spec: MatchSpec,
+  record: Pick<PackageRecord, 'name' | 'version' | 'build'>,
+): boolean {
+  return (
+    spec.name === record.name.toLowerCase() &&
+    spec.matchesVersion(record.version) &&
+    spec.matchesBuild(record.build)
+  );
 }
 
 function versionMatcher(version: string, isFuzzy: boolean): (version: string) => boolean {

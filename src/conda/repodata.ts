@@ -114,7 +114,9 @@ export class Repodata {
   removed(): ReadonlySet<string> {
     const member = this.#members.find(({ key }) => key === 'removed');
     const value = member === undefined ? undefined : this.#cursor.decode(member.value);
-    return new Set(Array.isArray(value) ? value.filter((name): name is string => typeof name === 'string') : []);
+    return new Set(
+      Array.isArray(value) ? value.filter((name): name is string => typeof name === 'string') : [],
+    );
   }
 
   /** Where archives lie, if not beside the file. @see CEP 15 */
@@ -130,9 +132,12 @@ export class Repodata {
   neededChanges(): readonly string[] {
     const changes: string[] = [];
     if ('base_url' in this.#info) changes.push('`info.base_url` goes: clients would bypass the mirror');
-    if ('channel_relations' in this.#info) changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
-    if ([...this.#entries.values()].some((entry) => this.#withoutUrl(entry) !== undefined)) changes.push('`url` of records goes: clients would bypass the mirror');
-    if (this.#members.some(({ key }) => key === 'v3')) changes.push('`v3` goes: its records are not mirrored yet');
+    if ('channel_relations' in this.#info)
+      changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
+    if ([...this.#entries.values()].some((entry) => this.#withoutUrl(entry) !== undefined))
+      changes.push('`url` of records goes: clients would bypass the mirror');
+    if (this.#members.some(({ key }) => key === 'v3'))
+      changes.push('`v3` goes: its records are not mirrored yet');
     if (this.#hasDoubles) changes.push('of keys that stand twice the last one stays');
     return changes;
   }
@@ -152,11 +157,13 @@ export class Repodata {
       if (member.key === 'v3') continue;
       if (PACKAGE_SECTIONS.has(member.key)) members.push(this.#spliceSection(member.key, keep, also));
       else if (member.key === 'info') members.push([this.#publishedInfo(member)]);
-      else if (member.key === 'repodata_version' && 'base_url' in this.#info) members.push([VERSION_WITHOUT_BASE_URL]);
+      else if (member.key === 'repodata_version' && 'base_url' in this.#info)
+        members.push([VERSION_WITHOUT_BASE_URL]);
       else members.push([this.#slice(member.span)]);
     }
     for (const section of PACKAGE_SECTIONS.keys()) {
-      if (also !== undefined && !sections.has(section)) members.push(this.#spliceSection(section, keep, also));
+      if (also !== undefined && !sections.has(section))
+        members.push(this.#spliceSection(section, keep, also));
     }
     return concatBytes([encode('{'), ...separate(members, ','), encode('}\n')]);
   }
@@ -166,18 +173,23 @@ export class Repodata {
     keep: (filename: string) => boolean,
     also: { readonly repodata: Repodata; readonly filenames: ReadonlySet<string> } | undefined,
   ): Uint8Array[] {
-    const isNew = (filename: string): boolean => also?.filenames.has(filename) === true && !this.#entries.has(filename);
+    const isNew = (filename: string): boolean =>
+      also?.filenames.has(filename) === true && !this.#entries.has(filename);
     const records = [
       ...this.#publishedRecords(section, keep),
       ...(also === undefined ? [] : also.repodata.#publishedRecords(section, isNew)),
     ];
-    const separated = separate(records.map((record) => [record]), ',\n');
+    const separated = separate(
+      records.map((record) => [record]),
+      ',\n',
+    );
     return [encode(`${JSON.stringify(section)}:{`), ...separated, encode('}')];
   }
 
   *#publishedRecords(section: string, keep: (filename: string) => boolean): Generator<Uint8Array> {
     for (const entry of this.#entries.values()) {
-      if (entry.section === section && isInPlace(entry) && keep(entry.filename)) yield this.#publishedRecord(entry);
+      if (entry.section === section && isInPlace(entry) && keep(entry.filename))
+        yield this.#publishedRecord(entry);
     }
   }
 
@@ -252,7 +264,10 @@ export class Repodata {
     }
     const named = (info as Record<string, unknown>)['subdir'];
     if (typeof named === 'string' && named !== this.subdir) {
-      throw new FerryError('REPODATA_INVALID', `repodata of \`${this.subdir}\` says it is of \`${shorten(named)}\``);
+      throw new FerryError(
+        'REPODATA_INVALID',
+        `repodata of \`${this.subdir}\` says it is of \`${shorten(named)}\``,
+      );
     }
     return info as Readonly<Record<string, unknown>>;
   }

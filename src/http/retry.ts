@@ -27,6 +27,8 @@ export function withRetry(send: Send, options: RetryOptions = {}): Send {
     const repeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await attemptOnce(send, request);
+      // What a caller aborts with may look like a broken connection.
+      if ('error' in outcome) request.signal?.throwIfAborted();
       if (!repeatable || attempt === MAX_ATTEMPTS || !isRetryable(outcome)) return unwrap(outcome, attempt);
       const floorMs = 'response' in outcome ? retryAfterMs(outcome.response) : undefined;
       if (!isWorthWaiting(floorMs)) return unwrap(outcome, attempt);

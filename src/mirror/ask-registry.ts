@@ -36,16 +36,20 @@ export async function askRegistry(
   }
 
   const there = new Map<string, string>();
-  await forEachConcurrently(byRepository, { concurrency: options.concurrency, signal }, async ([leaf, tags]) => {
-    const repository = store.packageRepository(subdir, { repository: leaf });
-    const present = tags.size === 1 ? undefined : await listTags(repository, options);
-    for (const [tag, records] of tags) {
-      if (present !== undefined && !present.has(tag)) continue;
-      for (const [filename, identity] of await archivesAt(repository, tag, records, options)) {
-        there.set(filename, identity);
+  await forEachConcurrently(
+    byRepository,
+    { concurrency: options.concurrency, signal },
+    async ([leaf, tags]) => {
+      const repository = store.packageRepository(subdir, { repository: leaf });
+      const present = tags.size === 1 ? undefined : await listTags(repository, options);
+      for (const [tag, records] of tags) {
+        if (present !== undefined && !present.has(tag)) continue;
+        for (const [filename, identity] of await archivesAt(repository, tag, records, options)) {
+          there.set(filename, identity);
+        }
       }
-    }
-  });
+    },
+  );
   return there;
 }
 
@@ -80,7 +84,8 @@ async function archivesAt(
     if (options.blobs && !(await repository.exists(layer, options))) continue;
     const md5 = layer.annotations?.[options.store.schema.md5Annotation];
     // Old records have no sha256; then the md5 that the layer carries has to do.
-    const identity = record.sha256 === undefined && md5 !== undefined ? `md5:${md5}` : `sha256:${digestHex(layer.digest)}`;
+    const identity =
+      record.sha256 === undefined && md5 !== undefined ? `md5:${md5}` : `sha256:${digestHex(layer.digest)}`;
     found.push([record.filename, identity]);
   }
   return found;

@@ -74,7 +74,8 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   };
   const prepared = await prepareAll(prepare, options.subdirs);
   const works: SubdirWork[] = [];
-  for (const work of prepared.works) works.push(work.status === 'retry' ? await retryQuarantine(work, context) : work);
+  for (const work of prepared.works)
+    works.push(work.status === 'retry' ? await retryQuarantine(work, context) : work);
   announce(works, context.reporter);
 
   const reports: SubdirReport[] = [];
@@ -113,9 +114,13 @@ interface PreparedSubdirs {
  * Prepares the subdirs wanted. A web server cannot list its folders: there the platforms that conda knows are tried,
  * and not again until noarch changes.
  */
-async function prepareAll(options: PrepareOptions, wanted: readonly string[] | undefined): Promise<PreparedSubdirs> {
+async function prepareAll(
+  options: PrepareOptions,
+  wanted: readonly string[] | undefined,
+): Promise<PreparedSubdirs> {
   for (const subdir of wanted ?? []) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
+    if (!isSubdir(subdir))
+      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
   }
   const listed = wanted ?? (await options.source.subdirs(options));
   if (listed !== undefined) {
@@ -125,7 +130,8 @@ async function prepareAll(options: PrepareOptions, wanted: readonly string[] | u
     return { works, discovered: undefined };
   }
   const noarch = await prepareSubdir('noarch', options);
-  const remembered = noarch.status === 'current' || noarch.status === 'retry' ? noarch.state.ledger?.subdirs : undefined;
+  const remembered =
+    noarch.status === 'current' || noarch.status === 'retry' ? noarch.state.ledger?.subdirs : undefined;
   const others = (remembered ?? KNOWN_SUBDIRS).filter((subdir) => subdir !== 'noarch');
   const works: SubdirWork[] = [noarch];
   for (const subdir of others) works.push(await prepareSubdir(subdir, options));
@@ -150,7 +156,8 @@ async function runSubdir(
   const { subdir } = work;
   const ledger = work.status === 'absent' ? undefined : work.state.ledger;
   const failed = work.status === 'retry' ? work.ledger.quarantine.map(failureOf) : [];
-  for (const failure of failed) context.reporter.archive?.({ subdir, filename: failure.filename, bytes: 0, failure });
+  for (const failure of failed)
+    context.reporter.archive?.({ subdir, filename: failure.filename, bytes: 0, failure });
   return {
     subdir,
     publishedAs: work.status === 'absent' ? 'nothing' : 'kept',
@@ -174,4 +181,3 @@ function announce(works: readonly SubdirWork[], reporter: MirrorReporter): void 
     bytes: plans.reduce((total, plan) => total + plan.bytes, 0),
   });
 }
-

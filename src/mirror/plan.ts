@@ -121,10 +121,15 @@ export function planSubdir(input: PlanInput, wanted: WantedRecords): SubdirPlan 
       place,
       add,
       replaces: add.some((record) => input.there.has(record.filename)),
-      twin: twin !== undefined && input.there.has(twin) ? { filename: twin, record: byFilename.get(twin) } : undefined,
+      twin:
+        twin !== undefined && input.there.has(twin)
+          ? { filename: twin, record: byFilename.get(twin) }
+          : undefined,
     };
   });
-  items.sort((a, b) => compareText(a.place.repository, b.place.repository) || compareText(a.place.tag, b.place.tag));
+  items.sort(
+    (a, b) => compareText(a.place.repository, b.place.repository) || compareText(a.place.tag, b.place.tag),
+  );
   const kept = new Map([...input.there].filter(([filename]) => !repodata.has(filename)));
   return {
     subdir: repodata.subdir,
@@ -156,7 +161,11 @@ export function repositoriesOf(store: ChannelStore, filenames: Iterable<string>)
 function countRequests(store: ChannelStore, items: readonly PlanItem[], known: ReadonlySet<string>): number {
   const created = new Set(items.map(({ place }) => place.repository).filter((name) => !known.has(name)));
   const transfers = items.map(
-    (item) => item.add.length * REQUESTS_PER_PACKAGE_LAYER + REQUESTS_PER_ARTIFACT + (item.twin === undefined ? 0 : 1) + (item.add.length + (item.twin === undefined ? 0 : 1) > 1 ? 1 : 0),
+    (item) =>
+      item.add.length * REQUESTS_PER_PACKAGE_LAYER +
+      REQUESTS_PER_ARTIFACT +
+      (item.twin === undefined ? 0 : 1) +
+      (item.add.length + (item.twin === undefined ? 0 : 1) > 1 ? 1 : 0),
   );
   return sum(transfers) + created.size * REQUESTS_PER_NEW_REPOSITORY;
 }

@@ -30,7 +30,10 @@ export async function* readChannelRecords(
     if (answer.status !== 'found') continue;
     found = true;
     const repodata = new Repodata(answer.snapshot.bytes, subdir);
-    yield { subdir, records: [...repodata.records()].flatMap((read) => ('record' in read ? [read.record] : [])) };
+    yield {
+      subdir,
+      records: [...repodata.records()].flatMap((read) => ('record' in read ? [read.record] : [])),
+    };
   }
   if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
 }

@@ -44,7 +44,10 @@ export interface ReceivedArchive extends AsyncDisposable {
  * @throws FerryError `ARCHIVE_…`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `DISK_FULL` and what the source throws;
  * CopyError (destination) if the upload failed
  */
-export async function receiveArchive(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
+export async function receiveArchive(
+  record: RepodataRecord,
+  options: ReceiveOptions,
+): Promise<ReceivedArchive> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await receiveOnce(record, options);
@@ -64,7 +67,11 @@ async function receiveOnce(record: RepodataRecord, options: ReceiveOptions): Pro
     const sums = createSums();
     const archive = { ...record, subdir: record.listedIn };
     await spool.fill(checkArchive(source.openArchive(archive, { signal }), record, sums));
-    const info = await workers.run('pack', { archive: spool.contents(), extension: record.extension }, signal);
+    const info = await workers.run(
+      'pack',
+      { archive: spool.contents(), extension: record.extension },
+      signal,
+    );
     const name = checkPackedInfo(info, record.filename, record.listedIn);
     const failure = await upload;
     if (failure !== undefined) throw destinationError(record, failure.error);
@@ -148,7 +155,8 @@ async function* checkArchive(body: Bytes, record: RepodataRecord, sums: Sums): B
     throw new IntegrityError('SIZE_MISMATCH', what, record.size, size);
   }
   // A sha256 says more than an md5, which old records carry alone.
-  const [kind, expected] = record.sha256 === undefined ? (['md5', record.md5] as const) : (['sha256', record.sha256] as const);
+  const [kind, expected] =
+    record.sha256 === undefined ? (['md5', record.md5] as const) : (['sha256', record.sha256] as const);
   const actual = kind === 'md5' ? sums.md5() : sums.sha256();
   if (actual !== expected) {
     throw new IntegrityError('DIGEST_MISMATCH', what, `${kind}:${expected ?? '?'}`, `${kind}:${actual}`);

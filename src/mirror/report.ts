@@ -60,7 +60,12 @@ export interface MirrorReporter {
   /** All subdirs are planned; so many archives of so many bytes are to move. */
   planned?(total: { readonly archives: number; readonly bytes: number }): void;
   /** An archive is done with, well or badly. */
-  archive?(archive: { readonly subdir: string; readonly filename: string; readonly bytes: number; readonly failure?: Failure }): void;
+  archive?(archive: {
+    readonly subdir: string;
+    readonly filename: string;
+    readonly bytes: number;
+    readonly failure?: Failure;
+  }): void;
   warning?(message: string): void;
   /** A subdir was published. */
   published?(subdir: string, as: PublishedAs): void;

@@ -3,7 +3,14 @@ import { REPODATA } from '../artifact/media-types.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
 import { digestOf } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { composeRepodata, firstLedger, makeLedger, newRunning, publishRepodata, type Composition } from './publish.js';
+import {
+  composeRepodata,
+  firstLedger,
+  makeLedger,
+  newRunning,
+  publishRepodata,
+  type Composition,
+} from './publish.js';
 import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
 import type { Failure, SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
@@ -25,7 +32,9 @@ export async function runPlan(
   for (const warning of work.warnings) context.reporter.warning?.(warning);
 
   let ledger = await markRunning(work, context);
-  const listsReplaced = plan.items.some((item) => item.replaces && item.add.some(({ filename }) => isListed(work, filename)));
+  const listsReplaced = plan.items.some(
+    (item) => item.replaces && item.add.some(({ filename }) => isListed(work, filename)),
+  );
   if (listsReplaced) {
     // Published without them, replaced, published with them: nobody ever finds other bytes than are listed.
     const pushed = await publishRepodata(snapshot, compose(work, result), ledger, context);

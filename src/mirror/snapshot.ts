@@ -66,7 +66,9 @@ export async function takeSnapshot(
     return { status: 'found', snapshot: { subdir, origin, bytes, zst, digest: digestOf(bytes) } };
   }
   // The file that was read last time is gone; another form of it may still be there.
-  return unless === undefined ? { status: 'absent' } : takeSnapshot(source, subdir, { workers: options.workers, signal });
+  return unless === undefined
+    ? { status: 'absent' }
+    : takeSnapshot(source, subdir, { workers: options.workers, signal });
 }
 
 /** Refuses a snapshot that is older than the one before. @throws FerryError `SOURCE_OLDER` */

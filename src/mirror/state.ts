@@ -1,7 +1,12 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { readLedger, type Ledger } from '../artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
-import { findMetadata, LATEST, readMetadataLayer, type FoundMetadata } from '../artifact/metadata-artifact.js';
+import {
+  findMetadata,
+  LATEST,
+  readMetadataLayer,
+  type FoundMetadata,
+} from '../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import { Repodata } from '../conda/repodata.js';
 import { isFerryError } from '../errors.js';
@@ -36,7 +41,11 @@ export interface StateOptions {
  * Reads what is known of a subdir in three requests: ledger (two) and the repodata's `latest`.
  * @throws FerryError `LEDGER_INVALID`, unless `deep`
  */
-export async function readState(store: ChannelStore, subdir: string, options: StateOptions): Promise<SubdirState> {
+export async function readState(
+  store: ChannelStore,
+  subdir: string,
+  options: StateOptions,
+): Promise<SubdirState> {
   const ledger = await readLedger(store, subdir, options).catch((error: unknown) => {
     if (options.deep && isFerryError(error, 'LEDGER_INVALID')) return undefined;
     throw error;
@@ -77,7 +86,11 @@ export async function readPublished(
   const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
   const body = await readMetadataLayer(found, isCompressed ? zst : REPODATA, MAX_REPODATA_BYTES, options);
   const bytes = isCompressed
-    ? await options.workers.run('decompress', { bytes: body, maxBytes: MAX_REPODATA_BYTES, what }, options.signal)
+    ? await options.workers.run(
+        'decompress',
+        { bytes: body, maxBytes: MAX_REPODATA_BYTES, what },
+        options.signal,
+      )
     : body;
   return { repodata: new Repodata(bytes, subdir), found };
 }

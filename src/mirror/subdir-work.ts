@@ -37,7 +37,12 @@ export type SubdirWork =
   | { readonly status: 'absent'; readonly subdir: string }
   | { readonly status: 'current'; readonly subdir: string; readonly state: SubdirState }
   /** Nothing changed, but archives that failed before may have come. */
-  | { readonly status: 'retry'; readonly subdir: string; readonly state: SubdirState; readonly ledger: Ledger }
+  | {
+      readonly status: 'retry';
+      readonly subdir: string;
+      readonly state: SubdirState;
+      readonly ledger: Ledger;
+    }
   | PlannedWork;
 
 /** What {@link prepareSubdir} works with. */
@@ -66,24 +71,34 @@ export async function prepareSubdir(subdir: string, options: PrepareOptions): Pr
   const answer = await takeSnapshot(source, subdir, { unless, workers, signal });
   if (answer.status === 'absent') return { status: 'absent', subdir };
 
-  const isSame = answer.status === 'unchanged' || (isSettled && answer.snapshot.digest === ledger.source?.digest);
+  const isSame =
+    answer.status === 'unchanged' || (isSettled && answer.snapshot.digest === ledger.source?.digest);
   if (isSame && ledger !== undefined) {
     if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger };
     return { status: 'current', subdir, state };
   }
-  if (answer.status === 'unchanged') throw new FerryError('INTERNAL', `\`${subdir}\` unchanged since nothing`);
+  if (answer.status === 'unchanged')
+    throw new FerryError('INTERNAL', `\`${subdir}\` unchanged since nothing`);
   return planSnapshot(answer.snapshot, state, options);
 }
 
 /** Plans a subdir anew although its source did not change. */
-export async function prepareAgain(subdir: string, state: SubdirState, options: PrepareOptions): Promise<SubdirWork> {
+export async function prepareAgain(
+  subdir: string,
+  state: SubdirState,
+  options: PrepareOptions,
+): Promise<SubdirWork> {
   const { source, workers, signal } = options;
   const answer = await takeSnapshot(source, subdir, { workers, signal });
   if (answer.status !== 'found') return { status: 'absent', subdir };
   return planSnapshot(answer.snapshot, state, options);
 }
 
-async function planSnapshot(snapshot: Snapshot, state: SubdirState, options: PrepareOptions): Promise<PlannedWork> {
+async function planSnapshot(
+  snapshot: Snapshot,
+  state: SubdirState,
+  options: PrepareOptions,
+): Promise<PlannedWork> {
   const { store } = options;
   const { subdir } = snapshot;
   if (!options.allowOlder) checkNotOlder(snapshot, originOf(state.ledger)?.validators);

@@ -27,17 +27,33 @@ export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo'> {
 
 /** What became of one archive. */
 export type TransferOutcome =
-  | { readonly record: RepodataRecord; readonly outcome: 'added'; readonly digest: Digest; readonly size: number }
+  | {
+      readonly record: RepodataRecord;
+      readonly outcome: 'added';
+      readonly digest: Digest;
+      readonly size: number;
+    }
   | { readonly record: RepodataRecord; readonly outcome: 'failed'; readonly error: FerryError };
 
 /** Codes that mean that no other package would fare better. */
-const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'DENIED', 'NETWORK', 'TIMEOUT', 'RATE_LIMITED', 'LOCK_TIMEOUT', 'LOCK_LOST']);
+const FATAL_AT_DESTINATION = new Set([
+  'UNAUTHORIZED',
+  'DENIED',
+  'NETWORK',
+  'TIMEOUT',
+  'RATE_LIMITED',
+  'LOCK_TIMEOUT',
+  'LOCK_LOST',
+]);
 
 /**
  * Carries one tag: fetch, check, pack, push. An archive that is at fault is an outcome and stops nothing else.
  * @throws CopyError (destination), FerryError `DISK_FULL`: what ends the whole run
  */
-export async function transferItem(item: PlanItem, options: TransferOptions): Promise<readonly TransferOutcome[]> {
+export async function transferItem(
+  item: PlanItem,
+  options: TransferOptions,
+): Promise<readonly TransferOutcome[]> {
   const { store, signal } = options;
   const repository = store.packageRepository(item.subdir, item.place);
   const received: { readonly record: RepodataRecord; readonly archive: ReceivedArchive }[] = [];
@@ -57,11 +73,20 @@ export async function transferItem(item: PlanItem, options: TransferOptions): Pr
 
     try {
       await store.ensureConfig(repository, { signal });
-      await pushMerged(item, repository, received.map(({ archive }) => archive), existing?.manifest, options);
+      await pushMerged(
+        item,
+        repository,
+        received.map(({ archive }) => archive),
+        existing?.manifest,
+        options,
+      );
     } catch (error) {
       const [first] = received;
       const fault = packageFault(first === undefined ? error : destinationError(first.record, error));
-      return [...outcomes, ...received.map(({ record }) => ({ record, outcome: 'failed' as const, error: fault }))];
+      return [
+        ...outcomes,
+        ...received.map(({ record }) => ({ record, outcome: 'failed' as const, error: fault })),
+      ];
     }
     for (const { record, archive } of received) {
       const { digest, size } = archive.packed.layer;
@@ -80,7 +105,11 @@ interface Existing {
 }
 
 /** Reads the artifact that a twin is to join. */
-async function readExisting(store: ChannelStore, repository: Repository, item: PlanItem): Promise<Existing | undefined> {
+async function readExisting(
+  store: ChannelStore,
+  repository: Repository,
+  item: PlanItem,
+): Promise<Existing | undefined> {
   const stored = await repository.fetchManifest(item.place.tag);
   if (stored === undefined) return undefined;
   const manifest = parseImageManifest(stored.bytes);
@@ -120,14 +149,19 @@ async function pushMerged(
     // Some registries cannot read for a moment what others are writing; what was accepted is not lost by that.
     if (after === undefined || holdsAll(artifact, after.bytes)) return;
     if (merges === MAX_MERGES) {
-      throw new FerryError('REGISTRY_REFUSED', `\`${repository.name}:${item.place.tag}\` keeps losing a layer to another writer`);
+      throw new FerryError(
+        'REGISTRY_REFUSED',
+        `\`${repository.name}:${item.place.tag}\` keeps losing a layer to another writer`,
+      );
     }
     base = parseImageManifest(after.bytes);
   }
 }
 
 function holdsAll(artifact: PackageArtifact, bytes: Uint8Array): boolean {
-  const found = new Set(layersOf(parseImageManifest(bytes)).packages.map(({ descriptor }) => descriptor.digest));
+  const found = new Set(
+    layersOf(parseImageManifest(bytes)).packages.map(({ descriptor }) => descriptor.digest),
+  );
   return layersOf(artifact.manifest).packages.every(({ descriptor }) => found.has(descriptor.digest));
 }
 

@@ -46,10 +46,14 @@ export async function copyGraph(
     const bytes = await collect(source.fetch(node, options), MAX_MANIFEST_BYTES, `manifest ${node.digest}`);
     const children = uniqueByDigest(successorsOf(node.mediaType, bytes));
     const pushChildren = (again: boolean): Promise<void> =>
-      forEachConcurrently(children, { concurrency: options.concurrency ?? DEFAULT_CONCURRENCY }, async (child) => {
-        if (again) await copyAgain(child);
-        else if (!(await has(child))) await copyNode(child, false);
-      });
+      forEachConcurrently(
+        children,
+        { concurrency: options.concurrency ?? DEFAULT_CONCURRENCY },
+        async (child) => {
+          if (again) await copyAgain(child);
+          else if (!(await has(child))) await copyNode(child, false);
+        },
+      );
     // What the caller knew to be at the destination need not be at the source.
     const copyAgain = async (child: Descriptor): Promise<void> => {
       try {
@@ -82,10 +86,14 @@ async function pushBlob(
     await destination.push(blob, (open) => source.fetch(blob, open), { signal: options.signal });
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    throw new FerryError(error.code, `cannot copy ${blob.digest} (${blob.mediaType}) to \`${destination.name}\``, {
-      cause: error,
-      hint: error.hint,
-    });
+    throw new FerryError(
+      error.code,
+      `cannot copy ${blob.digest} (${blob.mediaType}) to \`${destination.name}\``,
+      {
+        cause: error,
+        hint: error.hint,
+      },
+    );
   }
 }
 

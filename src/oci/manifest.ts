@@ -70,7 +70,8 @@ export function successorsOf(mediaType: string, bytes: Uint8Array): readonly Des
     const manifest = parseImageManifest(bytes);
     return [manifest.config, ...manifest.layers];
   }
-  if (mediaType === IMAGE_INDEX || mediaType === DOCKER_MANIFEST_LIST) return parseImageIndex(bytes).manifests;
+  if (mediaType === IMAGE_INDEX || mediaType === DOCKER_MANIFEST_LIST)
+    return parseImageIndex(bytes).manifests;
   return [];
 }
 

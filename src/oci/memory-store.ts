@@ -63,7 +63,10 @@ export class MemoryRepository implements Repository {
     checkBytes(bytes, descriptor, descriptor.digest);
     for (const child of successorsOf(descriptor.mediaType, bytes)) {
       if (!(await this.exists(child))) {
-        throw new FerryError('MANIFEST_BLOB_UNKNOWN', `manifest names ${child.digest}, which is not in \`${this.name}\``);
+        throw new FerryError(
+          'MANIFEST_BLOB_UNKNOWN',
+          `manifest names ${child.digest}, which is not in \`${this.name}\``,
+        );
       }
     }
     this.#content.set(descriptor.digest, { mediaType: descriptor.mediaType, bytes });
@@ -80,7 +83,9 @@ export class MemoryRepository implements Repository {
   async fetchManifest(reference: string): Promise<StoredManifest | undefined> {
     const descriptor = await this.resolve(reference);
     const content = descriptor && this.#content.get(descriptor.digest);
-    return descriptor === undefined || content === undefined ? undefined : { descriptor, bytes: content.bytes };
+    return descriptor === undefined || content === undefined
+      ? undefined
+      : { descriptor, bytes: content.bytes };
   }
 
   async tag(descriptor: Descriptor, tag: string): Promise<void> {

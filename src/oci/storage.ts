@@ -70,4 +70,3 @@ export interface Registry extends AsyncDisposable {
   /** Names of all repositories, where the store can tell; else `undefined`. */
   repositories(options?: CallOptions): Promise<readonly string[] | undefined>;
 }
-

@@ -12,7 +12,9 @@ import { tempFolder } from '../support/temp.js';
 test('--help names every verb, and each verb has its own with examples', async () => {
   const help = await runFerry(['--help']);
   expect(help.code).toBe(0);
-  const verbs = [...help.stdout.matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]).filter((verb) => verb !== 'help');
+  const verbs = [...help.stdout.matchAll(/^ {2}([a-z]+) /gm)]
+    .map((match) => match[1])
+    .filter((verb) => verb !== 'help');
   expect(verbs).toEqual(['mirror', 'list', 'inspect', 'pull', 'pack']);
   for (const verb of verbs) {
     const { code, stdout } = await runFerry([verb ?? '', '--help']);
@@ -87,7 +89,9 @@ test('mirror --plan moves nothing and says what would be done', async () => {
     "
   `);
   expect(await readdir(cwd)).toEqual([]);
-  const json = await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--plan', '--json'], { cwd });
+  const json = await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--plan', '--json'], {
+    cwd,
+  });
   const document = JSON.parse(json.stdout) as { subdirs: { plan: { items: unknown[] } }[] };
   expect(document.subdirs.map(({ plan }) => plan.items.length)).toEqual([22, 3, 4]);
 });
@@ -104,7 +108,9 @@ test('mirror exits with 1 when archives failed, and --json has their codes', asy
 
 test('pull fetches by spec, file name and digest; what it cannot find is an error and writes nothing', async () => {
   const cwd = await tempFolder();
-  expect((await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd })).code).toBe(0);
+  expect((await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd })).code).toBe(
+    0,
+  );
   const tool = await readFile(join(FIXTURE_CHANNEL, 'noarch', 'ferry-tool-2.1.0-py_0.conda'));
   const specs = ['ferry-lib==3.0', 'ferry-data-1.0+abc-0.conda', sha256(tool)];
   const pulled = await runFerry(['pull', 'oci-layout:./mirror', ...specs, '--output', 'got'], { cwd });
@@ -115,7 +121,10 @@ test('pull fetches by spec, file name and digest; what it cannot find is an erro
     'ferry-tool-2.1.0-py_0.conda',
   ]);
   expect(await readFile(join(cwd, 'got', 'ferry-tool-2.1.0-py_0.conda'))).toEqual(tool);
-  const missing = await runFerry(['pull', 'oci-layout:./mirror', 'ferry-tool', 'nonesuch', '--output', 'none'], { cwd });
+  const missing = await runFerry(
+    ['pull', 'oci-layout:./mirror', 'ferry-tool', 'nonesuch', '--output', 'none'],
+    { cwd },
+  );
   expect(missing).toMatchObject({ code: 3, stdout: '' });
   expect(missing.stderr).toContain('`nonesuch` [NOT_FOUND]');
   expect(await readdir(cwd)).not.toContain('none');
@@ -125,13 +134,19 @@ test('pack puts archives and their twins where mirror would, and names the bad o
   const cwd = await tempFolder();
   const good = join(FIXTURE_CHANNEL, 'noarch', 'ferry-tool-2.1.0-py_0');
   const bad = join(MALFORMED_CHANNEL, 'linux-64', 'conda-bomb-1.0-0.conda');
-  const packed = await runFerry(['pack', `${good}.tar.bz2`, bad, `${good}.conda`, '--output', 'oci-layout:./store'], { cwd });
+  const packed = await runFerry(
+    ['pack', `${good}.tar.bz2`, bad, `${good}.conda`, '--output', 'oci-layout:./store'],
+    { cwd },
+  );
   expect(packed.code).toBe(1);
   expect(packed.stderr).toContain('[ARCHIVE_LIMIT_EXCEEDED]');
   await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd });
   const digests = await Promise.all(
     ['store', 'mirror'].map(async (store) => {
-      const result = await runFerry(['inspect', `oci-layout:./${store}/noarch/ferry-tool:2.1.0-py_0`, '--json'], { cwd });
+      const result = await runFerry(
+        ['inspect', `oci-layout:./${store}/noarch/ferry-tool:2.1.0-py_0`, '--json'],
+        { cwd },
+      );
       return (JSON.parse(result.stdout) as { descriptor: { digest: string } }).descriptor.digest;
     }),
   );
@@ -175,7 +190,10 @@ test('SIGINT ends a run with 130, and the next one goes on', async () => {
     },
   });
   const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch'];
-  const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], { cwd, stdio: 'ignore' });
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
+    cwd,
+    stdio: 'ignore',
+  });
   await underWay;
   child.kill('SIGINT');
   await once(child, 'exit');

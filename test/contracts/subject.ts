@@ -4,6 +4,8 @@ import type { Registry, Repository } from '#ferry/oci/storage.js';
 export interface RepositoryCapabilities {
   /** Takes a blob of no bytes; some registries refuse it. */
   readonly emptyBlob: boolean;
+  /** Says of a blob that there is no such manifest; Debian's docker-registry answers 500. @defaultValue true */
+  readonly tellsBlobsFromManifests?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;
 }

@@ -2,7 +2,15 @@ import { execFile, execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { faultsOf, infoMembers, layoutReader, listedRecords, placeOf, registryReader, sha256 } from '../support/audit.js';
+import {
+  faultsOf,
+  infoMembers,
+  layoutReader,
+  listedRecords,
+  placeOf,
+  registryReader,
+  sha256,
+} from '../support/audit.js';
 import { FIXTURE_CHANNEL, HAS_REAL_CHANNELS, realChannel } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
@@ -53,23 +61,48 @@ describe('skopeo', () => {
 });
 
 test('two machines agree digest for digest, whatever their settings and Node', async () => {
-  const node26 = execFileSync('npm', ['exec', '--yes', '--package=node@26', '--', 'node', '-p', 'process.execPath'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  }).trim();
+  const node26 = execFileSync(
+    'npm',
+    ['exec', '--yes', '--package=node@26', '--', 'node', '-p', 'process.execPath'],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  ).trim();
   await using coarse = await serveChannel(FIXTURE_CHANNEL, { chunkBytes: 1_000_000 });
   await using fine = await serveChannel(FIXTURE_CHANNEL, { chunkBytes: 13 });
   const machines = [
-    { source: coarse.url, node: [process.execPath], concurrency: '1', umask: '022', env: { TZ: 'UTC', LANG: 'C' } },
-    { source: fine.url, node: [process.execPath], concurrency: '32', umask: '077', env: { TZ: 'Asia/Kathmandu', LC_ALL: 'tr_TR.UTF-8' } },
-    { source: fine.url, node: [node26], concurrency: '7', umask: '002', env: { TZ: 'America/St_Johns', LC_ALL: 'de_DE.UTF-8' } },
+    {
+      source: coarse.url,
+      node: [process.execPath],
+      concurrency: '1',
+      umask: '022',
+      env: { TZ: 'UTC', LANG: 'C' },
+    },
+    {
+      source: fine.url,
+      node: [process.execPath],
+      concurrency: '32',
+      umask: '077',
+      env: { TZ: 'Asia/Kathmandu', LC_ALL: 'tr_TR.UTF-8' },
+    },
+    {
+      source: fine.url,
+      node: [node26],
+      concurrency: '7',
+      umask: '002',
+      env: { TZ: 'America/St_Johns', LC_ALL: 'de_DE.UTF-8' },
+    },
   ];
   const digests: Record<string, string>[] = [];
   for (const { source, node, concurrency, umask, env } of machines) {
     const [home, folder] = [await tempFolder(), await tempFolder()];
     const shell = ['/bin/sh', '-c', `umask ${umask}; exec "$0" "$@"`, ...node];
     const args = ['mirror', source, `oci-layout:${folder}`, '--quiet', '--concurrency', concurrency];
-    expect(await runFerry(args, { node: shell, env: { HOME: home, TMPDIR: home, ...env } })).toMatchObject({ code: 0, stderr: '' });
+    expect(await runFerry(args, { node: shell, env: { HOME: home, TMPDIR: home, ...env } })).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
     digests.push(await artifactDigests(folder));
   }
   expect(Object.keys(digests[0] ?? {})).toHaveLength(29);
@@ -93,13 +126,28 @@ async function artifactDigests(folder: string): Promise<Record<string, string>> 
 describe.runIf(HAS_REAL_CHANNELS)('real archives', () => {
   test('zlib as Anaconda built it: eight archives in four artifacts, four missing ones named', async () => {
     const channel = `${registry.prefix}/zlib-demo`;
-    const args = ['mirror', realChannel('conda-format'), `oci://${registry.host}/${channel}`, '--json', '--quiet'];
+    const args = [
+      'mirror',
+      realChannel('conda-format'),
+      `oci://${registry.host}/${channel}`,
+      '--json',
+      '--quiet',
+    ];
     const result = await runFerry(args);
     expect(result.code).toBe(1);
-    const report = JSON.parse(result.stdout) as { subdirs: { subdir: string; added: number; artifacts: number; failed: { filename: string; code: string }[] }[] };
+    const report = JSON.parse(result.stdout) as {
+      subdirs: {
+        subdir: string;
+        added: number;
+        artifacts: number;
+        failed: { filename: string; code: string }[];
+      }[];
+    };
     expect(report.subdirs.reduce((sum, { added }) => sum + added, 0)).toBe(8);
     expect(report.subdirs.reduce((sum, { artifacts }) => sum + artifacts, 0)).toBe(4);
-    expect(report.subdirs.flatMap(({ failed }) => failed.map(({ filename, code }) => `${filename} ${code}`))).toEqual([
+    expect(
+      report.subdirs.flatMap(({ failed }) => failed.map(({ filename, code }) => `${filename} ${code}`)),
+    ).toEqual([
       'libgcc-ng-8.2.0-hdf63c60_1.tar.bz2 ARCHIVE_ABSENT',
       'vc-14.1-h0510ff6_4.tar.bz2 ARCHIVE_ABSENT',
       'vs2015_runtime-14.15.26706-h3a45250_4.tar.bz2 ARCHIVE_ABSENT',
@@ -152,7 +200,9 @@ open(sys.argv[2], 'wb').write(z.read(name))`;
   const packed = join(folder, 'info.tar.zst');
   await run('python3', ['-c', script, archive, packed]);
   await run('tar', ['--zstd', '-xf', packed, '-C', folder], { cwd: ROOT });
-  const { stdout } = await run('sh', ['-c', 'cd info && find . -type f -print0 | xargs -0 sha256sum'], { cwd: folder });
+  const { stdout } = await run('sh', ['-c', 'cd info && find . -type f -print0 | xargs -0 sha256sum'], {
+    cwd: folder,
+  });
   return stdout
     .trim()
     .split('\n')

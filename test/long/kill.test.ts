@@ -43,7 +43,7 @@ test('whatever is killed: listed is there, nothing accepted is sent again, the l
     await rm(folder, { recursive: true, force: true });
     await writeChannel(folder, { noarch: packages(ARCHIVES, 'second') });
 
-    for (let done = false; !done && kills < KILLS; ) {
+    for (let done = false; !done && kills < KILLS;) {
       done = await killedAfter(args, 250 + random() * 900);
       if (!done) kills += 1;
       await quiet(registry);
@@ -103,7 +103,10 @@ async function sentAgain(registry: TestRegistry, channel: string): Promise<strin
   const reader = registryReader(registry.host);
   const packagesOf = new Map<string, string>();
   for (const record of (await listedRecords(reader, channel)) ?? []) {
-    packagesOf.set(`sha256:${record.sha256}`, `${channel}/${record.name}/manifests/${record.version}-${record.build}`);
+    packagesOf.set(
+      `sha256:${record.sha256}`,
+      `${channel}/${record.name}/manifests/${record.version}-${record.build}`,
+    );
   }
   const accepted = new Set<string>();
   const again: string[] = [];
@@ -118,7 +121,8 @@ async function sentAgain(registry: TestRegistry, channel: string): Promise<strin
       if (sent.has(digest) && accepted.has(`${manifest} ${digest}`)) again.push(digest);
       sent.add(digest);
     } else if (request.includes('/manifests/')) {
-      for (const [blob, place] of packagesOf) if (place === request && sent.has(blob)) accepted.add(`${place} ${blob}`);
+      for (const [blob, place] of packagesOf)
+        if (place === request && sent.has(blob)) accepted.add(`${place} ${blob}`);
     }
   }
   return again;

@@ -120,7 +120,9 @@ async function pushForeign(
       [title]: filename,
       'org.conda.md5': createHash('md5').update(archive).digest('hex'),
     }),
-    layer('application/vnd.conda.info.v1.tar+gzip', gzipSync(await tarOf(index)), { [title]: `${stem}/info.tar.gz` }),
+    layer('application/vnd.conda.info.v1.tar+gzip', gzipSync(await tarOf(index)), {
+      [title]: `${stem}/info.tar.gz`,
+    }),
     layer('application/vnd.conda.info.index.v1+json', index, { [title]: `${stem}/info/index.json` }),
   ];
   await pushAll(repository, layers, `${version}-${build}`);

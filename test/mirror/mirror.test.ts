@@ -5,11 +5,26 @@ import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { mirrorChannel, planMirror } from '#ferry/mirror/mirror.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
-import { faultsOf, infoMembers, listedRecords, placeOf, publishedRepodata, sha256 } from '../support/audit.js';
+import {
+  faultsOf,
+  infoMembers,
+  listedRecords,
+  placeOf,
+  publishedRepodata,
+  sha256,
+} from '../support/audit.js';
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
-import { failuresOf, httpSource, layoutStore, mirrorFolder, registryStore, writesOf, type StoreUnderTest } from '../support/stores.js';
+import {
+  failuresOf,
+  httpSource,
+  layoutStore,
+  mirrorFolder,
+  registryStore,
+  writesOf,
+  type StoreUnderTest,
+} from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
 
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
@@ -44,7 +59,13 @@ function hello(version: string, payload = 'hello\n', build = '0') {
 }
 
 function helloBz2(version: string) {
-  return tarBz2Package({ name: 'hello', version, build: '0', subdir: 'noarch', index: { noarch: 'generic' } });
+  return tarBz2Package({
+    name: 'hello',
+    version,
+    build: '0',
+    subdir: 'noarch',
+    index: { noarch: 'generic' },
+  });
 }
 
 describe.each(kinds)('mirror into %s', (_kind, open) => {
@@ -68,7 +89,9 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
     const latest = await reader.manifest(`${path}noarch/repodata.json`, 'latest');
     const history = await reader.manifest(`${path}noarch/repodata.json`, '2026.11.21.07.35.09');
     expect(history?.digest).toBe(latest?.digest);
-    const zst = latest?.layers.find(({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json+zst');
+    const zst = latest?.layers.find(
+      ({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json+zst',
+    );
     expect(zst?.digest).toBe(sha256(await readFile(join(FIXTURE_CHANNEL, 'noarch', 'repodata.json.zst'))));
     expect(latest?.layers.map(({ annotations }) => annotations?.['org.opencontainers.image.title'])).toEqual([
       'repodata.json',
@@ -140,7 +163,8 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
       const [build = '', version = ''] = [stem.pop(), stem.pop()];
       const place = placeOf(path + subdir, { name: stem.join('-'), version, build });
       const artifact = await reader.manifest(place.repository, place.tag);
-      const titles = artifact?.layers.map(({ annotations }) => annotations?.['org.opencontainers.image.title']) ?? [];
+      const titles =
+        artifact?.layers.map(({ annotations }) => annotations?.['org.opencontainers.image.title']) ?? [];
       expect(titles, file).not.toContain(filename);
     }
   });
@@ -155,7 +179,10 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
     const report = await mirrorFolder(source, view());
     expect(report.subdirs[0]).toMatchObject({ added: 1, there: 1, kept: 1, publishedAs: 'unchanged' });
     const { reader, path } = view();
-    expect((await listedRecords(reader, `${path}noarch`))?.map(({ version }) => version)).toEqual(['2.0', '3.0']);
+    expect((await listedRecords(reader, `${path}noarch`))?.map(({ version }) => version)).toEqual([
+      '2.0',
+      '3.0',
+    ]);
     expect(await faultsOf(reader, `${path}noarch`)).toEqual([]);
     expect(await reader.manifest(`${path}noarch/hello`, '1.0-0')).toBeDefined();
     // Listed again, it is there again without moving.
@@ -207,10 +234,14 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
       ),
     );
     const counts = await Promise.all(
-      generations.filter((manifest) => manifest !== undefined).map(async (manifest) => {
-        const blob = await reader.blob(`${path}noarch/repodata.json`, manifest.layers[0]?.digest ?? '');
-        return Object.keys((JSON.parse(blob?.toString() ?? '{}') as Record<string, object>)['packages.conda'] ?? {}).length;
-      }),
+      generations
+        .filter((manifest) => manifest !== undefined)
+        .map(async (manifest) => {
+          const blob = await reader.blob(`${path}noarch/repodata.json`, manifest.layers[0]?.digest ?? '');
+          return Object.keys(
+            (JSON.parse(blob?.toString() ?? '{}') as Record<string, object>)['packages.conda'] ?? {},
+          ).length;
+        }),
     );
     expect(counts).toContain(1);
   });
@@ -226,13 +257,17 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
     expect(failuresOf(first)).toEqual({ 'noarch/hello-2.0-0.conda': 'ARCHIVE_ABSENT' });
     expect(first.subdirs[0]?.publishedAs).toBe('spliced');
     const still = view();
-    expect(failuresOf(await mirrorFolder(source, still))).toEqual({ 'noarch/hello-2.0-0.conda': 'ARCHIVE_ABSENT' });
+    expect(failuresOf(await mirrorFolder(source, still))).toEqual({
+      'noarch/hello-2.0-0.conda': 'ARCHIVE_ABSENT',
+    });
     expect(writesOf(still)).toEqual([]);
     await writeFile(missing, bytes);
     const last = await mirrorFolder(source, view());
     expect(failuresOf(last)).toEqual({});
     const { reader, path } = view();
-    expect(await publishedRepodata(reader, `${path}noarch`)).toEqual(await readFile(join(source, 'noarch', 'repodata.json')));
+    expect(await publishedRepodata(reader, `${path}noarch`)).toEqual(
+      await readFile(join(source, 'noarch', 'repodata.json')),
+    );
     expect(await faultsOf(reader, `${path}noarch`)).toEqual([]);
   });
 
@@ -251,7 +286,9 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
       ]);
     }
     const { reader, path } = view();
-    expect((await listedRecords(reader, `${path}noarch`))?.map(({ filename }) => filename)).toEqual(['hello-1.0-0.conda']);
+    expect((await listedRecords(reader, `${path}noarch`))?.map(({ filename }) => filename)).toEqual([
+      'hello-1.0-0.conda',
+    ]);
   });
 
   test('an unusable record fails by its name in every run, and the rest goes on', async () => {
@@ -311,7 +348,10 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
     for (const merge of [true, false]) {
       const report = await mirrorFolder(ours, view(), { merge });
       expect(failuresOf(report)).toEqual({});
-      expect((await listedRecords(reader, `${path}noarch`))?.map(({ version }) => version).sort()).toEqual(['1.0', '7.0']);
+      expect((await listedRecords(reader, `${path}noarch`))?.map(({ version }) => version).sort()).toEqual([
+        '1.0',
+        '7.0',
+      ]);
       expect(await faultsOf(reader, `${path}noarch`)).toEqual([]);
     }
   });
@@ -327,13 +367,22 @@ describe.each(kinds)('mirror into %s', (_kind, open) => {
         const digests = artifact?.layers.map(({ digest }) => digest) ?? [];
         expect(digests, record.filename).toContain(`sha256:${record.sha256}`);
         const blob = async (mediaType: string) =>
-          reader.blob(repository, artifact?.layers.find((layer) => layer.mediaType === mediaType)?.digest ?? '');
-        const index = JSON.parse((await blob('application/vnd.conda.info.index.v1+json'))?.toString() ?? '') as object;
+          reader.blob(
+            repository,
+            artifact?.layers.find((layer) => layer.mediaType === mediaType)?.digest ?? '',
+          );
+        const index = JSON.parse(
+          (await blob('application/vnd.conda.info.index.v1+json'))?.toString() ?? '',
+        ) as object;
         expect(index).toMatchObject({ name: record.name, version: record.version, build: record.build });
-        const members = await infoMembers((await blob('application/vnd.conda.info.v1.tar+gzip')) ?? Buffer.alloc(0));
+        const members = await infoMembers(
+          (await blob('application/vnd.conda.info.v1.tar+gzip')) ?? Buffer.alloc(0),
+        );
         const indexDigest = artifact?.layers.at(-1)?.digest;
         expect(members.get('index.json'), record.filename).toBe(indexDigest);
-        expect([...members.keys()].every((name) => !name.startsWith('info/') && !name.endsWith('/'))).toBe(true);
+        expect([...members.keys()].every((name) => !name.startsWith('info/') && !name.endsWith('/'))).toBe(
+          true,
+        );
       }
     }
   });
@@ -345,7 +394,10 @@ test('a source over HTTP is asked once per file, by conditional requests the sec
   await rm(join(source, 'linux-64', 'repodata.json.zst'));
   await using server = await serveChannel(source);
   const folder = await tempFolder();
-  const report = await mirrorChannel({ source: httpSource(server.url), destination: layoutStore(folder).store });
+  const report = await mirrorChannel({
+    source: httpSource(server.url),
+    destination: layoutStore(folder).store,
+  });
   expect(failuresOf(report)).toEqual({});
   expect(report.subdirs.map(({ subdir }) => subdir)).toEqual(['noarch', 'linux-64', 'osx-arm64']);
   server.requests.length = 0;
@@ -373,7 +425,12 @@ test('repodata older than what was mirrored is refused, unless that is allowed',
   });
   const folder = await tempFolder();
   const run = async (allowOlder: boolean) =>
-    mirrorChannel({ source: httpSource(server.url), destination: layoutStore(folder).store, subdirs: ['noarch'], allowOlder });
+    mirrorChannel({
+      source: httpSource(server.url),
+      destination: layoutStore(folder).store,
+      subdirs: ['noarch'],
+      allowOlder,
+    });
   await run(false);
   date = 'Fri, 20 Nov 2026 07:00:00 GMT';
   await writeChannel(source, { noarch: [hello('0.9')] });

@@ -51,7 +51,8 @@ export function registryReader(host: string): StoreReader {
     }
   };
   return {
-    manifest: async (repository, reference) => parseManifest(await get(`${repository}/manifests/${reference}`)),
+    manifest: async (repository, reference) =>
+      parseManifest(await get(`${repository}/manifests/${reference}`)),
     blob: async (repository, digest) => get(`${repository}/blobs/${digest}`),
   };
 }
@@ -67,7 +68,9 @@ export function layoutReader(root: string): StoreReader {
       if (file === undefined) return undefined;
       const index = JSON.parse(file) as { manifests: Layer[] };
       const found = index.manifests.find(
-        (entry) => entry.annotations?.['org.opencontainers.image.ref.name'] === reference || entry.digest === reference,
+        (entry) =>
+          entry.annotations?.['org.opencontainers.image.ref.name'] === reference ||
+          entry.digest === reference,
       );
       return found === undefined ? undefined : parseManifest(await blob(repository, found.digest));
     },
@@ -80,10 +83,16 @@ function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
 }
 
 /** Records that a subdir's published repodata lists; `undefined` where nothing is published. */
-export async function listedRecords(reader: StoreReader, channel: string): Promise<ListedRecord[] | undefined> {
+export async function listedRecords(
+  reader: StoreReader,
+  channel: string,
+): Promise<ListedRecord[] | undefined> {
   const bytes = await publishedRepodata(reader, channel);
   if (bytes === undefined) return undefined;
-  const repodata = JSON.parse(bytes.toString('utf8')) as Record<string, Record<string, Omit<ListedRecord, 'filename'>>>;
+  const repodata = JSON.parse(bytes.toString('utf8')) as Record<
+    string,
+    Record<string, Omit<ListedRecord, 'filename'>>
+  >;
   return ['packages', 'packages.conda'].flatMap((section) =>
     Object.entries(repodata[section] ?? {}).map(([filename, record]) => ({ filename, ...record })),
   );
@@ -92,7 +101,9 @@ export async function listedRecords(reader: StoreReader, channel: string): Promi
 /** The published repodata's plain bytes. */
 export async function publishedRepodata(reader: StoreReader, channel: string): Promise<Buffer | undefined> {
   const manifest = await reader.manifest(`${channel}/repodata.json`, 'latest');
-  const layer = manifest?.layers.find(({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json');
+  const layer = manifest?.layers.find(
+    ({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json',
+  );
   return layer === undefined ? undefined : reader.blob(`${channel}/repodata.json`, layer.digest);
 }
 
@@ -108,7 +119,11 @@ export function placeOf(channel: string, record: Pick<ListedRecord, 'name' | 've
  * @param channel path of the channel with the subdir, such as `main/demo/noarch`
  * @returns one line for each fault; none means that listed is there
  */
-export async function faultsOf(reader: StoreReader, channel: string, options: { readonly readBlobs?: boolean } = {}): Promise<string[]> {
+export async function faultsOf(
+  reader: StoreReader,
+  channel: string,
+  options: { readonly readBlobs?: boolean } = {},
+): Promise<string[]> {
   const faults: string[] = [];
   for (const record of (await listedRecords(reader, channel)) ?? []) {
     const { repository, tag } = placeOf(channel, record);
@@ -121,7 +136,8 @@ export async function faultsOf(reader: StoreReader, channel: string, options: { 
     if (options.readBlobs === false) continue;
     const blob = await reader.blob(repository, layer.digest);
     if (blob === undefined) faults.push(`${record.filename}: no blob`);
-    else if (sha256(blob) !== layer.digest || blob.byteLength !== record.size) faults.push(`${record.filename}: wrong bytes`);
+    else if (sha256(blob) !== layer.digest || blob.byteLength !== record.size)
+      faults.push(`${record.filename}: wrong bytes`);
   }
   return faults;
 }

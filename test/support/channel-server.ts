@@ -31,7 +31,10 @@ export interface ChannelServerOptions {
 }
 
 /** Serves a folder with ETag, Last-Modified and conditional requests, on a free port of 127.0.0.1. */
-export async function serveChannel(folder: string, options: ChannelServerOptions = {}): Promise<ChannelServer> {
+export async function serveChannel(
+  folder: string,
+  options: ChannelServerOptions = {},
+): Promise<ChannelServer> {
   const requests: SeenRequest[] = [];
   const server = createServer((request, response) => {
     response.on('finish', () => {
@@ -56,7 +59,12 @@ export async function serveChannel(folder: string, options: ChannelServerOptions
   };
 }
 
-async function answer(folder: string, request: IncomingMessage, response: ServerResponse, chunkBytes: number) {
+async function answer(
+  folder: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  chunkBytes: number,
+) {
   const path = decodeURIComponent((request.url ?? '').replace(/^\/channel\//, ''));
   const file = join(folder, path);
   const found = await stat(file).catch(() => undefined);

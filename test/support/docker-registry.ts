@@ -56,13 +56,19 @@ export async function startRegistry(options: TestRegistryOptions = {}): Promise<
   }
 }
 
-async function startOnce(folder: string, prefix: string, options: TestRegistryOptions): Promise<TestRegistry> {
+async function startOnce(
+  folder: string,
+  prefix: string,
+  options: TestRegistryOptions,
+): Promise<TestRegistry> {
   const port = await freePort();
   const host = `127.0.0.1:${port}`;
   const config = join(folder, 'config.yml');
   const logFile = join(folder, 'access.log');
-  const storage = options.onDisk === true ? `filesystem: {rootdirectory: ${join(folder, 'data')}}` : 'inmemory: {}';
-  const auth = options.htpasswd === undefined ? '' : `auth: {htpasswd: {realm: test, path: ${options.htpasswd}}}`;
+  const storage =
+    options.onDisk === true ? `filesystem: {rootdirectory: ${join(folder, 'data')}}` : 'inmemory: {}';
+  const auth =
+    options.htpasswd === undefined ? '' : `auth: {htpasswd: {realm: test, path: ${options.htpasswd}}}`;
   await writeFile(
     config,
     `version: 0.1

@@ -24,10 +24,17 @@ export interface StoreUnderTest {
 /** A fresh view of a channel in a registry; nothing is remembered from earlier views. */
 export function registryStore(registry: TestRegistry, channel: string): StoreUnderTest {
   const requests: string[] = [];
-  const client = openHttpClient({ userAgent: 'conda-ferry-test', onRequest: ({ method, url }) => requests.push(`${method} ${url.pathname}`) });
+  const client = openHttpClient({
+    userAgent: 'conda-ferry-test',
+    onRequest: ({ method, url }) => requests.push(`${method} ${url.pathname}`),
+  });
   onTestFinished(async () => client[Symbol.asyncDispose]());
   const path = `${registry.prefix}/${channel}`;
-  const store = new ChannelStore(new RegistryClient({ host: registry.host, send: client.send }), path, schemaV0);
+  const store = new ChannelStore(
+    new RegistryClient({ host: registry.host, send: client.send }),
+    path,
+    schemaV0,
+  );
   return { store, reader: registryReader(registry.host), path: `${path}/`, requests };
 }
 

@@ -17,8 +17,13 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
   program
     .command('inspect')
     .summary('show what an artifact is made of')
-    .description('Shows the parts of one artifact: media types, sizes, digests, and what its package says of itself.')
-    .argument('<reference>', 'oci://host/channel/noarch/name:version-build, or oci-layout:./dir/noarch/name:version-build')
+    .description(
+      'Shows the parts of one artifact: media types, sizes, digests, and what its package says of itself.',
+    )
+    .argument(
+      '<reference>',
+      'oci://host/channel/noarch/name:version-build, or oci-layout:./dir/noarch/name:version-build',
+    )
     .option('--plain-http', 'speak http with the registry')
     .option('--json', 'print manifest and index.json as JSON')
     .addHelpText(
@@ -41,7 +46,9 @@ Examples:
         indexLayer === undefined
           ? undefined
           : (JSON.parse(
-              Buffer.from(await collect(repository.fetch(indexLayer), MAX_INDEX_BYTES, 'index layer')).toString('utf8'),
+              Buffer.from(
+                await collect(repository.fetch(indexLayer), MAX_INDEX_BYTES, 'index layer'),
+              ).toString('utf8'),
             ) as Record<string, unknown>);
       if (flags.json === true) {
         printJson(context.output, { reference: text, descriptor: stored.descriptor, manifest, index });
@@ -59,6 +66,7 @@ Examples:
       }
       if (index === undefined) return;
       printLine(output, 'index.json');
-      for (const [key, value] of Object.entries(index)) printLine(output, `  ${key}: ${JSON.stringify(value)}`);
+      for (const [key, value] of Object.entries(index))
+        printLine(output, `  ${key}: ${JSON.stringify(value)}`);
     });
 }

@@ -4,7 +4,15 @@ import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } fr
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { count, formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import {
+  count,
+  formatBytes,
+  formatTable,
+  printJson,
+  printLine,
+  type Output,
+  type OutputFlags,
+} from '../output.js';
 import { createProgress } from '../progress.js';
 import { Session, type LocationFlags } from '../session.js';
 
@@ -23,8 +31,13 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
   program
     .command('mirror')
     .summary('carry a whole channel into a registry or a folder of image layouts')
-    .description('Carries a channel into an OCI registry or a folder of OCI image layouts, and only what is not there yet.')
-    .argument('<source>', 'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir')
+    .description(
+      'Carries a channel into an OCI registry or a folder of OCI image layouts, and only what is not there yet.',
+    )
+    .argument(
+      '<source>',
+      'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir',
+    )
     .argument('<destination>', 'where it goes: oci://host[:port]/path or oci-layout:./dir')
     .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
     .option('--plan', 'say what would be done, and move nothing')
@@ -111,7 +124,8 @@ function planCells(planned: PlannedSubdir): string[] {
   const note = {
     current: 'nothing to do',
     absent: 'not at the source',
-    retry: planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
+    retry:
+      planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
   };
   return ['', '', '0', '', '0', '', note[planned.status]];
 }
@@ -138,7 +152,10 @@ function printReport(output: Output, report: MirrorReport): void {
       ? 'nothing new'
       : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
   printLine(output);
-  printLine(output, `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`);
+  printLine(
+    output,
+    `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
+  );
 }
 
 function reportCells(subdir: SubdirReport): string[] {
@@ -149,12 +166,15 @@ function reportCells(subdir: SubdirReport): string[] {
     String(subdir.added),
     String(subdir.failed.length),
     isKnown ? String(subdir.withheld.length) : '',
-    { unchanged: "the source's", spliced: 'spliced', kept: 'as it was', nothing: 'not at the source' }[subdir.publishedAs],
+    { unchanged: "the source's", spliced: 'spliced', kept: 'as it was', nothing: 'not at the source' }[
+      subdir.publishedAs
+    ],
   ];
 }
 
 function parsePositive(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1024) throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
+  if (!Number.isInteger(value) || value < 1 || value > 1024)
+    throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
   return value;
 }

@@ -36,9 +36,14 @@ Examples:
       const failed: { filename: string; code: string; message: string }[] = [];
       for (const archive of archives) {
         try {
-          const done = await packArchiveFile(archive, { store, workers: session.workers, signal: context.signal });
+          const done = await packArchiveFile(archive, {
+            store,
+            workers: session.workers,
+            signal: context.signal,
+          });
           stored.push(done);
-          if (flags.json !== true) printLine(context.output, `${done.repository}:${done.tag} ${done.descriptor.digest}`);
+          if (flags.json !== true)
+            printLine(context.output, `${done.repository}:${done.tag} ${done.descriptor.digest}`);
         } catch (error) {
           if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
           failed.push({ filename: archive, code: error.code, message: error.message });

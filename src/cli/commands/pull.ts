@@ -17,7 +17,10 @@ export function addPullCommand(program: Command, context: CommandContext): void 
     .summary('fetch archives out of a channel')
     .description('Fetches archives out of a channel, each checked against the digest that the channel lists.')
     .argument('<channel>', 'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name')
-    .argument('<spec...>', 'NAME, NAME=VERSION, NAME==VERSION, NAME=VERSION=BUILD, a file name or sha256:… digest')
+    .argument(
+      '<spec...>',
+      'NAME, NAME=VERSION, NAME==VERSION, NAME=VERSION=BUILD, a file name or sha256:… digest',
+    )
     .option('--output <dir>', 'folder for the archives', '.')
     .option('--subdir <name...>', 'only these subdirs')
     .option('--schema <id>', 'layout of the channel in the registry', 'v0')

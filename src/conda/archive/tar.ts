@@ -1,20 +1,19 @@
-import { extract, type Extract, type Header } from 'tar-stream';
+import { extract, type Extract } from 'tar-stream';
+import { setImmediate } from 'node:timers/promises';
 import { FerryError } from '../../errors.js';
+import { concatBytes } from '../../io/bytes.js';
+import { limitExceeded } from './limits.js';
+import {
+  BLOCK_BYTES,
+  checkExtensions,
+  inBlocks,
+  isZeroBlock,
+  MAX_EXTENSION_BYTES,
+  paddedSize,
+} from './tar-blocks.js';
+import { describeMember, type TarMember, type TarStreamHeader } from './tar-member.js';
 
-/** What a tar says of one member. */
-export interface TarMember {
-  /** As written, pax and GNU long names applied. */
-  readonly name: string;
-  readonly type: 'file' | 'link' | 'symlink' | 'directory' | 'other';
-  /** Permission bits. */
-  readonly mode: number;
-  /** Declared bytes of content; nobody promises that they come. */
-  readonly size: number;
-  /** Target of a link, `''` for others. */
-  readonly linkTarget: string;
-  /** Of its content in the tar, for messages. */
-  readonly offset: number;
-}
+export type { TarMember } from './tar-member.js';
 
 /** Takes a member's content. Chunks are valid during the call only. */
 export interface TarMemberSink {
@@ -22,18 +21,8 @@ export interface TarMemberSink {
   end(): void;
 }
 
-const BLOCK_BYTES = 512;
-
-/** A header as tar-stream 3 really gives it: its types promise too much in some fields and lack others. */
-type TarStreamHeader = Omit<Header, 'type' | 'linkname' | 'pax'> & {
-  readonly type: string | null;
-  readonly linkname: string | null;
-  readonly byteOffset: number;
-  readonly pax: Readonly<Record<string, string>> | null;
-};
-
 /**
- * A write of any size then waits for `drain`; and names come as bytes, to be decoded here, so that those which are not
+ * Every write is then followed by `drain`; and names come as bytes, to be decoded here, so that those which are not
  * UTF-8 can be told.
  */
 const EXTRACT_OPTIONS = { highWaterMark: 1, allowUnknownFormat: true, filenameEncoding: 'latin1' };
@@ -68,6 +57,11 @@ class TarReader {
   #chunk: Uint8Array = new Uint8Array(0);
   /** Where the next header has to be. */
   #nextHeader = 0;
+  /** Chunks given before, from the next header on. */
+  #headers: Uint8Array[] = [];
+  #headerBytes = 0;
+  /** How often tar-stream said that it is done with a write. */
+  #drains = 0;
   /** The last member, for messages. */
   #lastName: string | undefined;
   #ended = false;
@@ -105,6 +99,7 @@ class TarReader {
         });
       }
     });
+    this.#extract.on('drain', () => this.#drains++);
     this.#extract.on('error', (error: unknown) => (this.#fault ??= error));
   }
 
@@ -112,24 +107,20 @@ class TarReader {
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#ended) return;
     this.#chunk = chunk;
-    await new Promise<void>((resolve) => {
-      const settle = (): void => {
-        this.#extract.off('drain', settle);
-        this.#extract.off('close', settle);
-        resolve();
-      };
-      this.#extract.on('drain', settle);
-      this.#extract.on('close', settle);
-      this.#extract.write(chunk);
-    });
+    const drains = this.#drains;
+    this.#extract.write(chunk);
+    // tar-stream works in microtasks, which are all done by then.
+    await setImmediate();
     if (this.#refusal !== undefined) throw this.#refusal.error;
     // Garbage behind the end makes tar-stream fail, which is no fault of the archive.
     if (this.#endsHere()) return;
-    if (this.#fault !== undefined) {
+    // Some sizes that are no numbers make it wait for ever instead.
+    if (this.#fault !== undefined || this.#drains === drains) {
       const place = `the header at or after byte ${String(this.#nextHeader)}`;
       throw new FerryError('ARCHIVE_CORRUPT', `${place} of the tar is wrong`, { cause: this.#fault });
     }
     this.#position += chunk.byteLength;
+    if (this.#position > this.#nextHeader) this.#keepHeaders(chunk);
   }
 
   end(): void {
@@ -148,17 +139,46 @@ class TarReader {
   /** Begins a member, and works out where the next header is. */
   #begin(header: TarStreamHeader): TarMemberSink | undefined {
     const member = describeMember(header);
-    const hasContent = header.type !== 'directory';
-    this.#nextHeader = member.offset + (hasContent ? Math.ceil(member.size / BLOCK_BYTES) * BLOCK_BYTES : 0);
+    this.#checkHeaders(member.offset - BLOCK_BYTES);
+    this.#headers = [];
+    this.#headerBytes = 0;
+    this.#nextHeader = member.offset + (header.type === 'directory' ? 0 : paddedSize(member.size));
     this.#lastName = member.name;
     return this.#visit(member);
+  }
+
+  /** Checks what is between the last member and the header at `end`, which is in the chunk being given. */
+  #checkHeaders(end: number): void {
+    const start = this.#nextHeader;
+    if (end === start) return;
+    const inChunk = this.#chunk.subarray(
+      Math.max(0, start - this.#position),
+      Math.max(0, end - this.#position),
+    );
+    checkExtensions(
+      this.#headers.length === 0 ? inChunk : concatBytes([...this.#headers, inChunk]),
+      start,
+      end,
+    );
+  }
+
+  /** Keeps the chunk's part of headers whose member has not begun yet. */
+  #keepHeaders(chunk: Uint8Array): void {
+    const kept = chunk.subarray(Math.max(0, this.#nextHeader - this.#position + chunk.byteLength));
+    this.#headers.push(kept);
+    this.#headerBytes += kept.byteLength;
+    if (this.#headerBytes > MAX_EXTENSION_BYTES + chunk.byteLength) {
+      throw limitExceeded(
+        `the tar has too many headers in front of a member at byte ${String(this.#nextHeader)}`,
+      );
+    }
   }
 
   /** Tells whether a block of zeros stands where the next header should, among the blocks being given. */
   #endsHere(): boolean {
     const at = this.#nextHeader - this.#position;
     if (!this.#ended && at >= 0 && at + BLOCK_BYTES <= this.#chunk.byteLength) {
-      this.#ended = this.#chunk.subarray(at, at + BLOCK_BYTES).every((byte) => byte === 0);
+      this.#ended = isZeroBlock(this.#chunk.subarray(at, at + BLOCK_BYTES));
     }
     return this.#ended;
   }
@@ -173,59 +193,4 @@ class TarReader {
       this.#extract.destroy();
     }
   }
-}
-
-function describeMember(header: TarStreamHeader): TarMember {
-  const name = header.pax?.['path'] ? header.name : decodeName(header.name);
-  const target = header.linkname ?? '';
-  const { size } = header;
-  const type = memberType(header.type, name);
-  if ((type === 'link' || type === 'symlink') && size > 0) {
-    // Extractors disagree whether content follows, so they would see different members.
-    throw new FerryError('ARCHIVE_CORRUPT', `member \`${name}\` is a link and yet has ${String(size)} bytes`);
-  }
-  return {
-    name,
-    type,
-    mode: header.mode,
-    size,
-    linkTarget: header.pax?.['linkpath'] ? target : decodeName(target),
-    offset: header.byteOffset,
-  };
-}
-
-function memberType(type: string | null, name: string): TarMember['type'] {
-  // v7 has no type for directories.
-  if (type === 'file') return name.endsWith('/') ? 'directory' : 'file';
-  if (type === 'contiguous-file') return 'file';
-  return type === 'link' || type === 'symlink' || type === 'directory' ? type : 'other';
-}
-
-/** Bytes to text; those that are not UTF-8 become U+FFFD, which is refused where the name counts. */
-function decodeName(latin1: string): string {
-  return Buffer.from(latin1, 'latin1').toString('utf8');
-}
-
-/** Cuts chunks so that no block lies in two of them. */
-async function* inBlocks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  const partial = new Uint8Array(BLOCK_BYTES);
-  let held = 0;
-  for await (const chunk of source) {
-    let rest = chunk;
-    if (held > 0) {
-      const taken = rest.subarray(0, BLOCK_BYTES - held);
-      partial.set(taken, held);
-      held += taken.byteLength;
-      rest = rest.subarray(taken.byteLength);
-      if (held < BLOCK_BYTES) continue;
-      // Copied: tar-stream keeps it while a long name is incomplete.
-      yield partial.slice();
-      held = 0;
-    }
-    const whole = rest.byteLength - (rest.byteLength % BLOCK_BYTES);
-    if (whole > 0) yield rest.subarray(0, whole);
-    partial.set(rest.subarray(whole));
-    held = rest.byteLength - whole;
-  }
-  if (held > 0) yield partial.subarray(0, held);
 }

@@ -151,6 +151,31 @@ describe('readTar', () => {
     for (const size of [512, 100_000]) expect(await names(tar, size)).toEqual(['d/', 'd/a']);
   });
 
+  it('is not led astray by headers that tar-stream misreads', async () => {
+    const long = writeTar([
+      { path: longName, content: 'abc' },
+      { path: 'b', content: 'b' },
+    ]);
+    const sizes = ['00000000000\0', '-0000000512\0', 'xxxxxxxxxxx\0', '\u00fd0000000000\0', '77777777777\0'];
+    for (const text of sizes) {
+      const size = Buffer.from(text, 'latin1');
+      for (const chunk of [512, 100_000]) {
+        // Of the pax header, and of the member behind it.
+        expect(await codeOf(read(patch(long, { 124: size }), chunk)), text).toMatch(/CORRUPT|TRUNCATED/);
+        const member = await codeOf(read(patch(long, { 124: size }, 1024), chunk));
+        expect(member, text).toMatch(
+          text.startsWith('0') ? /CORRUPT|TRUNCATED|no error/ : /CORRUPT|TRUNCATED/,
+        );
+      }
+    }
+    const forAll = patch(writeTar([{ path: 'a', pax: { path: 'b' } }]), { 156: 'g' });
+    expect(await codeOf(read(forAll))).toBe('ARCHIVE_CORRUPT');
+    const sparse = writeTar([{ path: 'a', pax: { 'GNU.sparse.name': 'b' } }]);
+    expect((await read(sparse))[0]?.member.type).toBe('other');
+    const fifo = writeTar([{ path: 'a', type: 'fifo', declaredSize: 3 }]);
+    expect(await codeOf(read(fifo))).toBe('ARCHIVE_CORRUPT');
+  });
+
   it('passes on what a visitor throws', async () => {
     const failure = new Error('enough');
     const tar = writeTar([{ path: 'a', content: 'a' }]);

@@ -1,0 +1,30 @@
+/** `node mirror-small-ours.mjs REGISTRY SOURCE`: one mirror run, timed from within. */
+import { argv, stdout } from 'node:process';
+import { ChannelStore, HttpChannel, mirrorChannel, oci, schemaV0 } from '../dist/index.js';
+
+const [host = '', source = ''] = argv.slice(2);
+let requests = 0;
+const options = { userAgent: 'conda-ferry-bench' };
+const reading = oci.openHttpClient(options);
+const writing = oci.openHttpClient({
+  ...options,
+  onRequest: ({ url }) => {
+    if (!/\/repodata(?:_ledger)?\.json\//.test(url.pathname)) requests += 1;
+  },
+});
+const destination = new ChannelStore(
+  new oci.RegistryClient({ host, send: writing.send }),
+  'bench/ours',
+  schemaV0,
+);
+
+const start = performance.now();
+const report = await mirrorChannel({
+  source: new HttpChannel(new URL(source), reading.send),
+  destination,
+  subdirs: ['noarch'],
+});
+const seconds = (performance.now() - start) / 1000;
+if (report.subdirs.some(({ failed }) => failed.length > 0)) throw new Error('archives failed');
+stdout.write(JSON.stringify({ seconds, requests }));
+await Promise.all([reading[Symbol.asyncDispose](), writing[Symbol.asyncDispose]()]);

@@ -1,0 +1,325 @@
+import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Repodata } from '#ferry/conda/repodata.js';
+import { FerryError } from '#ferry/errors.js';
+
+const FIXTURES = new URL('../../fixtures/', import.meta.url);
+
+function repodata(text: string, subdir = 'linux-64'): Repodata {
+  return new Repodata(Buffer.from(text), subdir);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8');
+}
+
+interface Document {
+  readonly info?: Record<string, unknown>;
+  readonly packages?: Record<string, Record<string, unknown>>;
+  readonly 'packages.conda'?: Record<string, Record<string, unknown>>;
+  readonly [key: string]: unknown;
+}
+
+function splice(text: string, keep: (filename: string) => boolean = () => true, also?: Parameters<Repodata['splice']>[1]): Document {
+  return JSON.parse(textOf(repodata(text).splice(keep, also))) as Document;
+}
+
+/** The text of a record that agrees with its key. */
+function record(filename: string, more = ''): string {
+  const [name, version, build] = filename.replace(/\.conda$|\.tar\.bz2$/, '').split('-');
+  return `"${filename}":{"name":"${name}","version":"${version}","build":"${build}"${more}}`;
+}
+
+function refusal(text: string, subdir?: string): unknown {
+  try {
+    return repodata(text, subdir);
+  } catch (error) {
+    return error;
+  }
+}
+
+describe('reading', () => {
+  test('cep36: the fixture channel lists what JSON.parse finds', async () => {
+    for (const subdir of ['noarch', 'linux-64', 'osx-arm64']) {
+      const bytes = await readFile(new URL(`channel/${subdir}/repodata.json`, FIXTURES));
+      const document = JSON.parse(bytes.toString()) as Required<Document>;
+      const wanted = { ...document.packages, ...document['packages.conda'] };
+      const read = new Repodata(bytes, subdir);
+      expect([...read.filenames()].sort()).toEqual(Object.keys(wanted).sort());
+      expect(read.recordCount).toBe(Object.keys(wanted).length);
+      expect([...read.removed()]).toEqual(document['removed']);
+      for (const { filename, ...found } of read.records()) {
+        const { name, version, build, sha256, md5, size } = wanted[filename] ?? {};
+        expect(found).toMatchObject({ record: { filename, listedIn: subdir, name, version, build, sha256, md5, size } });
+      }
+      expect(read.neededChanges()).toEqual([]);
+    }
+  });
+
+  test('cep36: an empty file is an empty object', () => {
+    const empty = repodata('');
+    expect(empty.recordCount).toBe(0);
+    expect([...empty.records()]).toEqual([]);
+    expect(empty.neededChanges()).toEqual([]);
+    expect(textOf(empty.splice(() => true))).toBe('{}\n');
+  });
+
+  test.each(['{}', '{"info":{}}', '{"packages":{},"packages.conda":{}}', ' {\n}\n'])('cep36: %j lists nothing', (text) => {
+    expect(repodata(text).recordCount).toBe(0);
+    expect(repodata(text).removed().size).toBe(0);
+  });
+
+  test('an array below an offset of its buffer is read as well', () => {
+    const text = `{"packages":{${record('a-1-0.tar.bz2', ',"url":"u"')}}}`;
+    const buffer = Buffer.from(`xxx${text}xxx`);
+    const read = new Repodata(new Uint8Array(buffer.buffer, buffer.byteOffset + 3, text.length), 'linux-64');
+    expect([...read.records()]).toMatchObject([{ record: { name: 'a', url: 'u' } }]);
+    expect(read.neededChanges()).toHaveLength(1);
+  });
+
+  test.each([
+    ['no JSON', 'nope'],
+    ['a list', '[]'],
+    ['a byte order mark', '\ufeff{}'],
+    ['a section that is a list', '{"packages":[]}'],
+    ['a section that is null', '{"packages.conda":null}'],
+    ['a fault inside of a record', `{"packages":{"a-1-0.tar.bz2":{"name":"a",}}}`],
+    ['a fault in a part that nobody reads', '{"x_unknown":[1,2,,3]}'],
+    ['a second document', '{}{}'],
+  ])('%s is REPODATA_INVALID with its place', (_, text) => {
+    const error = refusal(text);
+    expect(error).toMatchObject({ code: 'REPODATA_INVALID' });
+    expect((error as { position?: unknown }).position).toEqual(expect.any(Number));
+  });
+
+  test.each(['{"info":null}', '{"info":[]}', '{"info":"linux-64"}'])('%s is REPODATA_INVALID', (text) => {
+    expect(refusal(text)).toMatchObject({ code: 'REPODATA_INVALID' });
+  });
+
+  test('cep36: repodata of another subdir is REPODATA_INVALID, named in one short line', () => {
+    expect(refusal('{"info":{"subdir":"noarch"}}', 'linux-64')).toMatchObject({ code: 'REPODATA_INVALID' });
+    expect(refusal('{"info":{"subdir":"linux-64"}}', 'linux-64')).toBeInstanceOf(Repodata);
+    expect(refusal('{"info":{"subdir":null}}', 'linux-64')).toBeInstanceOf(Repodata);
+    const { message } = refusal(`{"info":{"subdir":"\\n${'x'.repeat(5000)}"}}`) as Error;
+    expect(message).toMatch(/^.{1,400}$/);
+  });
+
+  test('one bad record comes as its error and stops no other', () => {
+    const text = `{"packages":{"a-1-0.tar.bz2":5,"nonsense":{},${record('b-1-0.tar.bz2')},"c-1-0.tar.bz2":{"name":"d","version":"1","build":"0"}}}`;
+    const outcomes = [...repodata(text).records()].map((read) => ('error' in read ? read.error.code : read.record.name));
+    expect(outcomes).toEqual(['RECORD_INVALID', 'RECORD_INVALID', 'b', 'RECORD_INVALID']);
+  });
+
+  test('cep36: a `.conda` under `packages` and a `.tar.bz2` under `packages.conda` are refused', () => {
+    const text = `{"packages":{${record('a-1-0.conda')}},"packages.conda":{${record('b-1-0.tar.bz2')}}}`;
+    const reads = [...repodata(text).records()];
+    expect(reads).toHaveLength(2);
+    for (const read of reads) expect(read).toMatchObject({ error: { code: 'RECORD_INVALID' } });
+    expect(splice(text)).toEqual({ packages: {}, 'packages.conda': {} });
+  });
+
+  test('cep36: a record in its right section is not hidden by one in the wrong section, before or behind it', () => {
+    const right = `"packages.conda":{${record('a-1-0.conda', ',"size":1')}}`;
+    const wrong = `"packages":{${record('a-1-0.conda', ',"size":2')}}`;
+    for (const text of [`{${right},${wrong}}`, `{${wrong},${right}}`]) {
+      const read = repodata(text);
+      expect([...read.records()]).toMatchObject([{ record: { size: 1 } }]);
+      expect(splice(text).packages).toEqual({});
+      expect(splice(text)['packages.conda']).toMatchObject({ 'a-1-0.conda': { size: 1 } });
+      expect(read.neededChanges()).toHaveLength(1);
+    }
+  });
+
+  test('of records with equal keys the last one counts, also when a key is escaped, and such a file needs a change', () => {
+    const twice = `{"packages":{${record('a-1-0.tar.bz2', ',"size":1')},${record('a-1-0.tar.bz2', ',"size":2').replace('a-1', 'a\\u002d1')}}}`;
+    const read = repodata(twice);
+    expect(read.recordCount).toBe(1);
+    expect([...read.records()]).toMatchObject([{ record: { size: 2 } }]);
+    expect(splice(twice)).toEqual(JSON.parse(twice));
+    expect(read.neededChanges()).toHaveLength(1);
+  });
+
+  test('of equal sections the last one counts as a whole', () => {
+    const text = `{"packages":{${record('a-1-0.tar.bz2')}},"packages":{${record('b-1-0.tar.bz2')}}}`;
+    expect([...repodata(text).filenames()]).toEqual(['b-1-0.tar.bz2']);
+    expect(splice(text)).toEqual(JSON.parse(text));
+    expect(repodata(text).neededChanges()).toHaveLength(1);
+  });
+
+  test('cep36: what is no text in `removed` is passed over', () => {
+    expect([...repodata('{"removed":["a-1-0.conda",5,null,"b-1-0.conda"]}').removed()]).toEqual(['a-1-0.conda', 'b-1-0.conda']);
+    expect(repodata('{"removed":{"a":1}}').removed().size).toBe(0);
+  });
+
+  test('cep15: the base URL is read where there is one', () => {
+    expect(repodata('{"info":{"base_url":"https://example.org/x/"}}').baseUrl).toBe('https://example.org/x/');
+    expect(repodata('{"info":{"base_url":""}}').baseUrl).toBeUndefined();
+    expect(repodata('{"info":{"base_url":7}}').baseUrl).toBeUndefined();
+    expect(repodata('{}').baseUrl).toBeUndefined();
+  });
+});
+
+describe('splicing', () => {
+  const odd = `{"x_first" : [1e5, 1.0,-0, 12345678901234567890],
+  "info": { "subdir": "linux-64", "x_number": 1.50 },
+  "packages" : {
+    "a-1-0.tar.bz2" :  {"name":"a","version":"1","build":"0", "size":1e3, "x":[1.0,2.00,1E400],"\\u0078y":"\\u00e9é"},
+    ${record('b-1-0.tar.bz2', ',"build_number":123456789012345678901')}
+  },
+  "packages.conda":{${record('c-1-0.conda')}},
+  "removed":["gone-1-0.conda"],
+  "signatures":{"b-1-0.tar.bz2":{"k":{"signature":"00"}}},
+  "repodata_version" : 1
+}`;
+
+  test('kept records and all other members stay byte for byte, number spellings included', () => {
+    const result = textOf(repodata(odd).splice((filename) => filename === 'a-1-0.tar.bz2'));
+    expect(result).toBe(
+      `{"x_first" : [1e5, 1.0,-0, 12345678901234567890],"info": { "subdir": "linux-64", "x_number": 1.50 },` +
+        `"packages":{"a-1-0.tar.bz2" :  {"name":"a","version":"1","build":"0", "size":1e3, "x":[1.0,2.00,1E400],"\\u0078y":"\\u00e9é"}},` +
+        `"packages.conda":{},"removed":["gone-1-0.conda"],"signatures":{"b-1-0.tar.bz2":{"k":{"signature":"00"}}},"repodata_version" : 1}\n`,
+    );
+  });
+
+  test('keeping all says the same as the original', () => {
+    expect(splice(odd)).toEqual(JSON.parse(odd));
+  });
+
+  test('is itself repodata that needs no change, and splices to itself', () => {
+    const once = repodata(odd).splice(() => true);
+    const again = new Repodata(once, 'linux-64');
+    expect(again.neededChanges()).toEqual([]);
+    expect(textOf(again.splice(() => true))).toBe(textOf(once));
+  });
+
+  test('cep15: `info.base_url` goes and the version is 1 again, at the top and in `info`', () => {
+    const text = `{"info":{"subdir":"linux-64","base_url":"https://example.org/","x":1.0,"repodata_version":2},"repodata_version":2}`;
+    expect(repodata(text).neededChanges()).toHaveLength(1);
+    expect(textOf(repodata(text).splice(() => true))).toBe(
+      '{"info":{"subdir":"linux-64","x":1.0,"repodata_version":1},"repodata_version":1}\n',
+    );
+  });
+
+  test('cep15: the version stays as it is where there is no base URL', () => {
+    expect(splice('{"repodata_version":2,"info":{"repodata_version":2}}')).toEqual({ repodata_version: 2, info: { repodata_version: 2 } });
+  });
+
+  test('cep42: `info.channel_relations` goes', () => {
+    const text = '{"info":{"channel_relations":{"base":"../conda-forge"},"subdir":"linux-64"}}';
+    expect(repodata(text).neededChanges()).toHaveLength(1);
+    expect(splice(text)).toEqual({ info: { subdir: 'linux-64' } });
+  });
+
+  test('cep48: `v3` goes, and with it the counts of its records', () => {
+    const text = '{"info":{"repodata_revisions":{"v3":{"n_packages":1}}},"v3":{"whl":{"a-1-0":{}}},"packages":{}}';
+    expect(repodata(text).neededChanges()).toHaveLength(1);
+    expect(splice(text)).toEqual({ info: {}, packages: {} });
+    const without = '{"info":{"repodata_revisions":{}},"packages":{}}';
+    expect(repodata(without).neededChanges()).toEqual([]);
+    expect(splice(without)).toEqual(JSON.parse(without));
+  });
+
+  test.each(['"url":"https://example.org/a"', '"\\u0075\\u0072l":"a"', '"url":5', '"url":null,"url":"a"', '"url":"a","url":null'])(
+    'cep151: %s of a record goes, without asking for its records first, and the rest of it stays byte for byte',
+    (member) => {
+      const text = `{"packages":{"a-1-0.tar.bz2": {"name":"a",${member}, "x":1.0,"big":12345678901234567890},${record('b-1-0.tar.bz2')}}}`;
+      const read = repodata(text);
+      expect(read.neededChanges()).toHaveLength(1);
+      const rest = member.includes('"url":null') ? '"name":"a","url":null,"x":1.0' : '"name":"a","x":1.0';
+      expect(textOf(read.splice(() => true))).toBe(
+        `{"packages":{"a-1-0.tar.bz2": {${rest},"big":12345678901234567890},\n${record('b-1-0.tar.bz2')}}}\n`,
+      );
+    },
+  );
+
+  test('cep151: a record whose `url` is null, or stands deeper, needs no change', () => {
+    const text = `{"packages":{"a-1-0.tar.bz2": {"name":"a","url": null, "about":{"url":"x"}}}}`;
+    expect(repodata(text).neededChanges()).toEqual([]);
+    expect(textOf(repodata(text).splice(() => true))).toBe(`${text}\n`);
+  });
+
+  test('values nested deeply do not use up the stack', () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    const text = `{"info":{"base_url":"x","deep":${deep}},"packages":{${record('a-1-0.tar.bz2', `,"url":"u","deep":${deep}`)}},"x":${deep}}`;
+    const result = textOf(repodata(text).splice(() => true));
+    expect(result).toBe(text.replace('"base_url":"x",', '').replace(',"url":"u"', '') + '\n');
+  });
+
+  test('records of another repodata are listed as they stand there, behind those of their section', () => {
+    const other = repodata(
+      `{"packages":{ ${record('x-1-0.tar.bz2', ', "size": 1.0')} ,${record('a-1-0.tar.bz2', ',"size":9')}},"packages.conda":{${record('y-1-0.conda')},${record('z-1-0.conda')}}}`,
+    );
+    const filenames = new Set(['x-1-0.tar.bz2', 'y-1-0.conda', 'a-1-0.tar.bz2', 'absent-1-0.conda']);
+    const text = `{"packages":{${record('a-1-0.tar.bz2')},${record('b-1-0.tar.bz2')}}}`;
+    const result = textOf(repodata(text).splice((filename) => filename === 'b-1-0.tar.bz2', { repodata: other, filenames }));
+    expect(result).toBe(
+      `{"packages":{${record('b-1-0.tar.bz2')},\n${record('x-1-0.tar.bz2', ', "size": 1.0')}},"packages.conda":{${record('y-1-0.conda')}}}\n`,
+    );
+  });
+
+  test('cep151: `url` goes from records of another repodata too', () => {
+    const other = repodata(`{"packages":{${record('x-1-0.tar.bz2', ',"url":"https://example.org/"')}}}`);
+    const result = splice('', () => true, { repodata: other, filenames: new Set(['x-1-0.tar.bz2']) });
+    expect(result.packages).toEqual({ 'x-1-0.tar.bz2': { name: 'x', version: '1', build: '0' } });
+  });
+
+  test('more records of another repodata are taken than a call has room for arguments', () => {
+    const names = Array.from({ length: 200_000 }, (_, i) => `p${i}-1-0.conda`);
+    const other = repodata(`{"packages.conda":{${names.map((name) => `"${name}":{}`).join()}}}`);
+    const result = splice('{}', () => true, { repodata: other, filenames: new Set(names) });
+    expect(Object.keys(result['packages.conda'] ?? {})).toHaveLength(names.length);
+  });
+
+  test('the result always parses, lists exactly what was wanted, and holds records and other members unchanged', () => {
+    const stem = fc.tuple(fc.constantFrom('a', 'b', 'c-d', 'é'), fc.nat(3), fc.nat(1)).map((parts) => parts.join('-'));
+    const extension = fc.constantFrom('conda', 'tar.bz2');
+    const filename = fc.tuple(stem, extension).map((parts) => parts.join('.'));
+    const value = fc.dictionary(fc.oneof(fc.constantFrom('name', 'size', 'url', 'depends'), fc.string()), fc.jsonValue(), { maxKeys: 4 });
+    const section = fc.dictionary(filename, value, { maxKeys: 8 });
+    const infoKey = fc.constantFrom('base_url', 'channel_relations', 'arch', 'x');
+    const document = fc.record(
+      {
+        info: fc.dictionary(infoKey, fc.jsonValue({ maxDepth: 1 })),
+        packages: section,
+        'packages.conda': section,
+        removed: fc.array(fc.string()),
+        v3: fc.jsonValue(),
+        'x "quoted"\\': fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    );
+    const sections = [['packages', '.tar.bz2'], ['packages.conda', '.conda']] as const;
+    const withoutUrl = ({ url, ...rest }: Record<string, unknown>): object => (url === null ? { url, ...rest } : rest);
+    const space = fc.constantFrom(undefined, 1, '\t');
+    fc.assert(
+      fc.property(document, document, fc.func(fc.boolean()), fc.array(filename), space, (document, other, keep, also, indent) => {
+        const text = JSON.stringify(document, undefined, indent);
+        const foreign = { repodata: repodata(JSON.stringify(other)), filenames: new Set(also) };
+        const result = splice(text, keep, foreign);
+        const { packages, 'packages.conda': conda, info, ...rest } = result;
+        const { packages: _, 'packages.conda': __, info: oldInfo, v3: ___, ...oldRest } = document;
+        expect(rest).toEqual(oldRest);
+        if (oldInfo === undefined) expect(info).toBeUndefined();
+        else {
+          const { base_url: _, channel_relations: __, ...published } = oldInfo;
+          expect(info).toEqual(published);
+        }
+        const known = new Set([...Object.keys(document.packages ?? {}), ...Object.keys(document['packages.conda'] ?? {})]);
+        for (const [key, ending] of sections) {
+          const wanted = [
+            ...Object.entries(document[key] ?? {}).filter(([name]) => name.endsWith(ending) && keep(name)),
+            ...Object.entries(other[key] ?? {}).filter(([name]) => name.endsWith(ending) && also.includes(name) && !known.has(name)),
+          ].map(([name, record]) => [name, withoutUrl(record)] as const);
+          expect((key === 'packages' ? packages : conda) ?? {}).toEqual(Object.fromEntries(wanted));
+        }
+        expect(new Repodata(Buffer.from(JSON.stringify(result)), 'linux-64').neededChanges()).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+test('errors of repodata are FerryErrors', () => {
+  expect(refusal('{')).toBeInstanceOf(FerryError);
+});

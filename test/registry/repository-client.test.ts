@@ -1,0 +1,378 @@
+import { describe, expect, test } from 'vitest';
+import { openerOf } from '#ferry/io/bytes.js';
+import { IMAGE_INDEX, IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
+import { RegistryClient } from '#ferry/registry/registry-client.js';
+import type { RepositoryClient } from '#ferry/registry/repository-client.js';
+import { artifactOf, contentOf, readAll, rejection, tagsOf } from '../contracts/artifacts.js';
+import { openTestClient } from '../support/http.js';
+import { startScriptedServer, type Answer, type Row, type ScriptedServer } from '../support/scripted-server.js';
+
+const { manifest } = artifactOf('a layer');
+const { digest } = manifest.descriptor;
+const blob = contentOf('0123456789');
+const BLOB = `/v2/a/b/blobs/${blob.descriptor.digest}`;
+const other = contentOf('another').descriptor.digest;
+
+async function sceneOf(
+  ...rows: Row[]
+): Promise<{ readonly server: ScriptedServer; readonly repository: RepositoryClient }> {
+  const server = await startScriptedServer(...rows);
+  const { send } = openTestClient();
+  return { server, repository: new RegistryClient({ host: server.host, send }).repository('a/b') };
+}
+
+const manifestHeaders = {
+  'content-type': IMAGE_MANIFEST,
+  'content-length': manifest.descriptor.size,
+  'docker-content-digest': digest,
+};
+const stored: Answer = {
+  headers: { 'content-type': IMAGE_MANIFEST, 'docker-content-digest': digest },
+  body: manifest.bytes,
+};
+
+describe('resolve', () => {
+  test('asks with HEAD for all media types of manifests', async () => {
+    const { server, repository } = await sceneOf(['HEAD /v2/a/b/manifests/1.0', { headers: manifestHeaders }]);
+    expect(await repository.resolve('1.0')).toEqual(manifest.descriptor);
+    const accept = server.requests[0]?.headers.accept?.split(', ');
+    expect(accept).toEqual(expect.arrayContaining([IMAGE_MANIFEST, IMAGE_INDEX]));
+    expect(accept).toHaveLength(4);
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['no digest', { 'docker-content-digest': undefined }],
+    ['a digest that is none', { 'docker-content-digest': 'sha256:abc' }],
+    ['no media type', { 'content-type': undefined }],
+    ['a length of 0', { 'content-length': 0 }],
+  ])('reads the manifest where HEAD tells %s', async (_, missing) => {
+    const headers = Object.fromEntries(
+      Object.entries({ ...manifestHeaders, ...missing }).filter(([, value]) => value !== undefined),
+    ) as Answer['headers'] & object;
+    const { server, repository } = await sceneOf(
+      ['HEAD /v2/a/b/manifests/1.0', { headers }],
+      ['GET /v2/a/b/manifests/1.0', stored],
+    );
+    expect(await repository.resolve('1.0')).toEqual(manifest.descriptor);
+    expect(server.lines).toHaveLength(2);
+  });
+
+  test('by digest, HEAD need not repeat the digest', async () => {
+    const { repository } = await sceneOf([
+      `HEAD /v2/a/b/manifests/${digest}`,
+      { headers: { 'content-type': IMAGE_MANIFEST, 'content-length': manifest.descriptor.size } },
+    ]);
+    expect(await repository.resolve(digest)).toEqual(manifest.descriptor);
+  });
+
+  test('the media type is what stands before the parameters', async () => {
+    const headers = { ...manifestHeaders, 'content-type': `${IMAGE_MANIFEST} ; charset=utf-8` };
+    const { repository } = await sceneOf(
+      ['HEAD /v2/a/b/manifests/1.0', { headers }],
+      ['GET /v2/a/b/manifests/1.0', { headers, body: manifest.bytes }],
+    );
+    expect(await repository.resolve('1.0')).toEqual(manifest.descriptor);
+    expect((await repository.fetchManifest('1.0'))?.descriptor).toEqual(manifest.descriptor);
+  });
+
+  test.each([401, 403, 405])('a %i is an error, not an absence', async (status) => {
+    const { repository } = await sceneOf(['HEAD /v2/a/b/manifests/1.0', { status }]);
+    expect(await rejection(repository.resolve('1.0'))).toMatchObject({ status });
+  });
+
+  test.each(['../../x', 'a b', 'a/b', 'sha256:abc', ''])('sends nothing for the reference %j', async (reference) => {
+    const { server, repository } = await sceneOf();
+    expect(await rejection(repository.resolve(reference))).toMatchObject({ code: 'REFERENCE_INVALID' });
+    expect(await rejection(repository.fetchManifest(reference))).toMatchObject({ code: 'REFERENCE_INVALID' });
+    expect(server.lines).toEqual([]);
+  });
+});
+
+describe('fetchManifest', () => {
+  test('refuses bytes that do not have the digest they were asked for by', async () => {
+    const { repository } = await sceneOf([`GET /v2/a/b/manifests/${other}`, stored]);
+    expect(await rejection(repository.fetchManifest(other))).toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      expected: other,
+      actual: digest,
+    });
+  });
+
+  test('by tag, the digest is that of the bytes, whatever the header says', async () => {
+    const headers = { ...stored.headers, 'docker-content-digest': other };
+    const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { ...stored, headers }]);
+    expect((await repository.fetchManifest('1.0'))?.descriptor.digest).toBe(digest);
+  });
+
+  test('takes 4 MiB and refuses a byte more, without reading on', async () => {
+    const limit = 4 * 1024 * 1024;
+    const headers = { 'content-type': IMAGE_MANIFEST };
+    const { repository } = await sceneOf(
+      ['GET /v2/a/b/manifests/fits', { headers, body: ' '.repeat(limit) }],
+      ['GET /v2/a/b/manifests/large', { headers, body: ' '.repeat(limit + 1) }],
+      ['GET /v2/a/b/manifests/endless', { headers, body: ' '.repeat(3 * limit), fault: 'stalled' }],
+    );
+    expect((await repository.fetchManifest('fits'))?.descriptor.size).toBe(limit);
+    expect(await rejection(repository.fetchManifest('large'))).toMatchObject({ code: 'SIZE_EXCEEDED' });
+    expect(await rejection(repository.fetchManifest('endless'))).toMatchObject({ code: 'SIZE_EXCEEDED' });
+  });
+
+  test('refuses a manifest without a media type', async () => {
+    const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { body: manifest.bytes }]);
+    expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'MANIFEST_INVALID' });
+  });
+
+  test('a manifest that breaks off is an error of the network', async () => {
+    const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { ...stored, fault: 'truncated' }]);
+    expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'NETWORK' });
+  });
+});
+
+describe('fetch', () => {
+  test('a blob is asked for without Accept, a manifest with its own type', async () => {
+    const { server, repository } = await sceneOf(
+      [`GET ${BLOB}`, { body: blob.bytes }],
+      [`GET /v2/a/b/manifests/${digest}`, stored],
+    );
+    await readAll(repository.fetch(blob.descriptor));
+    await readAll(repository.fetch(manifest.descriptor));
+    expect(server.requests.map(({ headers }) => headers.accept)).toEqual([undefined, IMAGE_MANIFEST]);
+  });
+
+  test.each<[string, Answer, string]>([
+    ['other bytes of the right size', { body: '9876543210' }, 'DIGEST_MISMATCH'],
+    ['a byte too many', { body: '01234567890' }, 'SIZE_EXCEEDED'],
+    ['a byte too few', { body: '012345678' }, 'SIZE_MISMATCH'],
+    ['half of them', { body: blob.bytes, fault: 'truncated' }, 'NETWORK'],
+    ['half of them and a reset', { body: blob.bytes, fault: 'reset-in-body' }, 'NETWORK'],
+    ['none, for lack of rights', { status: 403 }, 'DENIED'],
+    ['none, for it is not there', { status: 404, body: '404 page not found' }, 'NOT_FOUND'],
+  ])('a reader who gets %s is told', async (_, answer, code) => {
+    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
+    expect(await rejection(readAll(repository.fetch(blob.descriptor)))).toMatchObject({ code });
+  });
+
+  test('from an offset, asks for a range and takes what fits', async () => {
+    const ranged: Answer = { status: 206, headers: { 'content-range': 'bytes 4-9/10' }, body: '456789' };
+    const { server, repository } = await sceneOf([`GET ${BLOB}`, ranged]);
+    expect((await readAll(repository.fetch(blob.descriptor, { offset: 4 }))).toString()).toBe('456789');
+    expect(server.requests[0]?.headers.range).toBe('bytes=4-');
+  });
+
+  test.each<[string, Answer]>([
+    ['the whole blob', { body: blob.bytes }],
+    ['a range that begins earlier', { status: 206, headers: { 'content-range': 'bytes 2-9/10' }, body: '23456789' }],
+  ])('from an offset, skips into %s', async (_, answer) => {
+    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
+    expect((await readAll(repository.fetch(blob.descriptor, { offset: 4 }))).toString()).toBe('456789');
+  });
+
+  test.each<[string, Answer, string]>([
+    ['a later range', { status: 206, headers: { 'content-range': 'bytes 5-9/10' }, body: '56789' }, 'REGISTRY_REFUSED'],
+    ['a range of no name', { status: 206, body: '456789' }, 'REGISTRY_REFUSED'],
+    ['too few bytes', { status: 206, headers: { 'content-range': 'bytes 4-8/10' }, body: '45678' }, 'SIZE_MISMATCH'],
+    ['too many bytes', { status: 206, headers: { 'content-range': 'bytes 4-10/11' }, body: '456789a' }, 'SIZE_EXCEEDED'],
+    ['a shorter blob', { body: '012' }, 'SIZE_MISMATCH'],
+    ['a refusal', { status: 416 }, 'REGISTRY_REFUSED'],
+  ])('from an offset, %s is an error', async (_, answer, code) => {
+    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
+    expect(await rejection(readAll(repository.fetch(blob.descriptor, { offset: 4 })))).toMatchObject({ code });
+  });
+
+  test('from its end, asks for nothing', async () => {
+    const { server, repository } = await sceneOf();
+    expect(await readAll(repository.fetch(blob.descriptor, { offset: 10 }))).toHaveLength(0);
+    expect(server.lines).toEqual([]);
+  });
+
+  test('an abort in the middle rejects with the reason given', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const { repository } = await sceneOf([`GET ${BLOB}`, { body: blob.bytes, fault: 'stalled' }]);
+    const reading = (async () => {
+      for await (const chunk of repository.fetch(blob.descriptor, { signal: controller.signal })) {
+        if (chunk.byteLength > 0) controller.abort(reason);
+      }
+    })();
+    expect(await rejection(reading)).toBe(reason);
+  });
+});
+
+describe('exists', () => {
+  test('a blob of another size than it should have is corrupt, not there or absent', async () => {
+    const { repository } = await sceneOf([`HEAD ${BLOB}`, { headers: { 'content-length': 9 } }]);
+    expect(await rejection(repository.exists(blob.descriptor))).toMatchObject({ code: 'SIZE_MISMATCH' });
+  });
+
+  test('a registry that tells no size is believed', async () => {
+    const { repository } = await sceneOf([`HEAD ${BLOB}`, { headers: { 'transfer-encoding': 'chunked' } }]);
+    expect(await repository.exists(blob.descriptor)).toBe(true);
+  });
+
+  test.each([401, 403, 500])('a %i is an error, not an absence', async (status) => {
+    const { repository } = await sceneOf(...Array.from({ length: 6 }, (): Row => [`HEAD ${BLOB}`, { status }]));
+    expect(await rejection(repository.exists(blob.descriptor))).toMatchObject({ status });
+  });
+});
+
+describe('push of a manifest', () => {
+  const put = (reference: string): string => `PUT /v2/a/b/manifests/${reference}`;
+
+  test('goes to each tag, or to its digest where there is none', async () => {
+    const { server, repository } = await sceneOf(
+      [put('one'), { status: 201 }],
+      [put('two'), { status: 202 }],
+      [put(digest), { status: 200 }],
+    );
+    await repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['one', 'two'] });
+    await repository.push(manifest.descriptor, openerOf(manifest.bytes));
+    expect(server.lines).toEqual([put('one'), put('two'), put(digest)]);
+    for (const request of server.requests) {
+      expect(request.headers['content-type']).toBe(IMAGE_MANIFEST);
+      expect(request.body.equals(manifest.bytes)).toBe(true);
+    }
+  });
+
+  test('is repeated, since the same bytes under the same name change nothing', async () => {
+    const { server, repository } = await sceneOf(
+      [put('one'), { fault: 'reset' }],
+      [put('one'), { status: 503 }],
+      [put('one'), { status: 201 }],
+    );
+    await repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['one'] });
+    expect(server.lines).toHaveLength(3);
+  });
+
+  test('a refusal is told with its code', async () => {
+    const body = '{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}';
+    const { server, repository } = await sceneOf([put('one'), { status: 400, body }]);
+    const pushing = repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['one', 'two'] });
+    expect(await rejection(pushing)).toMatchObject({ code: 'MANIFEST_BLOB_UNKNOWN' });
+    expect(server.lines).toEqual([put('one')]);
+  });
+
+  test('a bad tag among good ones sends nothing', async () => {
+    const { server, repository } = await sceneOf();
+    const pushing = repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['good', 'b/ad'] });
+    expect(await rejection(pushing)).toMatchObject({ code: 'REFERENCE_INVALID' });
+    expect(server.lines).toEqual([]);
+  });
+
+  test('one over 4 MiB is refused before it is sent', async () => {
+    const { server, repository } = await sceneOf();
+    const large = contentOf(Buffer.alloc(4 * 1024 * 1024 + 1), IMAGE_MANIFEST);
+    const pushing = repository.push(large.descriptor, openerOf(large.bytes));
+    expect(await rejection(pushing)).toMatchObject({ code: 'SIZE_EXCEEDED' });
+    expect(server.lines).toEqual([]);
+  });
+});
+
+describe('delete', () => {
+  test('is repeated, and what is gone by then is deleted', async () => {
+    const { server, repository } = await sceneOf(
+      [`DELETE /v2/a/b/manifests/${digest}`, { fault: 'reset' }],
+      [`DELETE /v2/a/b/manifests/${digest}`, { status: 404 }],
+      [`DELETE ${BLOB}`, { status: 429, headers: { 'retry-after': '1' } }],
+      [`DELETE ${BLOB}`, { status: 202 }],
+    );
+    await repository.delete(manifest.descriptor);
+    await repository.delete(blob.descriptor);
+    expect(server.lines).toHaveLength(4);
+  });
+
+  test('a registry that cannot says so', async () => {
+    const { repository } = await sceneOf([`DELETE ${BLOB}`, { status: 405 }]);
+    expect(await rejection(repository.delete(blob.descriptor))).toMatchObject({ code: 'UNSUPPORTED' });
+  });
+});
+
+describe('tags', () => {
+  const LIST = 'GET /v2/a/b/tags/list';
+  const page = (tags: unknown, link?: string | string[]): Answer => ({
+    headers: { 'content-type': 'application/json', ...(link === undefined ? {} : { link }) },
+    body: JSON.stringify({ name: 'a/b', tags }),
+  });
+
+  test('are asked for in pages of 1000', async () => {
+    const { server, repository } = await sceneOf([`${LIST}?n=1000`, page(['a', 'b'])]);
+    expect(await tagsOf(repository)).toEqual(['a', 'b']);
+    expect(server.lines).toHaveLength(1);
+  });
+
+  test.each<[string, (origin: string) => string | string[]]>([
+    ['relative', () => '</v2/a/b/tags/list?n=2&last=b>; rel="next"'],
+    ['relative to the list', () => '<?n=2&last=b>; rel=next'],
+    ['absolute', (origin) => `<${origin}/v2/a/b/tags/list?n=2&last=b>; rel="next"`],
+    ['among others in one header', () => '</a,b>; rel="prev", </v2/a/b/tags/list?n=2&last=b>; title="x"; rel="next"'],
+    ['in a second header', () => ['</first>; rel="first"', '</v2/a/b/tags/list?n=2&last=b>; rel="next"']],
+  ])('go on where a %s Link says', async (_, linkOf) => {
+    const { server, repository } = await sceneOf([`${LIST}?n=2&last=b`, page(['c'])]);
+    server.expect([`${LIST}?n=1000`, page(['a', 'b'], linkOf(server.origin))]);
+    expect(await tagsOf(repository)).toEqual(['a', 'b', 'c']);
+  });
+
+  test.each(['<x>; rel="prev"', '<x>; rel="nextish"', '<x>; xrel="next', 'x; rel="next"', '<x>, rel="next"', ''])(
+    'end where the Link is %j',
+    async (link) => {
+      const { repository } = await sceneOf([`${LIST}?n=1000`, page(['a'], link)]);
+      expect(await tagsOf(repository)).toEqual(['a']);
+    },
+  );
+
+  test.each(['<', '<>;', '<a>;b,'])('a hostile Link of many %j takes no time', async (piece) => {
+    const link = piece.repeat(60_000 / piece.length);
+    const { repository } = await sceneOf([`${LIST}?n=1000`, page(['a'], link)]);
+    const start = process.hrtime.bigint();
+    expect(await tagsOf(repository)).toEqual(['a']);
+    // Seconds, where the search goes back at each piece.
+    expect(Number(process.hrtime.bigint() - start) / 1e6).toBeLessThan(500);
+  });
+
+  test('are refused where the list goes in circles', async () => {
+    const { repository } = await sceneOf(
+      [`${LIST}?n=1000`, page(['a'], `</v2/a/b/tags/list?last=a>; rel="next"`)],
+      [`${LIST}?last=a`, page(['b'], `</v2/a/b/tags/list?n=1000>; rel="next"`)],
+    );
+    expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'REGISTRY_REFUSED' });
+  });
+
+  test('are refused where the list goes on at another host', async () => {
+    const other = await startScriptedServer();
+    const { repository } = await sceneOf([
+      `${LIST}?n=1000`,
+      page(['a'], `<${other.origin}/v2/a/b/tags/list?token=secret>; rel="next"`),
+    ]);
+    const error = await rejection(tagsOf(repository));
+    expect(error).toMatchObject({ code: 'REGISTRY_REFUSED' });
+    expect(String(error)).not.toContain('secret');
+    expect(other.lines).toEqual([]);
+  });
+
+  test.each<[string, Answer]>([
+    ['null', page(null)],
+    ['absent', { body: '{"name":"a/b"}' }],
+    ['an empty list', page([])],
+    ['those of a repository that is not there', { status: 404, body: '{"errors":[{"code":"NAME_UNKNOWN"}]}' }],
+  ])('are none where they are %s', async (_, answer) => {
+    const { repository } = await sceneOf([`${LIST}?n=1000`, answer]);
+    expect(await tagsOf(repository)).toEqual([]);
+  });
+
+  test('are no short list where a later page is not found', async () => {
+    const { repository } = await sceneOf(
+      [`${LIST}?n=1000`, page(['a'], '</v2/a/b/tags/list?last=a>; rel="next"')],
+      [`${LIST}?last=a`, { status: 404 }],
+    );
+    expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  test.each(['<html>', '[]', 'null', '{"tags":"a"}', '{"tags":[1]}', '{"tags":'])('are not %s', async (body) => {
+    const { repository } = await sceneOf([`${LIST}?n=1000`, { body }]);
+    expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'REGISTRY_REFUSED' });
+  });
+
+  test('a page over 8 MiB is refused', async () => {
+    const { repository } = await sceneOf([`${LIST}?n=1000`, { body: ' '.repeat(8 * 1024 * 1024 + 1) }]);
+    expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'SIZE_EXCEEDED' });
+  });
+});
