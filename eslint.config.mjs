@@ -3,7 +3,10 @@ import { importTable } from './test/architecture/import-table.mjs';
 
 const folders = Object.keys(importTable);
 
-/** One block per folder: what it must not import. */
+/**
+ * One block per folder: what it must not import.
+ * @type {import('typescript-eslint').ConfigArray}
+ */
 const importRules = folders.flatMap((folder) => {
   const allowed = new Set([folder, 'io', ...(importTable[folder] ?? [])]);
   const group = folders.filter((other) => !allowed.has(other)).map((other) => `**/${other}/**`);

@@ -1,3 +1,4 @@
+import { FerryError } from '../errors.js';
 import { openerOf } from '../io/bytes.js';
 import { SingleFlight } from '../io/single-flight.js';
 import type { ImageManifest } from '../oci/manifest.js';
@@ -31,9 +32,13 @@ export class ChannelStore {
     return [this.path, subdir, leaf].filter((part) => part !== '').join('/');
   }
 
-  /** Repository of a package. */
+  /** Repository of a package. @throws FerryError `NAME_UNREPRESENTABLE` for a path too long for the registry */
   packageRepository(subdir: string, place: Pick<PackagePlace, 'repository'>): Repository {
-    return this.registry.repository(this.repositoryName(subdir, place.repository));
+    const name = this.repositoryName(subdir, place.repository);
+    if (name.length > this.registry.maxNameLength) {
+      throw new FerryError('NAME_UNREPRESENTABLE', `\`${name}\` is a longer path than registries take`);
+    }
+    return this.registry.repository(name);
   }
 
   /** Repository of a metadata file of a subdir. */

@@ -58,7 +58,7 @@ const tasks: {
     const info = await readInfo(archive, extension);
     return { indexJson: info.indexJson, infoLayer: writeInfoLayer(info.members), innerStem: info.stem };
   },
-  compress: async ({ bytes, level }) => Promise.resolve(compressZstd(bytes, level)),
+  compress: async ({ bytes, level }) => compressZstd(bytes, level),
   decompress: async ({ bytes, maxBytes, what }) => decompressZstd(bytes, maxBytes, what),
 };
 

@@ -57,7 +57,7 @@ export function isSubdir(subdir: string): boolean {
  * @see CEP 26
  */
 export function parseArchiveFilename(filename: string): ArchiveName {
-  const extension = extensionOf(filename);
+  const extension = archiveExtensionOf(filename);
   if (extension === undefined || filename.length > MAX_FILENAME_LENGTH) {
     throw invalid(filename, 'it ends neither in `.conda` nor in `.tar.bz2`, or is too long');
   }
@@ -76,7 +76,8 @@ export function formatArchiveFilename(archive: ArchiveName): string {
   return `${archive.name}-${archive.version}-${archive.build}.${archive.extension}`;
 }
 
-function extensionOf(filename: string): ArchiveExtension | undefined {
+/** Tells the format from the end of a file name, such as `conda` for `zlib-1.2.11-h7b6447c_3.conda`. */
+export function archiveExtensionOf(filename: string): ArchiveExtension | undefined {
   if (filename.endsWith('.conda')) return 'conda';
   return filename.endsWith('.tar.bz2') ? 'tar.bz2' : undefined;
 }

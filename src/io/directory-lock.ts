@@ -1,22 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  rename,
-  rm,
-  stat,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { FerryError, isSystemError } from '../errors.js';
 import { translateDiskError } from './atomic-file.js';
+import { isGone, thisProcess, type ProcessIdentity } from './process-identity.js';
 
 const OWNER_FILE = 'owner.json';
 /** An owner document has some 300 bytes; more than this is not one. */
@@ -169,7 +158,9 @@ export async function acquireDirectoryLock(
         const atMs = performance.now();
         const before = lastSeen?.state === state ? lastSeen : { atMs, stillMs: 0 };
         lastSeen = { state, atMs, stillMs: before.stillMs + Math.min(atMs - before.atMs, MAX_STEP_MS) };
-        const isStale = lastSeen.stillMs >= staleAfterMs || (await isGone(sighting.owner, self));
+        const isStale =
+          lastSeen.stillMs >= staleAfterMs ||
+          (sighting.owner !== undefined && (await isGone(sighting.owner, self)));
         if (isStale) {
           if (await bury(path, sighting.identity)) continue;
           await cleanUp(path, cleanUpAfterMs);
@@ -315,52 +306,4 @@ async function removeQuietly(path: string): Promise<void> {
 function describeHolder({ owner }: Sighting): string {
   if (owner === undefined) return 'an unknown process';
   return `process ${String(owner.pid)} on \`${owner.host}\` since ${owner.since}`;
-}
-
-type ProcessIdentity = Omit<Owner, 'token' | 'since'>;
-
-let identity: Promise<ProcessIdentity> | undefined;
-
-/** Read once: nothing of it changes while a process lives. */
-async function thisProcess(): Promise<ProcessIdentity> {
-  identity ??= readThisProcess();
-  return identity;
-}
-
-async function readThisProcess(): Promise<ProcessIdentity> {
-  const [bootId, pidNamespace, status] = await Promise.all([
-    readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => undefined),
-    readlink('/proc/self/ns/pid').catch(() => undefined),
-    processStatus('self'),
-  ]);
-  const startTime = status?.startTime;
-  return { host: hostname(), bootId: bootId?.trim(), pidNamespace, pid: process.pid, startTime };
-}
-
-/** Whether the owner is known to run no more; where that cannot be known, no. */
-async function isGone(owner: Owner | undefined, self: ProcessIdentity): Promise<boolean> {
-  if (owner?.host !== self.host) return false;
-  if (owner.bootId !== self.bootId) return owner.bootId !== undefined && self.bootId !== undefined;
-  // A process id means nothing outside its namespace, and on Linux there always are namespaces.
-  if (owner.pidNamespace !== self.pidNamespace) return false;
-  if (self.pidNamespace === undefined && process.platform === 'linux') return false;
-  try {
-    process.kill(owner.pid, 0);
-  } catch (error) {
-    return isSystemError(error, 'ESRCH');
-  }
-  const status = await processStatus(String(owner.pid));
-  if (status === undefined) return false;
-  return status.isDead || (owner.startTime !== undefined && owner.startTime !== status.startTime);
-}
-
-/** Reads state (field 3) and start time (field 22); fields count from behind the program's name in parentheses. */
-async function processStatus(
-  pid: string,
-): Promise<{ isDead: boolean; startTime: string | undefined } | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  // A killed process that nobody waits for stays as a zombie, as it does in many a container.
-  return { isDead: fields[0] === 'Z' || fields[0] === 'X', startTime: fields[19] };
 }

@@ -31,7 +31,7 @@ export async function forEachConcurrently<T>(
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.max(1, options.concurrency) }, lane));
+  await Promise.all(Array.from({ length: Math.floor(Math.max(1, options.concurrency || 1)) }, lane));
   if (isStopped()) {
     // What the source says to being left early is less than why it was left.
     await iterator.return(undefined).catch(() => undefined);

@@ -1,34 +1,49 @@
-import { Readable } from 'node:stream';
-import { compress, DecompressStream } from 'zstd-napi';
-import { FerryError } from '../errors.js';
-import { collect } from './bytes.js';
+import { FerryError, IntegrityError } from '../errors.js';
+import { concatBytes } from './bytes.js';
+import { loadZstd } from './zstd-binding.js';
 
 /** 2^27 bytes: what the reference decoder takes without being told otherwise. */
 const MAX_WINDOW_LOG = 27;
-const INPUT_CHUNK_BYTES = 256 * 1024;
+const OUTPUT_BYTES = 1024 * 1024;
 
 /**
  * Decompresses zstd frames that are all at hand. Blocks the thread it runs on.
- * @throws FerryError `REPODATA_INVALID` where the frames are damaged or cut short; IntegrityError `SIZE_EXCEEDED`
+ * @throws FerryError `REPODATA_INVALID` where the frames are damaged or cut short, `UNSUPPORTED`; IntegrityError
+ * `SIZE_EXCEEDED`
  */
 export async function decompressZstd(bytes: Uint8Array, maxBytes: number, what: string): Promise<Uint8Array> {
-  const stream = Readable.from(pieces(bytes)).pipe(new DecompressStream({ windowLogMax: MAX_WINDOW_LOG }));
-  try {
-    return await collect(stream, maxBytes, what);
-  } catch (cause) {
-    if (cause instanceof FerryError) throw cause;
-    throw new FerryError('REPODATA_INVALID', `${what} is not whole zstd`, { cause });
+  const { DCtx, DParameter } = await loadZstd();
+  const context = new DCtx();
+  context.setParameter(DParameter.windowLogMax, MAX_WINDOW_LOG);
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  let rest = bytes;
+  for (let hint = 1, isFull = false; rest.byteLength > 0 || isFull || hint !== 0;) {
+    if (rest.byteLength === 0 && !isFull) throw damaged(what, 'it ends early');
+    const output = new Uint8Array(OUTPUT_BYTES);
+    let produced: number;
+    let consumed: number;
+    try {
+      [hint, produced, consumed] = context.decompressStream(output, rest);
+    } catch (cause) {
+      throw damaged(what, 'a frame is damaged', cause);
+    }
+    rest = rest.subarray(consumed);
+    size += produced;
+    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
+    isFull = hint !== 0 && produced === OUTPUT_BYTES;
+    parts.push(produced === OUTPUT_BYTES ? output : output.slice(0, produced));
   }
+  return concatBytes(parts);
 }
 
-/** Compresses in one frame with its size and a checksum. Blocks the thread it runs on. */
-export function compressZstd(bytes: Uint8Array, level: number): Uint8Array {
+/** Compresses in one frame with its size and a checksum. Blocks the thread it runs on. @throws FerryError `UNSUPPORTED` */
+export async function compressZstd(bytes: Uint8Array, level: number): Promise<Uint8Array> {
+  await loadZstd();
+  const { compress } = await import('zstd-napi');
   return compress(bytes, { compressionLevel: level, checksumFlag: true });
 }
 
-function* pieces(bytes: Uint8Array): Generator<Buffer> {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let start = 0; start < buffer.byteLength; start += INPUT_CHUNK_BYTES) {
-    yield buffer.subarray(start, start + INPUT_CHUNK_BYTES);
-  }
+function damaged(what: string, why: string, cause?: unknown): FerryError {
+  return new FerryError('REPODATA_INVALID', `${what} is not whole zstd: ${why}`, { cause });
 }

@@ -70,7 +70,12 @@ describe('openMetadata', () => {
 
   test('neither nothing nor a folder is a file', async () => {
     const channel = new DirectoryChannel(await folderWith({ 'noarch/repodata.json/x': '' }));
-    for (const path of ['noarch/repodata.json', 'noarch/absent', 'absent/repodata.json', 'noarch/repodata.json/x/y']) {
+    for (const path of [
+      'noarch/repodata.json',
+      'noarch/absent',
+      'absent/repodata.json',
+      'noarch/repodata.json/x/y',
+    ]) {
       expect(await channel.openMetadata(path)).toEqual({ status: 'absent' });
     }
   });

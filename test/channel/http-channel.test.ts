@@ -47,9 +47,15 @@ describe('openMetadata', () => {
 
   test('asks whether the file changed, with what is known of it', async () => {
     const path = 'GET /c/noarch/repodata.json';
-    const { server, channel } = await sceneOf('/c', [path, { status: 304 }], [path, { status: 304 }], [path, {}]);
+    const { server, channel } = await sceneOf(
+      '/c',
+      [path, { status: 304 }],
+      [path, { status: 304 }],
+      [path, {}],
+    );
     const validators = [{ etag: '"1"', lastModified: 'then' }, { lastModified: 'then' }, {}];
-    for (const unless of validators) await textOf(await channel.openMetadata('noarch/repodata.json', { unless }));
+    for (const unless of validators)
+      await textOf(await channel.openMetadata('noarch/repodata.json', { unless }));
     expect(
       server.requests.map(({ headers }) => [headers['if-none-match'], headers['if-modified-since']]),
     ).toEqual([
@@ -92,7 +98,9 @@ describe('openArchive', () => {
     ['at a url with a path', 'x-1-0.conda', '/pool/x.conda', '/pool/x.conda'],
   ])('finds an archive %s', async (_, filename, url, path) => {
     const { channel } = await sceneOf('/c', [`GET ${path}`, { body: 'archive' }]);
-    expect((await readAll(channel.openArchive({ subdir: 'noarch', filename, url }))).toString()).toBe('archive');
+    expect((await readAll(channel.openArchive({ subdir: 'noarch', filename, url }))).toString()).toBe(
+      'archive',
+    );
   });
 
   test('finds an archive on another host, which learns nothing of this one', async () => {

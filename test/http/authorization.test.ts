@@ -26,7 +26,12 @@ test('Basic is sent only once a challenge asks for it, and from then on without 
   await get(send, server.url('/open'));
   expect(await get(send, server.url('/a'))).toBe('a');
   expect(await get(send, server.url('/b'))).toBe('b');
-  expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined, BASIC, BASIC]);
+  expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+    undefined,
+    undefined,
+    BASIC,
+    BASIC,
+  ]);
 });
 
 test.each([
@@ -38,16 +43,18 @@ test.each([
   expect(await get(clientFor(server).send, server.url('/'))).toBe('in');
 });
 
-test.each([['Bearer realm="a, Basic b"'], ['Basically realm="x"'], ['Bearer realm="x", error="basic"'], ['']])(
-  'the challenge %j gets no password',
-  async (header) => {
-    const server = await startScriptedServer(['GET /', challenge(header)]);
-    const response = await clientFor(server).send({ method: 'GET', url: server.url('/') });
-    await response.discard();
-    expect(response.status).toBe(401);
-    expect(server.lines).toEqual(['GET /']);
-  },
-);
+test.each([
+  ['Bearer realm="a, Basic b"'],
+  ['Basically realm="x"'],
+  ['Bearer realm="x", error="basic"'],
+  [''],
+])('the challenge %j gets no password', async (header) => {
+  const server = await startScriptedServer(['GET /', challenge(header)]);
+  const response = await clientFor(server).send({ method: 'GET', url: server.url('/') });
+  await response.discard();
+  expect(response.status).toBe(401);
+  expect(server.lines).toEqual(['GET /']);
+});
 
 test('a challenge without a 401 gets no password', async () => {
   const server = await startScriptedServer([
@@ -69,7 +76,10 @@ test('an origin without credentials is asked once, though it is on the same host
 });
 
 test('a challenged request is sent again with its body opened anew, repeatable or not', async () => {
-  const server = await startScriptedServer(['PUT /', challenge('Basic realm="x"')], ['PUT /', { status: 201 }]);
+  const server = await startScriptedServer(
+    ['PUT /', challenge('Basic realm="x"')],
+    ['PUT /', { status: 201 }],
+  );
   const response = await clientFor(server).send({
     method: 'PUT',
     url: server.url('/'),

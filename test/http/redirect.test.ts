@@ -94,7 +94,13 @@ test('headers stay on the origin they were given for, but range and accept', asy
     ['GET /', toLocation('/same')],
     ['GET /same', toLocation(`${blobs.origin}/blob?sig=secret`)],
   );
-  const headers = { range: 'bytes=1-', accept: 'a/b', cookie: 'c=d', 'x-token': 'secret', authorization: 'mine' };
+  const headers = {
+    range: 'bytes=1-',
+    accept: 'a/b',
+    cookie: 'c=d',
+    'x-token': 'secret',
+    authorization: 'mine',
+  };
   expect(await get(openTestClient().send, registry.url('/'), { headers })).toBe('bytes');
   for (const request of registry.requests) expect(request.headers).toMatchObject(headers);
   const [foreign] = blobs.requests;

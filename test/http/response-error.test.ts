@@ -6,7 +6,11 @@ import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, openTestClient } from '../support/http.js';
 import { startScriptedServer, type Answer } from '../support/scripted-server.js';
 
-async function errorOf(answer: Answer, path = '/v2/x', more: Partial<HttpRequest> = {}): Promise<ResponseError> {
+async function errorOf(
+  answer: Answer,
+  path = '/v2/x',
+  more: Partial<HttpRequest> = {},
+): Promise<ResponseError> {
   const server = await startScriptedServer([`PUT ${path}`, answer]);
   const request: HttpRequest = { method: 'PUT', url: server.url(path), ...more };
   return responseError(request, await openTestClient().send(request));
@@ -72,7 +76,10 @@ test('keeps a bounded part of what was read', async () => {
     body: errors(...Array.from({ length: 150 }, () => ({ code: 'CODE', message: 'long '.repeat(5) }))),
   });
   expect(error.errors).toHaveLength(5);
-  const wordy = await errorOf({ status: 400, body: errors({ code: 'C'.repeat(999), message: 'm'.repeat(999) }) });
+  const wordy = await errorOf({
+    status: 400,
+    body: errors({ code: 'C'.repeat(999), message: 'm'.repeat(999) }),
+  });
   expect(wordy.message.length).toBeLessThan(700);
 });
 
@@ -103,7 +110,8 @@ test('an abort while the body is read rejects with the reason given', async () =
 
 test('keeps secrets of the URL, and those the server repeats, out of everything', async () => {
   const path = '/t/secret-token/noarch/x.conda?X-Amz-Signature=secret-signature&digest=sha256%3Aabc';
-  const message = 'cannot reach https://user:secret-password@blobs/t/secret-token/?sig=secret-signature today';
+  const message =
+    'cannot reach https://user:secret-password@blobs/t/secret-token/?sig=secret-signature today';
   const error = await errorOf({ status: 400, body: errors({ code: 'UNKNOWN', message }) }, path);
   expect(everythingOf(error)).not.toContain('secret');
   expect(error.url).toContain('/t/***/noarch/x.conda?');

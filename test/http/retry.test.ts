@@ -158,6 +158,10 @@ test('a certificate that is not trusted, or a server without TLS, is told at onc
   const server = await startScriptedServer();
   const client = openTestClient();
   const error = await rejection(get(client.send, new URL(`https://${server.host}/`)));
-  expect(error).toMatchObject({ code: 'NETWORK', attempts: 1, hint: expect.stringContaining('--plain-http') });
+  expect(error).toMatchObject({
+    code: 'NETWORK',
+    attempts: 1,
+    hint: expect.stringContaining('--plain-http'),
+  });
   expect(client.pausesMs).toEqual([]);
 });

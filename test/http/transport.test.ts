@@ -19,7 +19,9 @@ function pieces(count: number): OpenBytes {
 
 test('says who it is, and asks for bytes as they are', async () => {
   const server = await startScriptedServer(['GET /a?b=c', { body: 'hello' }]);
-  expect(await get(openTestClient().send, server.url('/a?b=c'), { headers: { 'x-more': '1' } })).toBe('hello');
+  expect(await get(openTestClient().send, server.url('/a?b=c'), { headers: { 'x-more': '1' } })).toBe(
+    'hello',
+  );
   expect(server.requests[0]?.headers).toMatchObject({
     'user-agent': 'ferry-test/1',
     'accept-encoding': 'identity',
@@ -84,23 +86,26 @@ test.each([
 test.each([
   ['small', 10],
   ['large', LARGE],
-])('what opening a %s body fails with passes unchanged, even if it looks like the network', async (_, size) => {
-  const server = await startScriptedServer();
-  for (const code of ['EISDIR', 'ECONNRESET', 'EMFILE', 'ENOSPC']) {
-    const failure = Object.assign(new Error('of the source'), { code });
-    const open: OpenBytes = async function* () {
-      yield await Promise.resolve(Buffer.alloc(5));
-      throw failure;
-    };
-    const sending = openTestClient().send({
-      method: 'PUT',
-      url: server.url('/'),
-      body: { size, open },
-      repeatable: true,
-    });
-    expect(await rejection(sending)).toBe(failure);
-  }
-});
+])(
+  'what opening a %s body fails with passes unchanged, even if it looks like the network',
+  async (_, size) => {
+    const server = await startScriptedServer();
+    for (const code of ['EISDIR', 'ECONNRESET', 'EMFILE', 'ENOSPC']) {
+      const failure = Object.assign(new Error('of the source'), { code });
+      const open: OpenBytes = async function* () {
+        yield await Promise.resolve(Buffer.alloc(5));
+        throw failure;
+      };
+      const sending = openTestClient().send({
+        method: 'PUT',
+        url: server.url('/'),
+        body: { size, open },
+        repeatable: true,
+      });
+      expect(await rejection(sending)).toBe(failure);
+    }
+  },
+);
 
 test('a real file error passes unchanged', async () => {
   const server = await startScriptedServer();
@@ -136,12 +141,15 @@ test('a connection that breaks under a body is blamed on the network, not on the
   await expect.poll(() => isClosed).toBe(true);
 });
 
-test.each(['truncated', 'reset-in-body'] as const)('a body that ends early (%s) fails its reader', async (fault) => {
-  const server = await startScriptedServer(['GET /', { body: 'x'.repeat(1000), fault }]);
-  const response = await openTestClient().send({ method: 'GET', url: server.url('/') });
-  expect(response.status).toBe(200);
-  expect(await rejection(textOf(response))).toMatchObject({ code: 'NETWORK', method: 'GET' });
-});
+test.each(['truncated', 'reset-in-body'] as const)(
+  'a body that ends early (%s) fails its reader',
+  async (fault) => {
+    const server = await startScriptedServer(['GET /', { body: 'x'.repeat(1000), fault }]);
+    const response = await openTestClient().send({ method: 'GET', url: server.url('/') });
+    expect(response.status).toBe(200);
+    expect(await rejection(textOf(response))).toMatchObject({ code: 'NETWORK', method: 'GET' });
+  },
+);
 
 test('what is aborted before it starts sends nothing', async () => {
   const server = await startScriptedServer();
@@ -194,7 +202,12 @@ test.each([
     if (signal?.aborted === true) throw new Error('an opener of its own mind');
   };
   const { send } = openTestClient();
-  const sending = send({ method: 'PUT', url: server.url('/'), body: { size, open }, signal: controller.signal });
+  const sending = send({
+    method: 'PUT',
+    url: server.url('/'),
+    body: { size, open },
+    signal: controller.signal,
+  });
   expect(await rejection(sending)).toBe(reason);
 });
 

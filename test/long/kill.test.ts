@@ -90,10 +90,12 @@ async function killedAfter(args: readonly string[], ms: number): Promise<boolean
 
 /** Waits until the registry has answered what the killed client had sent. */
 async function quiet(registry: TestRegistry): Promise<void> {
-  for (let before = -1; ; await delay(100)) {
+  let before = -1;
+  for (;;) {
     const { length } = (await registry.accessLog()) ?? [];
     if (length === before) return;
     before = length;
+    await delay(100);
   }
 }
 

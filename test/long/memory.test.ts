@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
+import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -46,10 +47,10 @@ test('a .tar.bz2 of 256 MiB is mirrored within 250 MiB of memory', async () => {
   const noise = createWriteStream(join(tree, 'share', 'noise'));
   for (let i = 0; i < 256; i += 1) {
     if (!noise.write(randomFillSync(Buffer.alloc(2 ** 20))))
-      await new Promise((resolve) => noise.once('drain', resolve));
+      await once(noise, 'drain');
   }
   noise.end();
-  await new Promise((resolve) => noise.once('close', resolve));
+  await once(noise, 'close');
   const index = { name: 'large', version: '1.0', build: '0', build_number: 0, depends: [], subdir: 'noarch' };
   await run(
     'sh',

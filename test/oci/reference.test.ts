@@ -118,7 +118,9 @@ describe('parse and format', () => {
         expect(formatReference(parsed)).toBe(text);
         expect(isRepositoryName(parsed.repository)).toBe(true);
         // What was read is safe in a URL.
-        const url = new URL(`https://${parsed.registry}/v2/${parsed.repository}/manifests/${parsed.tag ?? 'x'}`);
+        const url = new URL(
+          `https://${parsed.registry}/v2/${parsed.repository}/manifests/${parsed.tag ?? 'x'}`,
+        );
         expect(url.pathname).toBe(`/v2/${parsed.repository}/manifests/${parsed.tag ?? 'x'}`);
         expect(url.username).toBe('');
       }),

@@ -5,7 +5,12 @@ import { RegistryClient } from '#ferry/registry/registry-client.js';
 import type { RepositoryClient } from '#ferry/registry/repository-client.js';
 import { contentOf, rejection } from '../contracts/artifacts.js';
 import { everythingOf, openTestClient, type TestClient } from '../support/http.js';
-import { startScriptedServer, type Answer, type Row, type ScriptedServer } from '../support/scripted-server.js';
+import {
+  startScriptedServer,
+  type Answer,
+  type Row,
+  type ScriptedServer,
+} from '../support/scripted-server.js';
 
 const blob = contentOf('the bytes of a blob');
 const { digest, size } = blob.descriptor;
@@ -18,7 +23,9 @@ const started: Answer = { status: 202, headers: { location: '/session' } };
 const created: Answer = { status: 201 };
 const absent: Answer = { status: 404 };
 const present: Answer = { headers: { 'content-length': size } };
-const digestInvalid = JSON.stringify({ errors: [{ code: 'DIGEST_INVALID', message: 'provided digest did not match' }] });
+const digestInvalid = JSON.stringify({
+  errors: [{ code: 'DIGEST_INVALID', message: 'provided digest did not match' }],
+});
 
 interface Scene {
   readonly server: ScriptedServer;
@@ -44,7 +51,8 @@ test('a POST for a session, then a PUT of everything', async () => {
     'content-length': String(size),
     'content-type': 'application/octet-stream',
   });
-  for (const name of ['content-range', 'transfer-encoding', 'accept']) expect(put?.headers).not.toHaveProperty(name);
+  for (const name of ['content-range', 'transfer-encoding', 'accept'])
+    expect(put?.headers).not.toHaveProperty(name);
   expect(put?.body.equals(blob.bytes)).toBe(true);
 });
 
@@ -112,7 +120,9 @@ test('the start of a session is repeated like a GET, and nothing else of the upl
 });
 
 test('a session that does not start is final: there is nothing to ask for', async () => {
-  const { server, repository } = await sceneOf(...Array.from({ length: 6 }, (): Row => [START, { status: 503 }]));
+  const { server, repository } = await sceneOf(
+    ...Array.from({ length: 6 }, (): Row => [START, { status: 503 }]),
+  );
   const error = await rejection(repository.push(blob.descriptor, openerOf(blob.bytes)));
   expect(error).toMatchObject({ method: 'POST', status: 503 });
   expect(server.lines).toHaveLength(6);
@@ -154,7 +164,10 @@ test.each<[string, Answer]>([
 
 test.each<[string, Answer]>([
   ['429', { status: 429, headers: { 'retry-after': '9' } }],
-  ['403 that means the same', { status: 403, headers: { 'retry-after': '9' }, body: '{"errors":[{"code":"TOOMANYREQUESTS"}]}' }],
+  [
+    '403 that means the same',
+    { status: 403, headers: { 'retry-after': '9' }, body: '{"errors":[{"code":"TOOMANYREQUESTS"}]}' },
+  ],
 ])('after a %s the pause that was asked for is kept before anything else is sent', async (_, answer) => {
   const { repository, client } = await sceneOf(
     [START, started],
@@ -221,7 +234,11 @@ test('what opening the bytes fails with passes unchanged, and the upload is not 
 test('an abort of the upload rejects with the reason given and asks nothing more', async () => {
   const controller = new AbortController();
   // Looks like something that is worth another try.
-  const reason = new TransportError('NETWORK', 'elsewhere', { method: 'GET', url: 'http://source/', attempts: 1 });
+  const reason = new TransportError('NETWORK', 'elsewhere', {
+    method: 'GET',
+    url: 'http://source/',
+    attempts: 1,
+  });
   const { server, repository } = await sceneOf(
     [START, started],
     [

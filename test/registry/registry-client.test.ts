@@ -4,7 +4,14 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { BasicCredentials } from '#ferry/http/authorization.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { isLoopbackHost, RegistryClient } from '#ferry/registry/registry-client.js';
-import { artifactOf, contentOf, pushArtifact, pushContent, rejection, tagsOf } from '../contracts/artifacts.js';
+import {
+  artifactOf,
+  contentOf,
+  pushArtifact,
+  pushContent,
+  rejection,
+  tagsOf,
+} from '../contracts/artifacts.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { everythingOf, openTestClient } from '../support/http.js';
 import { startScriptedServer, type Answer, type Row } from '../support/scripted-server.js';
@@ -20,14 +27,22 @@ async function registryOf(...rows: Row[]): Promise<RegistryClient> {
 }
 
 describe('the host', () => {
-  test.each(['', 'a b', 'user@host', 'host/path', 'host:', 'host:99999', '[::', '[::::]', '300.1.1.1', 'http://h'])(
-    '%j is none',
-    (host) => {
-      expect(() => new RegistryClient({ host, send })).toThrowError(
-        expect.objectContaining({ code: 'REFERENCE_INVALID' }),
-      );
-    },
-  );
+  test.each([
+    '',
+    'a b',
+    'user@host',
+    'host/path',
+    'host:',
+    'host:99999',
+    '[::',
+    '[::::]',
+    '300.1.1.1',
+    'http://h',
+  ])('%j is none', (host) => {
+    expect(() => new RegistryClient({ host, send })).toThrowError(
+      expect.objectContaining({ code: 'REFERENCE_INVALID' }),
+    );
+  });
 
   test.each([
     ['ghcr.io', undefined, 'https://ghcr.io/'],
@@ -40,9 +55,12 @@ describe('the host', () => {
     expect(new RegistryClient({ host, plainHttp, send }).baseUrl.href).toBe(url);
   });
 
-  test.each(['localhost.example.com', '10.0.0.1', '[::2]', 'ghcr.io', '0.0.0.0'])('%s is another machine', (host) => {
-    expect(isLoopbackHost(host)).toBe(false);
-  });
+  test.each(['localhost.example.com', '10.0.0.1', '[::2]', 'ghcr.io', '0.0.0.0'])(
+    '%s is another machine',
+    (host) => {
+      expect(isLoopbackHost(host)).toBe(false);
+    },
+  );
 
   test('counts for the longest name', () => {
     const registry = new RegistryClient({ host: 'ghcr.io', send });
@@ -82,7 +100,10 @@ describe('repositories', () => {
 
   test('are listed over pages', async () => {
     const registry = await registryOf(
-      [FIRST, { body: '{"repositories":["a","b/c"]}', headers: { link: '</v2/_catalog?last=b>; rel="next"' } }],
+      [
+        FIRST,
+        { body: '{"repositories":["a","b/c"]}', headers: { link: '</v2/_catalog?last=b>; rel="next"' } },
+      ],
       ['GET /v2/_catalog?last=b', { body: '{"repositories":["d"]}' }],
     );
     expect(await registry.repositories()).toEqual(['a', 'b/c', 'd']);

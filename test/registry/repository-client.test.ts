@@ -5,7 +5,12 @@ import { RegistryClient } from '#ferry/registry/registry-client.js';
 import type { RepositoryClient } from '#ferry/registry/repository-client.js';
 import { artifactOf, contentOf, readAll, rejection, tagsOf } from '../contracts/artifacts.js';
 import { openTestClient } from '../support/http.js';
-import { startScriptedServer, type Answer, type Row, type ScriptedServer } from '../support/scripted-server.js';
+import {
+  startScriptedServer,
+  type Answer,
+  type Row,
+  type ScriptedServer,
+} from '../support/scripted-server.js';
 
 const { manifest } = artifactOf('a layer');
 const { digest } = manifest.descriptor;
@@ -33,7 +38,10 @@ const stored: Answer = {
 
 describe('resolve', () => {
   test('asks with HEAD for all media types of manifests', async () => {
-    const { server, repository } = await sceneOf(['HEAD /v2/a/b/manifests/1.0', { headers: manifestHeaders }]);
+    const { server, repository } = await sceneOf([
+      'HEAD /v2/a/b/manifests/1.0',
+      { headers: manifestHeaders },
+    ]);
     expect(await repository.resolve('1.0')).toEqual(manifest.descriptor);
     const accept = server.requests[0]?.headers.accept?.split(', ');
     expect(accept).toEqual(expect.arrayContaining([IMAGE_MANIFEST, IMAGE_INDEX]));
@@ -80,12 +88,17 @@ describe('resolve', () => {
     expect(await rejection(repository.resolve('1.0'))).toMatchObject({ status });
   });
 
-  test.each(['../../x', 'a b', 'a/b', 'sha256:abc', ''])('sends nothing for the reference %j', async (reference) => {
-    const { server, repository } = await sceneOf();
-    expect(await rejection(repository.resolve(reference))).toMatchObject({ code: 'REFERENCE_INVALID' });
-    expect(await rejection(repository.fetchManifest(reference))).toMatchObject({ code: 'REFERENCE_INVALID' });
-    expect(server.lines).toEqual([]);
-  });
+  test.each(['../../x', 'a b', 'a/b', 'sha256:abc', ''])(
+    'sends nothing for the reference %j',
+    async (reference) => {
+      const { server, repository } = await sceneOf();
+      expect(await rejection(repository.resolve(reference))).toMatchObject({ code: 'REFERENCE_INVALID' });
+      expect(await rejection(repository.fetchManifest(reference))).toMatchObject({
+        code: 'REFERENCE_INVALID',
+      });
+      expect(server.lines).toEqual([]);
+    },
+  );
 });
 
 describe('fetchManifest', () => {
@@ -161,22 +174,39 @@ describe('fetch', () => {
 
   test.each<[string, Answer]>([
     ['the whole blob', { body: blob.bytes }],
-    ['a range that begins earlier', { status: 206, headers: { 'content-range': 'bytes 2-9/10' }, body: '23456789' }],
+    [
+      'a range that begins earlier',
+      { status: 206, headers: { 'content-range': 'bytes 2-9/10' }, body: '23456789' },
+    ],
   ])('from an offset, skips into %s', async (_, answer) => {
     const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
     expect((await readAll(repository.fetch(blob.descriptor, { offset: 4 }))).toString()).toBe('456789');
   });
 
   test.each<[string, Answer, string]>([
-    ['a later range', { status: 206, headers: { 'content-range': 'bytes 5-9/10' }, body: '56789' }, 'REGISTRY_REFUSED'],
+    [
+      'a later range',
+      { status: 206, headers: { 'content-range': 'bytes 5-9/10' }, body: '56789' },
+      'REGISTRY_REFUSED',
+    ],
     ['a range of no name', { status: 206, body: '456789' }, 'REGISTRY_REFUSED'],
-    ['too few bytes', { status: 206, headers: { 'content-range': 'bytes 4-8/10' }, body: '45678' }, 'SIZE_MISMATCH'],
-    ['too many bytes', { status: 206, headers: { 'content-range': 'bytes 4-10/11' }, body: '456789a' }, 'SIZE_EXCEEDED'],
+    [
+      'too few bytes',
+      { status: 206, headers: { 'content-range': 'bytes 4-8/10' }, body: '45678' },
+      'SIZE_MISMATCH',
+    ],
+    [
+      'too many bytes',
+      { status: 206, headers: { 'content-range': 'bytes 4-10/11' }, body: '456789a' },
+      'SIZE_EXCEEDED',
+    ],
     ['a shorter blob', { body: '012' }, 'SIZE_MISMATCH'],
     ['a refusal', { status: 416 }, 'REGISTRY_REFUSED'],
   ])('from an offset, %s is an error', async (_, answer, code) => {
     const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
-    expect(await rejection(readAll(repository.fetch(blob.descriptor, { offset: 4 })))).toMatchObject({ code });
+    expect(await rejection(readAll(repository.fetch(blob.descriptor, { offset: 4 })))).toMatchObject({
+      code,
+    });
   });
 
   test('from its end, asks for nothing', async () => {
@@ -210,7 +240,9 @@ describe('exists', () => {
   });
 
   test.each([401, 403, 500])('a %i is an error, not an absence', async (status) => {
-    const { repository } = await sceneOf(...Array.from({ length: 6 }, (): Row => [`HEAD ${BLOB}`, { status }]));
+    const { repository } = await sceneOf(
+      ...Array.from({ length: 6 }, (): Row => [`HEAD ${BLOB}`, { status }]),
+    );
     expect(await rejection(repository.exists(blob.descriptor))).toMatchObject({ status });
   });
 });
@@ -253,7 +285,9 @@ describe('push of a manifest', () => {
 
   test('a bad tag among good ones sends nothing', async () => {
     const { server, repository } = await sceneOf();
-    const pushing = repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['good', 'b/ad'] });
+    const pushing = repository.push(manifest.descriptor, openerOf(manifest.bytes), {
+      tags: ['good', 'b/ad'],
+    });
     expect(await rejection(pushing)).toMatchObject({ code: 'REFERENCE_INVALID' });
     expect(server.lines).toEqual([]);
   });
@@ -303,7 +337,10 @@ describe('tags', () => {
     ['relative', () => '</v2/a/b/tags/list?n=2&last=b>; rel="next"'],
     ['relative to the list', () => '<?n=2&last=b>; rel=next'],
     ['absolute', (origin) => `<${origin}/v2/a/b/tags/list?n=2&last=b>; rel="next"`],
-    ['among others in one header', () => '</a,b>; rel="prev", </v2/a/b/tags/list?n=2&last=b>; title="x"; rel="next"'],
+    [
+      'among others in one header',
+      () => '</a,b>; rel="prev", </v2/a/b/tags/list?n=2&last=b>; title="x"; rel="next"',
+    ],
     ['in a second header', () => ['</first>; rel="first"', '</v2/a/b/tags/list?n=2&last=b>; rel="next"']],
   ])('go on where a %s Link says', async (_, linkOf) => {
     const { server, repository } = await sceneOf([`${LIST}?n=2&last=b`, page(['c'])]);
@@ -311,13 +348,17 @@ describe('tags', () => {
     expect(await tagsOf(repository)).toEqual(['a', 'b', 'c']);
   });
 
-  test.each(['<x>; rel="prev"', '<x>; rel="nextish"', '<x>; xrel="next', 'x; rel="next"', '<x>, rel="next"', ''])(
-    'end where the Link is %j',
-    async (link) => {
-      const { repository } = await sceneOf([`${LIST}?n=1000`, page(['a'], link)]);
-      expect(await tagsOf(repository)).toEqual(['a']);
-    },
-  );
+  test.each([
+    '<x>; rel="prev"',
+    '<x>; rel="nextish"',
+    '<x>; xrel="next',
+    'x; rel="next"',
+    '<x>, rel="next"',
+    '',
+  ])('end where the Link is %j', async (link) => {
+    const { repository } = await sceneOf([`${LIST}?n=1000`, page(['a'], link)]);
+    expect(await tagsOf(repository)).toEqual(['a']);
+  });
 
   test.each(['<', '<>;', '<a>;b,'])('a hostile Link of many %j takes no time', async (piece) => {
     const link = piece.repeat(60_000 / piece.length);
@@ -352,7 +393,10 @@ describe('tags', () => {
     ['null', page(null)],
     ['absent', { body: '{"name":"a/b"}' }],
     ['an empty list', page([])],
-    ['those of a repository that is not there', { status: 404, body: '{"errors":[{"code":"NAME_UNKNOWN"}]}' }],
+    [
+      'those of a repository that is not there',
+      { status: 404, body: '{"errors":[{"code":"NAME_UNKNOWN"}]}' },
+    ],
   ])('are none where they are %s', async (_, answer) => {
     const { repository } = await sceneOf([`${LIST}?n=1000`, answer]);
     expect(await tagsOf(repository)).toEqual([]);
@@ -366,10 +410,13 @@ describe('tags', () => {
     expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  test.each(['<html>', '[]', 'null', '{"tags":"a"}', '{"tags":[1]}', '{"tags":'])('are not %s', async (body) => {
-    const { repository } = await sceneOf([`${LIST}?n=1000`, { body }]);
-    expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'REGISTRY_REFUSED' });
-  });
+  test.each(['<html>', '[]', 'null', '{"tags":"a"}', '{"tags":[1]}', '{"tags":'])(
+    'are not %s',
+    async (body) => {
+      const { repository } = await sceneOf([`${LIST}?n=1000`, { body }]);
+      expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'REGISTRY_REFUSED' });
+    },
+  );
 
   test('a page over 8 MiB is refused', async () => {
     const { repository } = await sceneOf([`${LIST}?n=1000`, { body: ' '.repeat(8 * 1024 * 1024 + 1) }]);

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { FerryError } from '../../errors.js';
 import { openArchiveFile, type ArchiveFile, type ArchiveLocation } from './archive-file.js';
-import type { ArchiveFormat } from './archive-format.js';
+import type { ArchiveExtension } from '../names.js';
 import { decompressBzip2 } from './bzip2.js';
 import { findCondaEntries, type ZipEntryRange } from './conda-zip.js';
 import { InfoMembers, type InfoMember } from './info-members.js';
@@ -51,7 +51,7 @@ const CONDA_FORMAT_VERSION = 2;
  */
 export async function readInfo(
   archive: ArchiveLocation,
-  format: ArchiveFormat,
+  format: ArchiveExtension,
   options: ReadInfoOptions = {},
 ): Promise<ArchiveInfo> {
   options.signal?.throwIfAborted();

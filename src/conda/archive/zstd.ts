@@ -1,5 +1,6 @@
 import type * as Binding from 'zstd-napi/binding.js';
 import { FerryError } from '../../errors.js';
+import { loadZstd, type ZstdBinding } from '../../io/zstd-binding.js';
 import { limitExceeded, MAX_ZSTD_WINDOW_BYTES } from './limits.js';
 
 /** zstd as a stream of frames, with the kind of each fault told apart; zstd-napi's own stream gives only texts. */
@@ -27,9 +28,6 @@ export async function* decompressZstd(
   for await (const chunk of source) yield* reader.unpack(chunk, false);
   yield* reader.unpack(new Uint8Array(0), true);
 }
-
-/** What is used of zstd-napi, which is a CommonJS module. */
-type ZstdBinding = Pick<typeof Binding, 'DCtx' | 'DParameter'>;
 
 class FrameReader {
   readonly #context: Binding.DCtx;
@@ -129,17 +127,6 @@ function windowBytes(bytes: Uint8Array): number {
   if (sizeBytes === 1) return view.getUint8(at);
   if (sizeBytes === 2) return view.getUint16(at, true) + 256;
   return sizeBytes === 4 ? view.getUint32(at, true) : Number(view.getBigUint64(at, true));
-}
-
-async function loadZstd(): Promise<ZstdBinding> {
-  try {
-    return (await import('zstd-napi/binding.js')).default;
-  } catch (cause) {
-    throw new FerryError('UNSUPPORTED', 'the zstd library `zstd-napi` cannot be loaded', {
-      cause,
-      hint: 'run `npm rebuild zstd-napi`; it needs a C++ compiler, make and Python',
-    });
-  }
 }
 
 function truncated(what: string, offset: number): FerryError {

@@ -1,4 +1,4 @@
-import { archiveFormatOf } from '#ferry/conda/archive/archive-format.js';
+import { archiveExtensionOf } from '#ferry/conda/names.js';
 import { checkIndexJson, parseIndexJson } from '#ferry/conda/archive/index-json.js';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from './streams.js';
@@ -84,10 +84,10 @@ describe('checkIndexJson', () => {
   });
 });
 
-describe('archiveFormatOf', () => {
+describe('archiveExtensionOf', () => {
   it('goes by the end of the file name', () => {
-    expect(archiveFormatOf('a-1-0.conda')).toBe('conda');
-    expect(archiveFormatOf('a-1-0.tar.bz2')).toBe('tar.bz2');
-    expect(archiveFormatOf('a-1-0.tar.gz')).toBeUndefined();
+    expect(archiveExtensionOf('a-1-0.conda')).toBe('conda');
+    expect(archiveExtensionOf('a-1-0.tar.bz2')).toBe('tar.bz2');
+    expect(archiveExtensionOf('a-1-0.tar.gz')).toBeUndefined();
   });
 });

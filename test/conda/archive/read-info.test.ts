@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { archiveFormatOf } from '#ferry/conda/archive/archive-format.js';
+import { archiveExtensionOf } from '#ferry/conda/names.js';
 import { checkIndexJson, parseIndexJson } from '#ferry/conda/archive/index-json.js';
 import { readInfo, type ArchiveInfo } from '#ferry/conda/archive/read-info.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -30,14 +30,14 @@ async function archivesOf(channel: string): Promise<string[]> {
   const files = await readdir(join(root, 'fixtures', channel), { recursive: true });
   return files
     .map((file) => file.replaceAll('\\', '/'))
-    .filter((file) => archiveFormatOf(file) !== undefined);
+    .filter((file) => archiveExtensionOf(file) !== undefined);
 }
 
 /** Reads a fixture, both ways, and checks its index against where it lies. */
 async function readFixture(channel: string, archive: string): Promise<ArchiveInfo> {
   const path = join(root, 'fixtures', channel, archive);
   const [subdir = '', filename = ''] = archive.split('/');
-  const format = archiveFormatOf(filename) ?? 'conda';
+  const format = archiveExtensionOf(filename) ?? 'conda';
   const info = await readInfo({ path }, format);
   expect(await readInfo({ bytes: await readFile(path) }, format)).toEqual(info);
   const [, name = '', version = '', build = ''] =
