@@ -1,11 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { FerryError, isSystemError } from '../errors.js';
 import { translateDiskError } from './atomic-file.js';
-import { isGone, thisProcess, type ProcessIdentity } from './process-identity.js';
+import { isGone, thisProcess } from './process-identity.js';
 
 const OWNER_FILE = 'owner.json';
 /** An owner document has some 300 bytes; more than this is not one. */

@@ -233,7 +233,8 @@ function descriptorOfHeaders(response: HttpResponse, reference: string): Descrip
 }
 
 function mediaTypeOf(response: HttpResponse): string | undefined {
-  return response.header('content-type')?.split(';')[0]?.trim();
+  const mediaType = response.header('content-type')?.split(';')[0]?.trim();
+  return mediaType === '' ? undefined : mediaType;
 }
 
 /** First byte of a partial answer. Shape: `bytes 5-9/10`. @see RFC 9110, section 14.4 */

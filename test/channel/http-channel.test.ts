@@ -28,7 +28,7 @@ test('its URL is durable: without secrets, without a slash at the end', () => {
 
 test('it cannot list subdirs', async () => {
   const { channel } = await sceneOf('/c');
-  expect(await channel.subdirs()).toBeUndefined();
+  await expect(channel.subdirs()).resolves.toBeUndefined();
 });
 
 describe('openMetadata', () => {

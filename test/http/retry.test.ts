@@ -161,7 +161,7 @@ test('a certificate that is not trusted, or a server without TLS, is told at onc
   expect(error).toMatchObject({
     code: 'NETWORK',
     attempts: 1,
-    hint: expect.stringContaining('--plain-http'),
+    hint: expect.stringContaining('--plain-http') as string,
   });
   expect(client.pausesMs).toEqual([]);
 });

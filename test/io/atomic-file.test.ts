@@ -97,7 +97,11 @@ test('a full disk is one clear error that names the place', () => {
   for (const code of ['ENOSPC', 'EDQUOT']) {
     const cause = Object.assign(new Error('write'), { code });
     const error = translateDiskError(cause, '/data/layout/blob');
-    expect(error).toMatchObject({ code: 'DISK_FULL', cause, hint: expect.stringContaining('--temp-dir') });
+    expect(error).toMatchObject({
+      code: 'DISK_FULL',
+      cause,
+      hint: expect.stringContaining('--temp-dir') as string,
+    });
     expect(String(error)).toContain('`/data/layout`');
   }
   const other = Object.assign(new Error('open'), { code: 'EACCES' });

@@ -128,7 +128,6 @@ describe('the first failure', () => {
         yield 1;
         yield 2;
       } finally {
-        // eslint-disable-next-line no-unsafe-finally -- a source at its worst
         throw new Error('cannot even be closed');
       }
     })();

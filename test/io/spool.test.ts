@@ -12,7 +12,7 @@ import { createGate } from '../support/gate.js';
 interface Scene {
   readonly temp: TempFolder;
   readonly spool: Spool;
-  files(): Promise<string[]>;
+  readonly files: () => Promise<string[]>;
 }
 
 async function sceneOf(maxMemoryBytes?: number): Promise<Scene> {
@@ -30,11 +30,13 @@ async function* chunksOf(...texts: (string | Uint8Array)[]): Bytes {
 }
 
 /** Bytes that the test hands out one piece at a time. */
-function handedOut(): {
+interface HandedOut {
   readonly source: Bytes;
-  give(text: string): Promise<void>;
-  end(error?: Error): void;
-} {
+  readonly give: (text: string) => Promise<void>;
+  readonly end: (error?: Error) => void;
+}
+
+function handedOut(): HandedOut {
   const pieces: (string | Error | undefined)[] = [];
   let wake = createGate();
   const source = (async function* () {

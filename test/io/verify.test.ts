@@ -34,7 +34,7 @@ test.each([
   const atHand = code === 'SIZE_EXCEEDED' ? 'SIZE_MISMATCH' : code;
   expect(() => {
     checkBytes(bytes, expected, 'x');
-  }).toThrowError(expect.objectContaining({ code: atHand }));
+  }).toThrow(expect.objectContaining({ code: atHand }));
 });
 
 test('a byte too many is noticed at once, and not passed on', async () => {

@@ -132,9 +132,9 @@ describe('parse and format', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), part), (text) => {
         if (isRepositoryName(text)) expect(parseRepositoryName(text)).toBe(text);
-        else expect(() => parseRepositoryName(text)).toThrowError(ParseError);
+        else expect(() => parseRepositoryName(text)).toThrow(ParseError);
         if (isTag(text)) expect(parseTag(text)).toBe(text);
-        else expect(() => parseTag(text)).toThrowError(ParseError);
+        else expect(() => parseTag(text)).toThrow(ParseError);
         if (isRegistryHost(text)) expect(new URL(`http://${text}`).pathname).toBe('/');
       }),
     );

@@ -39,7 +39,7 @@ describe('the host', () => {
     '300.1.1.1',
     'http://h',
   ])('%j is none', (host) => {
-    expect(() => new RegistryClient({ host, send })).toThrowError(
+    expect(() => new RegistryClient({ host, send })).toThrow(
       expect.objectContaining({ code: 'REFERENCE_INVALID' }),
     );
   });
@@ -66,7 +66,7 @@ describe('the host', () => {
     const registry = new RegistryClient({ host: 'ghcr.io', send });
     expect(registry.maxNameLength).toBe(247);
     expect(registry.repository('a'.repeat(247)).name).toHaveLength(247);
-    expect(() => registry.repository('a'.repeat(248))).toThrowError(
+    expect(() => registry.repository('a'.repeat(248))).toThrow(
       expect.objectContaining({ code: 'REFERENCE_INVALID' }),
     );
   });
