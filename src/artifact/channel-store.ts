@@ -52,12 +52,12 @@ export class ChannelStore {
    */
   async ensureConfig(repository: Repository, options: CallOptions = {}): Promise<void> {
     if (this.#withConfig.has(repository.name)) return;
-    await this.#configs.do(repository.name, async () => {
-      await repository.push(this.schema.config, openerOf(this.schema.configBytes), {
-        signal: options.signal,
-      });
+    const { signal } = options;
+    const push = async (): Promise<void> => {
+      await repository.push(this.schema.config, openerOf(this.schema.configBytes), { signal });
       this.#withConfig.add(repository.name);
-    });
+    };
+    await this.#configs.do(repository.name, push, signal);
   }
 
   /**

@@ -58,13 +58,3 @@ export async function* noteFailure(open: () => Bytes, failure: NotedFailure): By
 export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(chunks);
 }
-
-/** Passes the bytes on, refusing more than `maxBytes`. @throws IntegrityError `SIZE_EXCEEDED` */
-export async function* limitBytes(source: Bytes, maxBytes: number, what: string): Bytes {
-  let size = 0;
-  for await (const chunk of source) {
-    size += chunk.byteLength;
-    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
-    yield chunk;
-  }
-}

@@ -53,7 +53,8 @@ export async function receiveArchive(
       return await receiveOnce(record, options);
     } catch (error) {
       if (!(error instanceof TransportError) || attempt === MAX_ATTEMPTS) throw error;
-      await delay(RETRY_DELAY_MS * attempt, undefined, { signal: options.signal });
+      const { signal } = options;
+      await delay(RETRY_DELAY_MS * attempt, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }
   }
 }

@@ -29,10 +29,10 @@ export async function readArchiveInfo(filename: string, bytes: Buffer): Promise<
     const path = name.replace(/^\.\//, '');
     if (!path.startsWith('info/') || type === 'directory') continue;
     const member = path.slice('info/'.length);
-    if (type === 'symlink') members.set(member, `-> ${linkname ?? ''}`);
-    else if (type === 'link') members.set(member, members.get((linkname ?? '').slice('info/'.length)) ?? 'dangling');
+    if (type === 'symlink') members.set(member, `-> ${linkname}`);
+    else if (type === 'link') members.set(member, members.get(linkname.slice('info/'.length)) ?? 'dangling');
     else members.set(member, sha256(Buffer.concat(chunks)));
-    if (type === 'file' && ((mode ?? 0) & 0o111) !== 0) executables.add(member);
+    if (type === 'file' && (mode & 0o111) !== 0) executables.add(member);
     if (member === 'index.json') indexJson = Buffer.concat(chunks);
   }
   return { members, executables: [...executables].sort(), indexJson };
@@ -72,7 +72,11 @@ async function unpackBzip2(bytes: Buffer): Promise<Buffer> {
 }
 
 function unpackStream(heap: Decompressor, bytes: Buffer): Buffer {
-  const [source, destination, length] = [heap._malloc(bytes.length), heap._malloc(MAX_TAR_BYTES), heap._malloc(4)];
+  const [source, destination, length] = [
+    heap._malloc(bytes.length),
+    heap._malloc(MAX_TAR_BYTES),
+    heap._malloc(4),
+  ];
   heap.HEAPU8.set(bytes, source);
   heap.setValue(length, MAX_TAR_BYTES, 'i32');
   const status = heap._BZ2_bzBuffToBuffDecompress(destination, length, source, bytes.length, 0, 0);
@@ -87,4 +91,3 @@ async function load(): Promise<Decompressor> {
   await library.init();
   return library.wasmModule as Decompressor;
 }
-

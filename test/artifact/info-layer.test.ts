@@ -39,21 +39,27 @@ describe('the info layer', () => {
   });
 
   // With headers and the two empty blocks the tar has 1,536 bytes more than its one file.
-  test.each([64, 128, 192, 1024])('unpacks where the tar has %i KiB, to the byte, and one block around it', (kib) => {
-    for (const blocks of [-1, 0, 1]) {
-      const members = [file('noise', incompressible(kib * KIB - 1536 + blocks * 512))];
-      const tar = tarOf(members);
-      expect(tar.byteLength).toBe(kib * KIB + blocks * 512);
-      expect(gunzipSync(writeInfoLayer(members)).equals(tar)).toBe(true);
-    }
-  });
+  test.each([64, 128, 192, 1024])(
+    'unpacks where the tar has %i KiB, to the byte, and one block around it',
+    (kib) => {
+      for (const blocks of [-1, 0, 1]) {
+        const members = [file('noise', incompressible(kib * KIB - 1536 + blocks * 512))];
+        const tar = tarOf(members);
+        expect(tar.byteLength).toBe(kib * KIB + blocks * 512);
+        expect(gunzipSync(writeInfoLayer(members)).equals(tar)).toBe(true);
+      }
+    },
+  );
 
   test('of no members is an empty tar', () => {
     expect(gunzipSync(writeInfoLayer([])).equals(Buffer.alloc(1024))).toBe(true);
   });
 
   test('is the same each time, wherever in memory the members lie, and unpacks to their tar', () => {
-    const member = fc.record({ path: fc.stringMatching(/^[a-z/é]{1,120}$/), bytes: fc.uint8Array({ maxLength: 3000 }) });
+    const member = fc.record({
+      path: fc.stringMatching(/^[a-z/é]{1,120}$/),
+      bytes: fc.uint8Array({ maxLength: 3000 }),
+    });
     fc.assert(
       fc.property(fc.array(member, { maxLength: 60 }), fc.nat(9), (found, offset) => {
         const members = found.map(({ path, bytes }) => file(path, bytes));

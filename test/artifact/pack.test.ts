@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -45,15 +45,27 @@ async function packAll(paths: readonly string[], store: ChannelStore): Promise<S
 
 async function fixtureArchives(): Promise<string[]> {
   const files = await readdir(FIXTURE_CHANNEL, { recursive: true });
-  return files.filter((file) => /\.(?:conda|tar\.bz2)$/.test(file)).sort().map((file) => join(FIXTURE_CHANNEL, file));
+  return files
+    .filter((file) => /\.(?:conda|tar\.bz2)$/.test(file))
+    .sort()
+    .map((file) => join(FIXTURE_CHANNEL, file));
 }
 
-async function digestAt(store: ChannelStore, { repository, tag }: Pick<StoredPackage, 'repository' | 'tag'>): Promise<string> {
+async function digestAt(
+  store: ChannelStore,
+  { repository, tag }: Pick<StoredPackage, 'repository' | 'tag'>,
+): Promise<string> {
   return (await store.registry.repository(repository).resolve(tag))?.digest ?? 'absent';
 }
 
 /** Writes an archive to a folder of its own. */
-async function save({ filename, bytes }: { readonly filename: string; readonly bytes: Uint8Array }): Promise<string> {
+async function save({
+  filename,
+  bytes,
+}: {
+  readonly filename: string;
+  readonly bytes: Uint8Array;
+}): Promise<string> {
   const path = join(await tempFolder(), filename);
   await writeFile(path, bytes);
   return path;
@@ -82,7 +94,9 @@ describe('packing the fixture channel', () => {
     const registry = new RecordingRegistry();
     const store = openStore(registry);
     const paths = await fixtureArchives();
-    const places = new Map((await packAll(paths, store)).map((place) => [`${place.repository}:${place.tag}`, place]));
+    const places = new Map(
+      (await packAll(paths, store)).map((place) => [`${place.repository}:${place.tag}`, place]),
+    );
     const digests: Record<string, string> = {};
     for (const [key, place] of [...places].sort(([a], [b]) => (a < b ? -1 : 1))) {
       digests[key.replace('org/channel/', '')] = await digestAt(store, place);
@@ -99,11 +113,7 @@ describe('packing the fixture channel', () => {
   test('gives the same digests in the opposite order', async () => {
     const golden = JSON.parse(await readFile(GOLDEN_FILE, 'utf8')) as Record<string, string>;
     const store = openStore();
-    for (const { repository, tag } of await packAll((await fixtureArchives()).reverse(), store)) {
-      const isLast = golden[`${repository.replace('org/channel/', '')}:${tag}`];
-      if (tag.startsWith('1.0-') || isLast === undefined) continue;
-      expect(isLast).toMatch(/^sha256:/);
-    }
+    await packAll((await fixtureArchives()).reverse(), store);
     for (const [key, digest] of Object.entries(golden)) {
       const colon = key.lastIndexOf(':');
       const place = { repository: `org/channel/${key.slice(0, colon)}`, tag: key.slice(colon + 1) };
@@ -119,7 +129,9 @@ describe('packing the fixture channel', () => {
       const repository = store.registry.repository(stored!.repository);
       const manifest = parseImageManifest((await repository.fetchManifest(stored!.descriptor.digest))!.bytes);
       const filename = basename(path);
-      const layer = manifest.layers.find(({ annotations }) => annotations?.['org.opencontainers.image.title'] === filename);
+      const layer = manifest.layers.find(
+        ({ annotations }) => annotations?.['org.opencontainers.image.title'] === filename,
+      );
       expect(layer, filename).toMatchObject({
         mediaType: `application/vnd.conda.package.${filename.endsWith('.conda') ? 'v2' : 'v1'}`,
         digest: sha256(bytes),
@@ -133,13 +145,18 @@ describe('packing the fixture channel', () => {
       expect(await readAll(repository.fetch(index)), filename).toEqual(expected.indexJson);
       const members = await infoMembers(await readAll(repository.fetch(info)));
       expect(Object.fromEntries(members), filename).toEqual(Object.fromEntries(expected.members));
-      expect([...members.keys()]).toEqual([...members.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+      expect([...members.keys()]).toEqual(
+        [...members.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+      );
     }
   });
 
   test('leaves nothing behind of malformed archives', async () => {
     const registry = new RecordingRegistry();
-    const expected = JSON.parse(await readFile(join(MALFORMED_CHANNEL, 'expected.json'), 'utf8')) as Record<string, { code: string }>;
+    const expected = JSON.parse(await readFile(join(MALFORMED_CHANNEL, 'expected.json'), 'utf8')) as Record<
+      string,
+      { code: string }
+    >;
     // The digest and the folder are the repodata's business; bombs take their time elsewhere.
     const isOurs = (code: string, file: string): boolean =>
       code !== 'DIGEST_MISMATCH' && code !== 'ARCHIVE_SUBDIR_MISMATCH' && !file.includes('-bomb-');
@@ -157,7 +174,11 @@ describe('twins', () => {
   test('have one digest in either order, info and index from the `.conda`', async () => {
     const { condaPath, tarBz2Path } = await pathsOfTwins();
     const digests = [];
-    for (const order of [[condaPath, tarBz2Path], [tarBz2Path, condaPath], [tarBz2Path, condaPath, tarBz2Path]]) {
+    for (const order of [
+      [condaPath, tarBz2Path],
+      [tarBz2Path, condaPath],
+      [tarBz2Path, condaPath, tarBz2Path],
+    ]) {
       const store = openStore();
       const stored = await packAll(order, store);
       expect(stored.at(-1)).toMatchObject(PLACE);
@@ -179,16 +200,18 @@ describe('twins', () => {
   test('packed at the same time by two writers end up in one artifact', async () => {
     const { condaPath, tarBz2Path } = await pathsOfTwins();
     const registry = new RecordingRegistry();
-    // Both writers find the tag absent before either of them writes.
-    let waiting: (() => void)[] | undefined = [];
+    // Both find the tag absent before either writes, and both have written before either reads again.
+    let rounds = 2;
+    let waiting: (() => void)[] = [];
     registry.onRead = async () => {
-      if (waiting === undefined) return;
-      const released = new Promise<void>((resolve) => waiting?.push(resolve));
-      if (waiting.length === 2) {
+      if (rounds === 0) return;
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        if (waiting.length < 2) return;
         for (const release of waiting) release();
-        waiting = undefined;
-      }
-      await released;
+        waiting = [];
+        rounds -= 1;
+      });
     };
     await Promise.all([condaPath, tarBz2Path].map(async (path) => packAll([path], openStore(registry))));
     expect(await digestAt(openStore(registry), PLACE)).toBe(await digestOfTwins());
@@ -216,7 +239,12 @@ describe('twins', () => {
 async function pushForeign(
   repository: Repository,
   archive: { readonly filename: string; readonly bytes: Uint8Array },
-  options: { readonly hasInfo?: boolean; readonly hasMd5?: boolean; readonly extra?: boolean; readonly annotations?: object } = {},
+  options: {
+    readonly hasInfo?: boolean;
+    readonly hasMd5?: boolean;
+    readonly extra?: boolean;
+    readonly annotations?: object;
+  } = {},
 ): Promise<void> {
   const { hasInfo = true, hasMd5 = true } = options;
   const stem = archive.filename.replace(/\.conda$|\.tar\.bz2$/, '');
@@ -230,10 +258,23 @@ async function pushForeign(
   const md5 = createHash('md5').update(archive.bytes).digest('hex');
   const format = archive.filename.endsWith('.conda') ? 'v2' : 'v1';
   const layers = [
-    layer(`application/vnd.conda.package.${format}`, archive.bytes, archive.filename, hasMd5 ? { 'org.conda.md5': md5 } : {}),
-    ...(hasInfo ? [layer('application/vnd.conda.info.v1.tar+gzip', gzipSync('another tar'), `${stem}/info.tar.gz`)] : []),
-    layer('application/vnd.conda.info.index.v1+json', Buffer.from('{"another":"index"}'), `${stem}/info/index.json`),
-    ...(options.extra === true ? [layer('application/vnd.oci.image.layer.v1.tar', Buffer.from('x'), 'x')] : []),
+    layer(
+      `application/vnd.conda.package.${format}`,
+      archive.bytes,
+      archive.filename,
+      hasMd5 ? { 'org.conda.md5': md5 } : {},
+    ),
+    ...(hasInfo
+      ? [layer('application/vnd.conda.info.v1.tar+gzip', gzipSync('another tar'), `${stem}/info.tar.gz`)]
+      : []),
+    layer(
+      'application/vnd.conda.info.index.v1+json',
+      Buffer.from('{"another":"index"}'),
+      `${stem}/info/index.json`,
+    ),
+    ...(options.extra === true
+      ? [layer('application/vnd.oci.image.layer.v1.tar', Buffer.from('x'), 'x')]
+      : []),
   ];
   const config = contentOf('', 'application/vnd.unknown.config.v1+json');
   const manifest = Buffer.from(
@@ -261,14 +302,19 @@ describe('beside an artifact of conda-oci-mirror', () => {
     ['`.conda`', tarBz2, conda],
     ['`.tar.bz2`', conda, tarBz2],
   ] as const;
-  const cases = sides.flatMap(([side, foreign, own]) => shapes.map(([shape, options]) => [side, shape, foreign, own, options] as const));
+  const cases = sides.flatMap(([side, foreign, own]) =>
+    shapes.map(([shape, options]) => [side, shape, foreign, own, options] as const),
+  );
 
-  test.each(cases)('v0/X2: a %s joins its twin, %s, and the artifact is as if both were ours', async (_, __, foreign, own, options) => {
-    const store = openStore();
-    await pushForeign(store.registry.repository(PLACE.repository), foreign, options);
-    await packAll([await save(own)], store);
-    expect(await digestAt(store, PLACE)).toBe(await digestOfTwins());
-  });
+  test.each(cases)(
+    'v0/X2: a %s joins its twin, %s, and the artifact is as if both were ours',
+    async (_, __, foreign, own, options) => {
+      const store = openStore();
+      await pushForeign(store.registry.repository(PLACE.repository), foreign, options);
+      await packAll([await save(own)], store);
+      expect(await digestAt(store, PLACE)).toBe(await digestOfTwins());
+    },
+  );
 
   test('v0/X4: the same archive takes the place of that artifact', async () => {
     const [store, empty] = [openStore(), openStore()];
@@ -282,7 +328,10 @@ describe('beside an artifact of conda-oci-mirror', () => {
   test('a twin that is no good archive is an error, and nothing is written', async () => {
     const registry = new RecordingRegistry();
     const store = openStore(registry);
-    await pushForeign(registry.repository(PLACE.repository), { filename: tarBz2.filename, bytes: Buffer.from('nothing') });
+    await pushForeign(registry.repository(PLACE.repository), {
+      filename: tarBz2.filename,
+      bytes: Buffer.from('nothing'),
+    });
     const writes = registry.writes.length;
     expect(await rejection(packAll([await save(conda)], store))).toMatchObject({ code: 'ARCHIVE_NOT_CONDA' });
     expect(registry.writes).toHaveLength(writes);
@@ -291,7 +340,9 @@ describe('beside an artifact of conda-oci-mirror', () => {
   test('an image index under the tag is replaced', async () => {
     const [store, empty] = [openStore(), openStore()];
     const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: IMAGE_INDEX, manifests: [] }));
-    await store.registry.repository(PLACE.repository).push(describeBytes(IMAGE_INDEX, index), openerOf(index), { tags: [PLACE.tag] });
+    await store.registry
+      .repository(PLACE.repository)
+      .push(describeBytes(IMAGE_INDEX, index), openerOf(index), { tags: [PLACE.tag] });
     const path = await save(conda);
     await packAll([path], store);
     await packAll([path], empty);
@@ -305,7 +356,9 @@ test('annotations that a user gave an artifact of ours stay when a twin joins it
   await packAll([condaPath], store);
   const repository = store.registry.repository(PLACE.repository);
   const plain = (await repository.fetchManifest(PLACE.tag))!.bytes;
-  const annotated = Buffer.from(`${Buffer.from(plain).toString().slice(0, -1)},"annotations":{"org.example.by":"me"}}`);
+  const annotated = Buffer.from(
+    `${Buffer.from(plain).toString().slice(0, -1)},"annotations":{"org.example.by":"me"}}`,
+  );
   await repository.push(describeBytes(IMAGE_MANIFEST, annotated), openerOf(annotated), { tags: [PLACE.tag] });
   await packAll([tarBz2Path], store);
   const merged = parseImageManifest((await repository.fetchManifest(PLACE.tag))!.bytes);
@@ -316,14 +369,19 @@ test('annotations that a user gave an artifact of ours stay when a twin joins it
 describe('refusals', () => {
   test('of a file that is not there, and of a folder', async () => {
     const folder = await tempFolder();
-    expect(await rejection(packAll([join(folder, 'a-1-0.conda')], openStore()))).toMatchObject({ code: 'NOT_FOUND' });
-    const { mkdir } = await import('node:fs/promises');
+    expect(await rejection(packAll([join(folder, 'a-1-0.conda')], openStore()))).toMatchObject({
+      code: 'NOT_FOUND',
+    });
     await mkdir(join(folder, 'b-1-0.conda'));
-    expect(await rejection(packAll([join(folder, 'b-1-0.conda')], openStore()))).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await rejection(packAll([join(folder, 'b-1-0.conda')], openStore()))).toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 
   test('of a name that is none', async () => {
-    expect(await rejection(packAll(['/x/archive.zip'], openStore()))).toMatchObject({ code: 'RECORD_INVALID' });
+    expect(await rejection(packAll(['/x/archive.zip'], openStore()))).toMatchObject({
+      code: 'RECORD_INVALID',
+    });
   });
 
   test('of an archive that names no subdir', async () => {
@@ -345,13 +403,19 @@ describe('refusals', () => {
 
   test('of a path that is too long for the registry, before anything is written', async () => {
     const registry = new RecordingRegistry({ maxNameLength: 20 });
-    expect(await rejection(packAll([await save(conda)], openStore(registry)))).toMatchObject({ code: 'NAME_UNREPRESENTABLE' });
+    expect(await rejection(packAll([await save(conda)], openStore(registry)))).toMatchObject({
+      code: 'NAME_UNREPRESENTABLE',
+    });
     expect(registry.writes).toEqual([]);
   });
 
   test('an abort rejects with its own reason', async () => {
     const reason = new Error('enough');
     const store = openStore();
-    expect(await rejection(packArchiveFile(await save(conda), { store, workers, signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(
+      await rejection(
+        packArchiveFile(await save(conda), { store, workers, signal: AbortSignal.abort(reason) }),
+      ),
+    ).toBe(reason);
   });
 });

@@ -46,12 +46,13 @@ describe('places', () => {
       const place = placeOf({ ...zlib, build });
       if (place !== undefined) {
         accepted += 1;
-        if (taken.has(place.tag)) throw new Error(`${build} and ${String(taken.get(place.tag))} share ${place.tag}`);
+        if (taken.has(place.tag))
+          throw new Error(`${build} and ${String(taken.get(place.tag))} share ${place.tag}`);
         taken.set(place.tag, build);
         if (!isTag(place.tag)) throw new Error(`${place.tag} is no tag`);
         if (schemaV0.packageAt(place).build !== build) throw new Error(`${build} reads back changed`);
       }
-      if (build.length < 5) for (const character of '_+!peq=a') visit(build + character);
+      if (build.length < 5) for (const character of Array.from('_+!peq=a')) visit(build + character);
     };
     visit('');
     // 37,449 strings; all but the empty one and those with a literal escape have a place.
@@ -70,7 +71,9 @@ describe('places', () => {
 
   test('cep26: whatever has a place reads back the same, no two share one, and each is legal in OCI', () => {
     const text = (alphabet: string, maxLength: number) =>
-      fc.array(fc.constantFrom(...alphabet), { minLength: 1, maxLength }).map((characters) => characters.join(''));
+      fc
+        .array(fc.constantFrom(...Array.from(alphabet)), { minLength: 1, maxLength })
+        .map((characters) => characters.join(''));
     const archive = fc.record({
       name: fc.oneof(text('az_.-', 6), text('az09_.-', 64)).map((name) => name.toLowerCase()),
       version: fc.oneof(text('1_.+!pe', 8), text('0123456789abcdefghijklmnopqrstuvwxyz_.+!', 64)),
@@ -92,9 +95,14 @@ describe('places', () => {
     );
   });
 
-  test.each(['zzz_foo', 'zzz__foo', 'zzz_libgcc_mutex'])('v0/D2: %s is refused: a name with an underscore stands there', (name) => {
-    expect(() => schemaV0.placeOf({ ...zlib, name })).toThrowError(expect.objectContaining({ code: 'NAME_UNREPRESENTABLE' }) as Error);
-  });
+  test.each(['zzz_foo', 'zzz__foo', 'zzz_libgcc_mutex'])(
+    'v0/D2: %s is refused: a name with an underscore stands there',
+    (name) => {
+      expect(() => schemaV0.placeOf({ ...zlib, name })).toThrow(
+        expect.objectContaining({ code: 'NAME_UNREPRESENTABLE' }) as Error,
+      );
+    },
+  );
 
   test.each(['zzz', 'zzzfoo', 'zzz.foo', 'zzz-foo'])('v0/D2: %s is a name as any other', (name) => {
     expect(schemaV0.placeOf({ ...zlib, name }).repository).toBe(name);
@@ -120,12 +128,26 @@ describe('places', () => {
     }
   });
 
-  test.each(['', '_', 'foo_', 'foo.', 'foo-', '.foo', '-foo', 'a..b', 'a._b', 'a___b', 'Foo', 'a/b', 'a b', 'é', '../a', 'a\n'])(
-    'cep26: name %j, which OCI does not allow, is refused',
-    (name) => {
-      expect(placeOf({ ...zlib, name })).toBeUndefined();
-    },
-  );
+  test.each([
+    '',
+    '_',
+    'foo_',
+    'foo.',
+    'foo-',
+    '.foo',
+    '-foo',
+    'a..b',
+    'a._b',
+    'a___b',
+    'Foo',
+    'a/b',
+    'a b',
+    'é',
+    '../a',
+    'a\n',
+  ])('cep26: name %j, which OCI does not allow, is refused', (name) => {
+    expect(placeOf({ ...zlib, name })).toBeUndefined();
+  });
 
   test.each([
     ['version', { ...zlib, version: '' }],
@@ -150,7 +172,7 @@ describe('places', () => {
   });
 
   test.each(['latest', '2026.11.21.07.35.00', '1.0'])('the tag %s is no package', (tag) => {
-    expect(() => schemaV0.packageAt({ repository: 'zlib', tag })).toThrowError(
+    expect(() => schemaV0.packageAt({ repository: 'zlib', tag })).toThrow(
       expect.objectContaining({ code: 'NAME_UNREPRESENTABLE' }) as Error,
     );
   });
@@ -173,8 +195,18 @@ test('v0/X4: the config is `{}`', () => {
 
 describe('manifests', () => {
   const blob = (text: string) => ({ digest: digestOf(Buffer.from(text)), size: text.length });
-  const conda = { filename: 'a-1-0.conda', extension: 'conda', ...blob('conda'), md5: '1'.repeat(32) } as const;
-  const tarBz2 = { filename: 'a-1-0.tar.bz2', extension: 'tar.bz2', ...blob('tar.bz2'), md5: '2'.repeat(32) } as const;
+  const conda = {
+    filename: 'a-1-0.conda',
+    extension: 'conda',
+    ...blob('conda'),
+    md5: '1'.repeat(32),
+  } as const;
+  const tarBz2 = {
+    filename: 'a-1-0.tar.bz2',
+    extension: 'tar.bz2',
+    ...blob('tar.bz2'),
+    md5: '2'.repeat(32),
+  } as const;
   const content = { info: blob('info'), index: blob('index') };
 
   test('v0/X2, v0/X5: of twins is this very document, whatever their order', () => {
@@ -190,11 +222,17 @@ describe('manifests', () => {
     );
   });
 
-  test('the user\'s annotations come last; none and an empty set are the same', () => {
+  test("the user's annotations come last; none and an empty set are the same", () => {
     const packages = [conda];
     const plain = schemaV0.packageManifest({ ...content, packages });
     expect(schemaV0.packageManifest({ ...content, packages, annotations: {} })).toEqual(plain);
-    const annotated = schemaV0.packageManifest({ ...content, packages, annotations: { 'org.example.by': 'me' } });
-    expect(JSON.stringify(annotated)).toBe(`${JSON.stringify(plain).slice(0, -1)},"annotations":{"org.example.by":"me"}}`);
+    const annotated = schemaV0.packageManifest({
+      ...content,
+      packages,
+      annotations: { 'org.example.by': 'me' },
+    });
+    expect(JSON.stringify(annotated)).toBe(
+      `${JSON.stringify(plain).slice(0, -1)},"annotations":{"org.example.by":"me"}}`,
+    );
   });
 });

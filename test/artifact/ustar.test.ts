@@ -2,13 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { extract, type Headers } from 'tar-stream';
+import { extract, type Header } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { writeUstar, type TarMember } from '#ferry/artifact/ustar.js';
 import { tempFolder } from '../support/temp.js';
 
 interface ReadMember {
-  readonly header: Headers;
+  readonly header: Header;
   readonly content: Buffer;
 }
 
@@ -53,7 +53,7 @@ const NAMES = [
   `${'s'.repeat(99)}/${'t'.repeat(180)}`,
   'ünïcode/日本語.txt',
   `${'é'.repeat(49)}x`,
-  `${'é'.repeat(50)}`,
+  'é'.repeat(50),
   `é/${pathOf(255)}`,
   'a b/with space',
   'back\\slash',
@@ -65,7 +65,15 @@ function expectMembers(read: readonly ReadMember[], written: readonly TarMember[
   expect(read.map(({ header }) => header.name)).toEqual(written.map(({ path }) => path));
   written.forEach((member, i) => {
     const { header, content } = read[i]!;
-    expect(header).toMatchObject({ type: member.type, mode: member.mode, uid: 0, gid: 0, uname: '', gname: '', mtime: new Date(0) });
+    expect(header).toMatchObject({
+      type: member.type,
+      mode: member.mode,
+      uid: 0,
+      gid: 0,
+      uname: '',
+      gname: '',
+      mtime: new Date(0),
+    });
     if (member.type === 'symlink') expect(header.linkname).toBe(member.target);
     else expect(content.equals(member.bytes)).toBe(true);
   });
@@ -88,10 +96,13 @@ describe('another reader finds what was written', () => {
     expectMembers(await readTar(writeUstar(members)), members);
   });
 
-  test.each([...LENGTHS.map((length) => 'l'.repeat(length)), 'zïel', `${'/'.repeat(120)}`, '../a b'])('link target %s', async (target) => {
-    const members = [symlink('link', target), file('after')];
-    expectMembers(await readTar(writeUstar(members)), members);
-  });
+  test.each([...LENGTHS.map((length) => 'l'.repeat(length)), 'zïel', '/'.repeat(120), '../a b'])(
+    'link target %s',
+    async (target) => {
+      const members = [symlink('link', target), file('after')];
+      expectMembers(await readTar(writeUstar(members)), members);
+    },
+  );
 
   test.each([0, 1, 511, 512, 513, 1024, 100_000])('file of %i bytes', async (size) => {
     const members = [file('a', Buffer.alloc(size, 0xab)), file('b', 'end')];
@@ -101,10 +112,19 @@ describe('another reader finds what was written', () => {
   });
 
   test('any paths, targets and contents', async () => {
-    const component = fc.string({ unit: fc.constantFrom('a', 'B', '.', '-', ' ', 'é', '日', '😀'), minLength: 1, maxLength: 60 });
+    const component = fc.string({
+      unit: fc.constantFrom('a', 'B', '.', '-', ' ', 'é', '日', '😀'),
+      minLength: 1,
+      maxLength: 60,
+    });
     const path = fc.array(component, { minLength: 1, maxLength: 8 }).map((parts) => parts.join('/'));
     const member: fc.Arbitrary<TarMember> = fc.oneof(
-      fc.record({ path, mode: fc.constantFrom(0o644, 0o755), type: fc.constant('file' as const), bytes: fc.uint8Array({ maxLength: 1100 }) }),
+      fc.record({
+        path,
+        mode: fc.constantFrom(0o644, 0o755),
+        type: fc.constant('file' as const),
+        bytes: fc.uint8Array({ maxLength: 1100 }),
+      }),
       fc.record({ path, mode: fc.constant(0o755), type: fc.constant('symlink' as const), target: path }),
     );
     await fc.assert(
@@ -118,13 +138,15 @@ describe('another reader finds what was written', () => {
   });
 });
 
-describe('the system\'s tar finds what was written', () => {
+describe("the system's tar finds what was written", () => {
   test('every path and file', async () => {
     // A folder and a file cannot have one name, so each path gets a folder of its own.
     const members = NAMES.map((path, i) => file(`${i}/${path}`));
     const folder = await unpack(writeUstar([...members, file('executable', '#!/bin/sh\n', 0o755)]));
     for (const member of members) {
-      expect(await readFile(join(folder, member.path), 'utf8')).toBe(Buffer.from((member as { bytes: Uint8Array }).bytes).toString());
+      expect(await readFile(join(folder, member.path), 'utf8')).toBe(
+        Buffer.from((member as { bytes: Uint8Array }).bytes).toString(),
+      );
     }
     expect((await lstat(join(folder, 'executable'))).mode & 0o777).toBe(0o755);
     expect((await lstat(join(folder, 'executable'))).mtimeMs).toBe(0);
@@ -134,7 +156,8 @@ describe('the system\'s tar finds what was written', () => {
   test('every link', async () => {
     const targets = [...LENGTHS.map((length) => 'l'.repeat(length)), 'zïel', '../up'];
     const folder = await unpack(writeUstar(targets.map((target, i) => symlink(`link${i}`, target))));
-    for (const [i, target] of targets.entries()) expect(await readlink(join(folder, `link${i}`))).toBe(target);
+    for (const [i, target] of targets.entries())
+      expect(await readlink(join(folder, `link${i}`))).toBe(target);
   });
 
   test('every size', async () => {
@@ -145,7 +168,15 @@ describe('the system\'s tar finds what was written', () => {
 });
 
 /** A header as POSIX lays it out, in text; `~` stands for NUL. The checksums in here are those of GNU tar. */
-function headerOf(fields: { name: string; mode?: string; size: string; checksum: string; type: string; link?: string; prefix?: string }): Buffer {
+function headerOf(fields: {
+  name: string;
+  mode?: string;
+  size: string;
+  checksum: string;
+  type: string;
+  link?: string;
+  prefix?: string;
+}): Buffer {
   const at: readonly (readonly [number, string])[] = [
     [0, fields.name],
     [100, fields.mode ?? '0000644~'],
@@ -168,7 +199,9 @@ describe('pax: each byte is fixed', () => {
   test('of a file', () => {
     const tar = writeUstar([file('index.json', '{}')]);
     const header = headerOf({ name: 'index.json', size: '00000000002', checksum: '011177', type: '0' });
-    expect(Buffer.from(tar).equals(Buffer.concat([header, Buffer.from('{}'), Buffer.alloc(510 + 1024)]))).toBe(true);
+    expect(
+      Buffer.from(tar).equals(Buffer.concat([header, Buffer.from('{}'), Buffer.alloc(510 + 1024)])),
+    ).toBe(true);
     // What GNU tar --format=ustar --numeric-owner --owner=0 --group=0 --mtime=@0 writes.
     expect(Buffer.from(tar.subarray(100, 157)).toString('hex')).toBe(
       '303030303634340030303030303030003030303030303000303030303030303030303200' +
@@ -178,14 +211,27 @@ describe('pax: each byte is fixed', () => {
 
   test('of a symlink', () => {
     const tar = Buffer.from(writeUstar([symlink('a', 'b')]));
-    const header = headerOf({ name: 'a', mode: '0000755~', size: '00000000000', checksum: '007505', type: '2', link: 'b' });
+    const header = headerOf({
+      name: 'a',
+      mode: '0000755~',
+      size: '00000000000',
+      checksum: '007505',
+      type: '2',
+      link: 'b',
+    });
     expect(tar.subarray(0, 512).toString('hex')).toBe(header.toString('hex'));
     expect(tar).toHaveLength(512 + 1024);
   });
 
   test('of a path that is split', () => {
     const tar = Buffer.from(writeUstar([file(`${'p'.repeat(60)}/${'n'.repeat(60)}`, '')]));
-    const header = headerOf({ name: 'n'.repeat(60), prefix: 'p'.repeat(60), size: '00000000000', checksum: '041205', type: '0' });
+    const header = headerOf({
+      name: 'n'.repeat(60),
+      prefix: 'p'.repeat(60),
+      size: '00000000000',
+      checksum: '041205',
+      type: '0',
+    });
     expect(tar.subarray(0, 512).toString('hex')).toBe(header.toString('hex'));
   });
 
@@ -205,14 +251,17 @@ describe('pax: each byte is fixed', () => {
     expect(tar).toHaveLength(3 * 512 + 1024);
   });
 
-  test.each([1, 2, 3, 10])('a record counts its own length, also where a digit more makes it longer (%i)', async (count) => {
-    for (let length = 80; length < 110; length += 1) {
-      const target = 'é'.repeat(count) + 'x'.repeat(length);
-      const [read] = await readTar(writeUstar([symlink('l', target)]));
-      expect(read?.header.linkname).toBe(target);
-      expect(read?.header.pax?.['linkpath']).toBe(target);
-    }
-  });
+  test.each([1, 2, 3, 10])(
+    'a record counts its own length, also where a digit more makes it longer (%i)',
+    async (count) => {
+      for (let length = 80; length < 110; length += 1) {
+        const target = 'é'.repeat(count) + 'x'.repeat(length);
+        const [read] = await readTar(writeUstar([symlink('l', target)]));
+        expect(read?.header.linkname).toBe(target);
+        expect(read?.header.pax).toEqual({ linkpath: target });
+      }
+    },
+  );
 
   test('of nothing', () => {
     expect(Buffer.from(writeUstar([])).equals(Buffer.alloc(1024))).toBe(true);

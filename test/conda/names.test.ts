@@ -5,7 +5,7 @@ import { ParseError } from '#ferry/errors.js';
 
 const text = (alphabet: string, maxLength: number) =>
   fc
-    .array(fc.constantFrom(...alphabet), { minLength: 1, maxLength })
+    .array(fc.constantFrom(...Array.from(alphabet)), { minLength: 1, maxLength })
     .map((characters) => characters.join(''));
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const archiveName = fc.record({
@@ -42,8 +42,10 @@ describe('names of archives', () => {
     fc.assert(
       fc.property(nearly, (filename) => {
         const result = refusal(filename);
-        if (result instanceof Error) expect(result).toMatchObject({ name: 'ParseError', code: 'RECORD_INVALID' });
-        else expect(formatArchiveFilename(result as Parameters<typeof formatArchiveFilename>[0])).toBe(filename);
+        if (result instanceof Error)
+          expect(result).toMatchObject({ name: 'ParseError', code: 'RECORD_INVALID' });
+        else
+          expect(formatArchiveFilename(result as Parameters<typeof formatArchiveFilename>[0])).toBe(filename);
       }),
       { numRuns: 500 },
     );
@@ -113,10 +115,18 @@ describe('names of subdirs', () => {
     expect(isSubdir(subdir)).toBe(true);
   });
 
-  test.each(['', 'linux', 'Linux-64', 'linux-64-x', 'linux_64', '..', 'linux-64/..', 'linux-64\n', 'noarch/', `a-${'b'.repeat(31)}`])(
-    'cep26: %j is none',
-    (subdir) => {
-      expect(isSubdir(subdir)).toBe(false);
-    },
-  );
+  test.each([
+    '',
+    'linux',
+    'Linux-64',
+    'linux-64-x',
+    'linux_64',
+    '..',
+    'linux-64/..',
+    'linux-64\n',
+    'noarch/',
+    `a-${'b'.repeat(31)}`,
+  ])('cep26: %j is none', (subdir) => {
+    expect(isSubdir(subdir)).toBe(false);
+  });
 });

@@ -16,7 +16,14 @@ function refusal(filename: string, value: unknown): unknown {
 
 describe('a record of repodata', () => {
   test('cep36: is read with its place; hex digits come in lower case', () => {
-    const value = { ...zlib, sha256: SHA256.toUpperCase(), md5: MD5.toUpperCase(), size: 7, subdir: 'linux-64', url: '../a' };
+    const value = {
+      ...zlib,
+      sha256: SHA256.toUpperCase(),
+      md5: MD5.toUpperCase(),
+      size: 7,
+      subdir: 'linux-64',
+      url: '../a',
+    };
     expect(parseRepodataRecord(FILENAME, { ...value, depends: [], build_number: 3 }, 'linux-64')).toEqual({
       filename: FILENAME,
       extension: 'conda',
@@ -32,7 +39,9 @@ describe('a record of repodata', () => {
 
   test('cep36: `null` means the same as an absent field', () => {
     const value = { ...zlib, sha256: null, md5: null, size: null, subdir: null, url: null };
-    expect(parseRepodataRecord(FILENAME, value, 'linux-64')).toEqual(parseRepodataRecord(FILENAME, zlib, 'linux-64'));
+    expect(parseRepodataRecord(FILENAME, value, 'linux-64')).toEqual(
+      parseRepodataRecord(FILENAME, zlib, 'linux-64'),
+    );
   });
 
   test('cep36: its subdir may be missing or another; where it is listed stays known', () => {

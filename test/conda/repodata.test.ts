@@ -21,7 +21,11 @@ interface Document {
   readonly [key: string]: unknown;
 }
 
-function splice(text: string, keep: (filename: string) => boolean = () => true, also?: Parameters<Repodata['splice']>[1]): Document {
+function splice(
+  text: string,
+  keep: (filename: string) => boolean = () => true,
+  also?: Parameters<Repodata['splice']>[1],
+): Document {
   return JSON.parse(textOf(repodata(text).splice(keep, also))) as Document;
 }
 
@@ -51,7 +55,9 @@ describe('reading', () => {
       expect([...read.removed()]).toEqual(document['removed']);
       for (const { filename, ...found } of read.records()) {
         const { name, version, build, sha256, md5, size } = wanted[filename] ?? {};
-        expect(found).toMatchObject({ record: { filename, listedIn: subdir, name, version, build, sha256, md5, size } });
+        expect(found).toMatchObject({
+          record: { filename, listedIn: subdir, name, version, build, sha256, md5, size },
+        });
       }
       expect(read.neededChanges()).toEqual([]);
     }
@@ -65,10 +71,13 @@ describe('reading', () => {
     expect(textOf(empty.splice(() => true))).toBe('{}\n');
   });
 
-  test.each(['{}', '{"info":{}}', '{"packages":{},"packages.conda":{}}', ' {\n}\n'])('cep36: %j lists nothing', (text) => {
-    expect(repodata(text).recordCount).toBe(0);
-    expect(repodata(text).removed().size).toBe(0);
-  });
+  test.each(['{}', '{"info":{}}', '{"packages":{},"packages.conda":{}}', ' {\n}\n'])(
+    'cep36: %j lists nothing',
+    (text) => {
+      expect(repodata(text).recordCount).toBe(0);
+      expect(repodata(text).removed().size).toBe(0);
+    },
+  );
 
   test('an array below an offset of its buffer is read as well', () => {
     const text = `{"packages":{${record('a-1-0.tar.bz2', ',"url":"u"')}}}`;
@@ -107,7 +116,9 @@ describe('reading', () => {
 
   test('one bad record comes as its error and stops no other', () => {
     const text = `{"packages":{"a-1-0.tar.bz2":5,"nonsense":{},${record('b-1-0.tar.bz2')},"c-1-0.tar.bz2":{"name":"d","version":"1","build":"0"}}}`;
-    const outcomes = [...repodata(text).records()].map((read) => ('error' in read ? read.error.code : read.record.name));
+    const outcomes = [...repodata(text).records()].map((read) =>
+      'error' in read ? read.error.code : read.record.name,
+    );
     expect(outcomes).toEqual(['RECORD_INVALID', 'RECORD_INVALID', 'b', 'RECORD_INVALID']);
   });
 
@@ -148,7 +159,10 @@ describe('reading', () => {
   });
 
   test('cep36: what is no text in `removed` is passed over', () => {
-    expect([...repodata('{"removed":["a-1-0.conda",5,null,"b-1-0.conda"]}').removed()]).toEqual(['a-1-0.conda', 'b-1-0.conda']);
+    expect([...repodata('{"removed":["a-1-0.conda",5,null,"b-1-0.conda"]}').removed()]).toEqual([
+      'a-1-0.conda',
+      'b-1-0.conda',
+    ]);
     expect(repodata('{"removed":{"a":1}}').removed().size).toBe(0);
   });
 
@@ -202,7 +216,10 @@ describe('splicing', () => {
   });
 
   test('cep15: the version stays as it is where there is no base URL', () => {
-    expect(splice('{"repodata_version":2,"info":{"repodata_version":2}}')).toEqual({ repodata_version: 2, info: { repodata_version: 2 } });
+    expect(splice('{"repodata_version":2,"info":{"repodata_version":2}}')).toEqual({
+      repodata_version: 2,
+      info: { repodata_version: 2 },
+    });
   });
 
   test('cep42: `info.channel_relations` goes', () => {
@@ -212,7 +229,8 @@ describe('splicing', () => {
   });
 
   test('cep48: `v3` goes, and with it the counts of its records', () => {
-    const text = '{"info":{"repodata_revisions":{"v3":{"n_packages":1}}},"v3":{"whl":{"a-1-0":{}}},"packages":{}}';
+    const text =
+      '{"info":{"repodata_revisions":{"v3":{"n_packages":1}}},"v3":{"whl":{"a-1-0":{}}},"packages":{}}';
     expect(repodata(text).neededChanges()).toHaveLength(1);
     expect(splice(text)).toEqual({ info: {}, packages: {} });
     const without = '{"info":{"repodata_revisions":{}},"packages":{}}';
@@ -220,7 +238,13 @@ describe('splicing', () => {
     expect(splice(without)).toEqual(JSON.parse(without));
   });
 
-  test.each(['"url":"https://example.org/a"', '"\\u0075\\u0072l":"a"', '"url":5', '"url":null,"url":"a"', '"url":"a","url":null'])(
+  test.each([
+    '"url":"https://example.org/a"',
+    '"\\u0075\\u0072l":"a"',
+    '"url":5',
+    '"url":null,"url":"a"',
+    '"url":"a","url":null',
+  ])(
     'cep151: %s of a record goes, without asking for its records first, and the rest of it stays byte for byte',
     (member) => {
       const text = `{"packages":{"a-1-0.tar.bz2": {"name":"a",${member}, "x":1.0,"big":12345678901234567890},${record('b-1-0.tar.bz2')}}}`;
@@ -252,7 +276,9 @@ describe('splicing', () => {
     );
     const filenames = new Set(['x-1-0.tar.bz2', 'y-1-0.conda', 'a-1-0.tar.bz2', 'absent-1-0.conda']);
     const text = `{"packages":{${record('a-1-0.tar.bz2')},${record('b-1-0.tar.bz2')}}}`;
-    const result = textOf(repodata(text).splice((filename) => filename === 'b-1-0.tar.bz2', { repodata: other, filenames }));
+    const result = textOf(
+      repodata(text).splice((filename) => filename === 'b-1-0.tar.bz2', { repodata: other, filenames }),
+    );
     expect(result).toBe(
       `{"packages":{${record('b-1-0.tar.bz2')},\n${record('x-1-0.tar.bz2', ', "size": 1.0')}},"packages.conda":{${record('y-1-0.conda')}}}\n`,
     );
@@ -272,10 +298,16 @@ describe('splicing', () => {
   });
 
   test('the result always parses, lists exactly what was wanted, and holds records and other members unchanged', () => {
-    const stem = fc.tuple(fc.constantFrom('a', 'b', 'c-d', 'é'), fc.nat(3), fc.nat(1)).map((parts) => parts.join('-'));
+    const stem = fc
+      .tuple(fc.constantFrom('a', 'b', 'c-d', 'é'), fc.nat(3), fc.nat(1))
+      .map((parts) => parts.join('-'));
     const extension = fc.constantFrom('conda', 'tar.bz2');
     const filename = fc.tuple(stem, extension).map((parts) => parts.join('.'));
-    const value = fc.dictionary(fc.oneof(fc.constantFrom('name', 'size', 'url', 'depends'), fc.string()), fc.jsonValue(), { maxKeys: 4 });
+    const value = fc.dictionary(
+      fc.oneof(fc.constantFrom('name', 'size', 'url', 'depends'), fc.string()),
+      fc.jsonValue(),
+      { maxKeys: 4 },
+    );
     const section = fc.dictionary(filename, value, { maxKeys: 8 });
     const infoKey = fc.constantFrom('base_url', 'channel_relations', 'arch', 'x');
     const document = fc.record(
@@ -289,32 +321,53 @@ describe('splicing', () => {
       },
       { requiredKeys: [] },
     );
-    const sections = [['packages', '.tar.bz2'], ['packages.conda', '.conda']] as const;
-    const withoutUrl = ({ url, ...rest }: Record<string, unknown>): object => (url === null ? { url, ...rest } : rest);
+    const sections = [
+      ['packages', '.tar.bz2'],
+      ['packages.conda', '.conda'],
+    ] as const;
+    const withoutUrl = ({ url, ...rest }: Record<string, unknown>): object =>
+      url === null ? { url, ...rest } : rest;
     const space = fc.constantFrom(undefined, 1, '\t');
     fc.assert(
-      fc.property(document, document, fc.func(fc.boolean()), fc.array(filename), space, (document, other, keep, also, indent) => {
-        const text = JSON.stringify(document, undefined, indent);
-        const foreign = { repodata: repodata(JSON.stringify(other)), filenames: new Set(also) };
-        const result = splice(text, keep, foreign);
-        const { packages, 'packages.conda': conda, info, ...rest } = result;
-        const { packages: _, 'packages.conda': __, info: oldInfo, v3: ___, ...oldRest } = document;
-        expect(rest).toEqual(oldRest);
-        if (oldInfo === undefined) expect(info).toBeUndefined();
-        else {
-          const { base_url: _, channel_relations: __, ...published } = oldInfo;
-          expect(info).toEqual(published);
-        }
-        const known = new Set([...Object.keys(document.packages ?? {}), ...Object.keys(document['packages.conda'] ?? {})]);
-        for (const [key, ending] of sections) {
-          const wanted = [
-            ...Object.entries(document[key] ?? {}).filter(([name]) => name.endsWith(ending) && keep(name)),
-            ...Object.entries(other[key] ?? {}).filter(([name]) => name.endsWith(ending) && also.includes(name) && !known.has(name)),
-          ].map(([name, record]) => [name, withoutUrl(record)] as const);
-          expect((key === 'packages' ? packages : conda) ?? {}).toEqual(Object.fromEntries(wanted));
-        }
-        expect(new Repodata(Buffer.from(JSON.stringify(result)), 'linux-64').neededChanges()).toEqual([]);
-      }),
+      fc.property(
+        document,
+        document,
+        fc.func(fc.boolean()),
+        fc.array(filename),
+        space,
+        (a, b, keep, also, indent) => {
+          const text = JSON.stringify(a, undefined, indent);
+          // JSON has no -0 of JavaScript's.
+          const [document, other] = [a, b].map((value) => JSON.parse(JSON.stringify(value)) as typeof a) as [
+            typeof a,
+            typeof b,
+          ];
+          const foreign = { repodata: repodata(JSON.stringify(other)), filenames: new Set(also) };
+          const result = splice(text, keep, foreign);
+          const { packages, 'packages.conda': conda, info, ...rest } = result;
+          const { packages: _, 'packages.conda': __, info: oldInfo, v3: ___, ...oldRest } = document;
+          expect(rest).toEqual(oldRest);
+          if (oldInfo === undefined) expect(info).toBeUndefined();
+          else {
+            const { base_url: _, channel_relations: __, ...published } = oldInfo;
+            expect(info).toEqual(published);
+          }
+          const known = new Set([
+            ...Object.keys(document.packages ?? {}),
+            ...Object.keys(document['packages.conda'] ?? {}),
+          ]);
+          for (const [key, ending] of sections) {
+            const wanted = [
+              ...Object.entries(document[key] ?? {}).filter(([name]) => name.endsWith(ending) && keep(name)),
+              ...Object.entries(other[key] ?? {}).filter(
+                ([name]) => name.endsWith(ending) && also.includes(name) && !known.has(name),
+              ),
+            ].map(([name, record]) => [name, withoutUrl(record)] as const);
+            expect((key === 'packages' ? packages : conda) ?? {}).toEqual(Object.fromEntries(wanted));
+          }
+          expect(new Repodata(Buffer.from(JSON.stringify(result)), 'linux-64').neededChanges()).toEqual([]);
+        },
+      ),
       { numRuns: 300 },
     );
   });

@@ -6,13 +6,9 @@ import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, openTestClient } from '../support/http.js';
 import { startScriptedServer, type Answer } from '../support/scripted-server.js';
 
-async function errorOf(
-  answer: Answer,
-  path = '/v2/x',
-  more: Partial<HttpRequest> = {},
-): Promise<ResponseError> {
+async function errorOf(answer: Answer, path = '/v2/x'): Promise<ResponseError> {
   const server = await startScriptedServer([`PUT ${path}`, answer]);
-  const request: HttpRequest = { method: 'PUT', url: server.url(path), ...more };
+  const request: HttpRequest = { method: 'PUT', url: server.url(path) };
   return responseError(request, await openTestClient().send(request));
 }
 
@@ -99,12 +95,10 @@ test('a body that breaks off still leaves the status', async () => {
 test('an abort while the body is read rejects with the reason given', async () => {
   const controller = new AbortController();
   const reason = new Error('enough');
-  const failing = errorOf({ status: 400, body: errors({ code: 'DENIED' }), fault: 'stalled' }, '/', {
-    signal: controller.signal,
-  });
-  setTimeout(() => {
-    controller.abort(reason);
-  }, 20);
+  const server = await startScriptedServer(['GET /', { status: 400, body: 'half of it', fault: 'stalled' }]);
+  const request: HttpRequest = { method: 'GET', url: server.url('/'), signal: controller.signal };
+  const failing = responseError(request, await openTestClient().send(request));
+  controller.abort(reason);
   expect(await rejection(failing)).toBe(reason);
 });
 

@@ -154,7 +154,15 @@ test('a port where nobody listens is told at once', async () => {
   expect(client.pausesMs).toEqual([]);
 });
 
-test('a certificate that is not trusted, or a server without TLS, is told at once', async () => {
+test('a host name that nobody knows is told at once', async () => {
+  const client = openTestClient();
+  // Too long a label for any name server to be asked.
+  const error = await rejection(get(client.send, new URL(`http://${'a'.repeat(64)}.invalid/`)));
+  expect(error).toMatchObject({ code: 'NETWORK', attempts: 1, cause: { code: 'ENOTFOUND' } });
+  expect(client.pausesMs).toEqual([]);
+});
+
+test('a server without TLS is told at once, with what may help', async () => {
   const server = await startScriptedServer();
   const client = openTestClient();
   const error = await rejection(get(client.send, new URL(`https://${server.host}/`)));

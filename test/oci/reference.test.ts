@@ -139,11 +139,4 @@ describe('parse and format', () => {
       }),
     );
   });
-
-  test('a name that almost fits takes no time to refuse', () => {
-    const start = process.hrtime.bigint();
-    expect(isRepositoryName(`${'a-'.repeat(127)}!`)).toBe(false);
-    expect(isRegistryHost(`${'a.'.repeat(100_000)}!`)).toBe(false);
-    expect(Number(process.hrtime.bigint() - start) / 1e6).toBeLessThan(500);
-  });
 });

