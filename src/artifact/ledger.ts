@@ -3,7 +3,7 @@
  * that the next run need not ask the registry.
  */
 import { z } from 'zod';
-import { FerryError } from '../errors.js';
+import { FerryError, IntegrityError, isFerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import { isDigest } from '../io/digest.js';
 import { encodeJson } from '../oci/manifest.js';
@@ -78,12 +78,16 @@ export async function readLedger(
   subdir: string,
   options: CallOptions = {},
 ): Promise<Ledger | undefined> {
-  const found = await findMetadata(store, subdir, 'ledger', options);
-  if (found === undefined) return undefined;
-  const bytes = await readMetadataLayer(found, LEDGER, MAX_LEDGER_BYTES, options);
   try {
+    const found = await findMetadata(store, subdir, 'ledger', options);
+    if (found === undefined) return undefined;
+    const bytes = await readMetadataLayer(found, LEDGER, MAX_LEDGER_BYTES, options);
     return ledgerSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
   } catch (cause) {
+    // Of the content, and not of the way to it.
+    const isContent =
+      cause instanceof z.ZodError || cause instanceof SyntaxError || cause instanceof IntegrityError;
+    if (!isContent && !isFerryError(cause, 'MANIFEST_INVALID')) throw cause;
     throw new FerryError(
       'LEDGER_INVALID',
       `the ledger of \`${subdir}\` in \`${store.location}\` cannot be read`,

@@ -119,12 +119,11 @@ function isAscii(text: string): boolean {
   return Buffer.byteLength(text, 'utf8') === text.length;
 }
 
-/** What stands in the header where a pax record holds the truth. With a slash at its end it would be a directory. */
+/** What stands in the header where a pax record holds the truth. */
 function shorten(text: string): string {
   return Array.from(text, (character) => (isAscii(character) ? character : '?'))
     .join('')
-    .slice(0, MAX_NAME_BYTES)
-    .replace(/\/$/, '?');
+    .slice(0, MAX_NAME_BYTES);
 }
 
 function octal(value: number, digits: number): string {

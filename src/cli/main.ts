@@ -56,7 +56,7 @@ function exitCodeOf(error: unknown): number {
   }
   printError(output, error);
   if (!isFerryError(error) && error instanceof Error && process.env['CONDA_FERRY_DEBUG'] !== undefined) {
-    say(output, error.stack ?? '');
+    for (const line of error.stack?.split('\n') ?? []) say(output, line);
   }
   return isFerryError(error) && USAGE_CODES.has(error.code) ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -16,7 +16,7 @@ export interface Output {
 
 /** Writes one line of data. */
 export function printLine(output: Output, line = ''): void {
-  output.stdout.write(`${line}\n`);
+  output.stdout.write(`${printable(line)}\n`);
 }
 
 /** Writes the one JSON document of a command with `--json`. */
@@ -26,7 +26,7 @@ export function printJson(output: Output, document: unknown): void {
 
 /** Writes one line of talk. */
 export function say(output: Output, line: string): void {
-  output.stderr.write(`${line}\n`);
+  output.stderr.write(`${printable(line)}\n`);
 }
 
 /** Writes an error with its causes, then its hint. */
@@ -36,7 +36,9 @@ export function printError(output: Output, error: unknown): void {
     say(output, `  because: ${describeError(cause)}`);
   }
   const hint = isFerryError(error) ? error.hint : undefined;
-  if (hint !== undefined) say(output, `\nhint: ${hint}`);
+  if (hint === undefined) return;
+  say(output, '');
+  say(output, `hint: ${hint}`);
 }
 
 /** Aligns columns; the last one is not padded. Columns named in `right` are right-aligned. */
@@ -84,4 +86,12 @@ function causeOf(error: unknown): unknown {
 function jsonValue(_key: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value);
   return value instanceof Set ? [...value] : value;
+}
+
+/** Names come from channels and registries: what would steer the terminal is shown as its number instead. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
 }

@@ -59,11 +59,10 @@ export async function transferItem(
   const received: { readonly record: RepodataRecord; readonly archive: ReceivedArchive }[] = [];
   const outcomes: TransferOutcome[] = [];
   try {
-    const existing = item.twin === undefined ? undefined : await readExisting(store, repository, item);
-    const wanted = existing?.repack === undefined ? item.add : [...item.add, existing.repack];
-    for (const record of wanted) {
+    const existing = item.twin === undefined ? undefined : await readExisting(repository, item, options);
+    for (const record of item.add) {
       try {
-        const uploadTo = options.isSuspect(record) || record === existing?.repack ? undefined : repository;
+        const uploadTo = options.isSuspect(record) ? undefined : repository;
         received.push({ record, archive: await receiveArchive(record, { ...options, uploadTo }) });
       } catch (error) {
         outcomes.push({ record, outcome: 'failed', error: packageFault(error) });
@@ -71,13 +70,15 @@ export async function transferItem(
     }
     if (received.length === 0) return outcomes;
 
+    await using twin = await receiveTwin(existing, options);
+    const archives = received.map(({ archive }) => archive);
     try {
       await store.ensureConfig(repository, { signal });
       await pushMerged(
         item,
         repository,
-        received.map(({ archive }) => archive),
-        existing?.manifest,
+        twin === undefined ? archives : [...archives, twin],
+        existing,
         options,
       );
     } catch (error) {
@@ -100,23 +101,51 @@ export async function transferItem(
 
 interface Existing {
   readonly manifest: ImageManifest;
-  /** The `.conda` twin whose info is not as we write it, so that the archive is read again. */
-  readonly repack: RepodataRecord | undefined;
+  /** The twin, if its archive has to be read again for the artifact to become what we would have written. */
+  readonly reread: RepodataRecord | undefined;
 }
 
-/** Reads the artifact that a twin is to join. */
+/**
+ * Reads the artifact that a twin is to join. Of one that another tool wrote, info and index are not kept, so where the
+ * `.conda` is the one that is there, it is read again; so is an archive whose md5 is not told.
+ */
 async function readExisting(
-  store: ChannelStore,
   repository: Repository,
   item: PlanItem,
+  { store, signal }: TransferOptions,
 ): Promise<Existing | undefined> {
-  const stored = await repository.fetchManifest(item.place.tag);
+  const stored = await repository.fetchManifest(item.place.tag, { signal });
   if (stored === undefined) return undefined;
-  const manifest = parseImageManifest(stored.bytes);
+  let manifest: ImageManifest;
+  try {
+    manifest = parseImageManifest(stored.bytes);
+  } catch (error) {
+    // Something else stands under the tag; it makes room for what belongs there.
+    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
+    throw error;
+  }
   store.rememberConfig(repository, manifest);
-  const leadsOn = item.twin?.filename.endsWith('.conda') === true;
-  const repack = leadsOn && !isCanonical(store.schema, stored.bytes) ? item.twin.record : undefined;
-  return { manifest, repack };
+  const extension = item.twin?.filename.endsWith('.conda') === true ? 'conda' : 'tar.bz2';
+  const layer = layersOf(manifest).packages.find((found) => found.extension === extension)?.descriptor;
+  const isEnough = extension === 'tar.bz2' && layer?.annotations?.[store.schema.md5Annotation] !== undefined;
+  return {
+    manifest,
+    reread: isEnough || isCanonical(store.schema, stored.bytes) ? undefined : item.twin?.record,
+  };
+}
+
+/** Reads a twin again. If the source has it no more, the artifact keeps it as it is. */
+async function receiveTwin(
+  existing: Existing | undefined,
+  options: TransferOptions,
+): Promise<ReceivedArchive | undefined> {
+  if (existing?.reread === undefined) return undefined;
+  try {
+    return await receiveArchive(existing.reread, { ...options, uploadTo: undefined });
+  } catch (error) {
+    packageFault(error);
+    return undefined;
+  }
 }
 
 /**
@@ -127,7 +156,7 @@ async function pushMerged(
   item: PlanItem,
   repository: Repository,
   received: readonly ReceivedArchive[],
-  existing: ImageManifest | undefined,
+  existing: Existing | undefined,
   options: TransferOptions,
 ): Promise<void> {
   const { store, signal } = options;
@@ -135,7 +164,7 @@ async function pushMerged(
   const atDestination = new Set<Digest>([store.schema.config.digest]);
   for (const { uploaded, packed } of received) if (uploaded) atDestination.add(packed.layer.digest);
 
-  let base = existing;
+  let base = existing?.manifest;
   for (let merges = 1; ; merges += 1) {
     for (const layer of base?.layers ?? []) atDestination.add(layer.digest);
     const artifact = makePackageArtifact(store.schema, archives, { existing: base });

@@ -46,8 +46,7 @@ test('a .tar.bz2 of 256 MiB is mirrored within 250 MiB of memory', async () => {
   await mkdir(join(tree, 'info'));
   const noise = createWriteStream(join(tree, 'share', 'noise'));
   for (let i = 0; i < 256; i += 1) {
-    if (!noise.write(randomFillSync(Buffer.alloc(2 ** 20))))
-      await once(noise, 'drain');
+    if (!noise.write(randomFillSync(Buffer.alloc(2 ** 20)))) await once(noise, 'drain');
   }
   noise.end();
   await once(noise, 'close');

@@ -151,7 +151,7 @@ export async function infoMembers(layer: Buffer): Promise<Map<string, string>> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of entry) chunks.push(chunk as Uint8Array);
     const { name, type, linkname } = entry.header;
-    members.set(name, type === 'symlink' ? `-> ${linkname ?? ''}` : sha256(Buffer.concat(chunks)));
+    members.set(name, type === 'symlink' ? `-> ${linkname}` : sha256(Buffer.concat(chunks)));
   }
   return members;
 }

@@ -138,10 +138,10 @@ function printReport(output: Output, report: MirrorReport): void {
 
   for (const { subdir, failed, withheld } of subdirs) {
     for (const { filename, code, message } of failed) {
-      printLine(output, `\nfailed: ${subdir}/${filename}\n  ${message} [${code}]`);
+      printFault(output, `failed: ${subdir}/${filename}`, `${message} [${code}]`);
     }
     for (const { filename, code, message } of withheld) {
-      printLine(output, `\nwithheld: ${subdir}/${filename}\n  ${message} [${code}]`);
+      printFault(output, `withheld: ${subdir}/${filename}`, `${message} [${code}]`);
     }
   }
   const total = (field: 'added' | 'addedBytes' | 'artifacts'): number =>
@@ -156,6 +156,12 @@ function printReport(output: Output, report: MirrorReport): void {
     output,
     `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
   );
+}
+
+function printFault(output: Output, what: string, why: string): void {
+  printLine(output);
+  printLine(output, what);
+  printLine(output, `  ${why}`);
 }
 
 function reportCells(subdir: SubdirReport): string[] {
