@@ -14,6 +14,6 @@ export { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from '.
 export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export { Repodata } from './conda/repodata.js';
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
-export { pullArchives, type PulledArchive, type PullOptions } from './mirror/pull.js';
+export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
 export * as oci from './oci.js';

@@ -3,6 +3,7 @@
  * that the next run need not ask the registry.
  */
 import { z } from 'zod';
+import { isArchiveFilename, isSubdir } from '../conda/names.js';
 import { FerryError, IntegrityError, isFerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import { isDigest } from '../io/digest.js';
@@ -14,6 +15,7 @@ import { findMetadata, LATEST, pushMetadata, readMetadataLayer } from './metadat
 
 const MAX_LEDGER_BYTES = 256 * 1024 * 1024;
 
+// Whoever may write to the registry may write a ledger too: nothing in it may lead out of the channel.
 const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
 const optionalText = z.string().optional();
 
@@ -32,6 +34,11 @@ const quarantined = z.looseObject({
   message: z.string(),
 });
 
+/** Only an entry with a record is tried again, and then its file name has to be one. */
+const retryable = quarantined.refine(
+  ({ filename, name }) => name === undefined || isArchiveFilename(filename),
+);
+
 const ledgerSchema = z.looseObject({
   ledger_version: z.literal(1),
   schema: z.string(),
@@ -42,7 +49,12 @@ const ledgerSchema = z.looseObject({
   filters: digest,
   /** The source's repodata that the published one was made from. */
   source: z
-    .looseObject({ file: z.string(), digest, etag: optionalText, last_modified: optionalText })
+    .looseObject({
+      file: z.enum(['repodata.json', 'repodata.json.zst']),
+      digest,
+      etag: optionalText,
+      last_modified: optionalText,
+    })
     .optional(),
   /** Manifest of the repodata that this ledger speaks of. */
   repodata: digest.optional(),
@@ -55,13 +67,13 @@ const ledgerSchema = z.looseObject({
   /** Records that the schema or the registry cannot hold. */
   withheld: z.array(z.looseObject({ filename: z.string(), code: z.string(), message: z.string() })),
   /** Archives that could not be mirrored; each run tries them again. */
-  quarantine: z.array(quarantined),
+  quarantine: z.array(retryable),
   /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */
   kept: z.record(z.string(), z.string()),
   /** File names of records that others published here and that we keep listed. */
   foreign: z.array(z.string()),
   /** Subdirs that the source was found to have; only in noarch, where the source cannot list them. */
-  subdirs: z.array(z.string()).optional(),
+  subdirs: z.array(z.string().refine(isSubdir)).optional(),
   /** A run that has not ended: what it published last, if it came that far. */
   running: z.looseObject({ id: z.string(), started: z.string(), publishing: digest.optional() }).optional(),
 });

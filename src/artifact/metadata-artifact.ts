@@ -1,9 +1,9 @@
-import { FerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { collect, openerOf, type OpenOptions } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
-import { encodeJson, parseImageManifest } from '../oci/manifest.js';
+import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { CallOptions, Repository } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
@@ -77,9 +77,18 @@ export async function findMetadata(
   const repository = store.metadataRepository(subdir, file);
   const stored = await repository.fetchManifest(options.reference ?? LATEST, options);
   if (stored === undefined) return undefined;
-  const manifest = parseImageManifest(stored.bytes);
+  const manifest = parseNamed(stored.bytes, `${repository.name}:${options.reference ?? LATEST}`);
   store.rememberConfig(repository, manifest);
   return { descriptor: stored.descriptor, layers: manifest.layers, repository };
+}
+
+function parseNamed(bytes: Uint8Array, name: string): ImageManifest {
+  try {
+    return parseImageManifest(bytes);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    throw new FerryError(error.code, `\`${name}\` is no metadata artifact`, { cause: error });
+  }
 }
 
 /**

@@ -119,6 +119,7 @@ async function mergeInto(
 ): Promise<PackageArtifact> {
   const { schema } = options.store;
   const existing = parsePresent(present);
+  checkNotOther(existing, archive);
   if (present !== undefined && isCanonical(schema, present.bytes)) {
     return makePackageArtifact(schema, [archive], { existing });
   }
@@ -132,6 +133,16 @@ async function mergeInto(
   const packed = await packFile(path, filename, options);
   const open: OpenBytes = (open) => repository.fetch(twin.descriptor, open);
   return makePackageArtifact(schema, [archive, { ...packed, open }]);
+}
+
+/** Other bytes under a name that somebody may rely on are not replaced by the way. */
+function checkNotOther(existing: ImageManifest | undefined, { layer }: PackedArchive): void {
+  const packages = existing === undefined ? [] : layersOf(existing).packages;
+  const other = packages.find(({ extension }) => extension === layer.extension)?.descriptor.digest;
+  if (other === undefined || other === layer.digest) return;
+  throw new FerryError('ARCHIVE_EXISTS', `\`${layer.filename}\` is stored already, with digest ${other}`, {
+    hint: 'use another folder',
+  });
 }
 
 /** What stands under the tag, unless it is no image manifest; then it is replaced. */

@@ -44,14 +44,14 @@ export class DirectoryChannel implements ChannelSource {
   }
 
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
-    const file = join(this.#root, path);
+    const file = this.#inside(path);
     const status = await statOrUndefined(file);
     if (status === undefined) return { status: 'absent' };
     // Size and time to the nanosecond, as web servers make theirs.
     const etag = `"${status.size.toString(16)}-${status.mtimeNs.toString(16)}"`;
     if (options.unless?.etag === etag) return { status: 'unchanged' };
-    const lastModified = new Date(Number(status.mtimeMs)).toUTCString();
-    return { status: 'found', body: readFile(file, options.signal), validators: { etag, lastModified } };
+    // No date: a folder that is copied anew is not older for that.
+    return { status: 'found', body: readFile(file, options.signal), validators: { etag } };
   }
 
   async *openArchive(
@@ -72,6 +72,13 @@ export class DirectoryChannel implements ChannelSource {
     }
     yield* readFile(file, options.signal);
   }
+
+  /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */
+  #inside(path: string): string {
+    const file = join(this.#root, path);
+    if (file.startsWith(join(this.#root, '/'))) return file;
+    throw new FerryError('CHANNEL_INVALID', `\`${path}\` leads out of \`${this.#root}\``);
+  }
 }
 
 /** What is known of a file; nothing where there is none. */
@@ -88,8 +95,16 @@ async function statOrUndefined(file: string) {
 // Opens the file only when it is read: a stream that nobody reads would keep it open, and its error would end the process.
 async function* readFile(file: string, signal: AbortSignal | undefined): Bytes {
   signal?.throwIfAborted();
-  for await (const chunk of createReadStream(file, { highWaterMark: READ_CHUNK_BYTES })) {
-    yield chunk as Uint8Array;
-    signal?.throwIfAborted();
+  const stream = createReadStream(file, { highWaterMark: READ_CHUNK_BYTES });
+  let failure: unknown;
+  stream.once('error', (error) => (failure = error));
+  try {
+    for await (const chunk of stream) {
+      yield chunk as Uint8Array;
+      signal?.throwIfAborted();
+    }
+  } catch (error) {
+    if (error !== failure) throw error;
+    throw new FerryError('SOURCE_UNREADABLE', `\`${file}\` cannot be read`, { cause: error });
   }
 }

@@ -34,7 +34,7 @@ export class HttpChannel implements ChannelSource {
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
     const request: HttpRequest = {
       method: 'GET',
-      url: new URL(path, this.#base),
+      url: this.#inside(path),
       headers: conditionsOf(options.unless),
       signal: options.signal,
     };
@@ -67,6 +67,13 @@ export class HttpChannel implements ChannelSource {
     }
     if (response.status !== 200) throw await responseError(request, response);
     yield* response.body;
+  }
+
+  /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */
+  #inside(path: string): URL {
+    const url = new URL(path, this.#base);
+    if (url.origin === this.#base.origin && url.pathname.startsWith(this.#base.pathname)) return url;
+    throw new FerryError('CHANNEL_INVALID', `\`${path}\` leads out of \`${this.url}\``);
   }
 
   #archiveUrl(archive: ArchiveLocation): URL {

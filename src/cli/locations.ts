@@ -34,7 +34,7 @@ export function parseLocation(text: string): Location {
   if (scheme === 'oci' || scheme === 'docker')
     return registryLocation(text, text.replace(/^[a-z]+:\/\//i, ''));
   if (scheme === 'http' || scheme === 'https') return webLocation(text, text);
-  if (scheme === 'file') return { kind: 'folder', path: fileURLToPath(text) };
+  if (scheme === 'file') return fileLocation(text);
   if (/^(?:\.{1,2}(?:\/|$)|\/|~\/)/.test(text)) return { kind: 'folder', path: resolve(text) };
   const host = text.split('/')[0] ?? '';
   if (KNOWN_REGISTRIES.has(host)) return registryLocation(text, text);
@@ -121,6 +121,14 @@ async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'st
   };
 }
 
+function fileLocation(text: string): Location {
+  try {
+    return { kind: 'folder', path: fileURLToPath(text) };
+  } catch (cause) {
+    throw new ParseError('CHANNEL_INVALID', `\`${text}\` names no folder of this machine`, text, { cause });
+  }
+}
+
 function layoutLocation(text: string): Location {
   const path = text.slice('oci-layout:'.length);
   if (path === '') throw new ParseError('CHANNEL_INVALID', '`oci-layout:` needs a folder', text);
@@ -131,6 +139,11 @@ function registryLocation(text: string, rest: string): Location {
   const slash = rest.indexOf('/');
   const host = slash === -1 ? rest : rest.slice(0, slash);
   const path = slash === -1 ? '' : rest.slice(slash + 1).replace(/\/+$/, '');
+  if (host.includes('@')) {
+    throw new ParseError('CHANNEL_INVALID', 'a registry location holds no user name or password', '', {
+      hint: 'set CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD for the destination',
+    });
+  }
   if (!isRegistryHost(host)) throw new ParseError('CHANNEL_INVALID', `\`${text}\` has no valid host`, text);
   return { kind: 'registry', host, path };
 }
@@ -139,8 +152,10 @@ function webLocation(text: string, href: string): Location {
   let url: URL;
   try {
     url = new URL(href);
-  } catch (cause) {
-    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is no URL`, text, { cause });
+  } catch {
+    // The text may hold a password, and so may the cause.
+    const shown = text.includes('@') ? 'what was given' : `\`${text}\``;
+    throw new ParseError('CHANNEL_INVALID', `${shown} is no URL`, '');
   }
   if (url.search !== '' || url.hash !== '') {
     throw new ParseError('CHANNEL_INVALID', 'the URL of a channel has neither query nor fragment', url.host);

@@ -26,11 +26,14 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
     interruption.abort(new Error(`interrupted by ${name}`));
   });
 }
-// A reader that goes away (`| head`) is no fault.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that goes away (`| head`) changes nothing about the work to be done.
+    if (error.code === 'EPIPE') return;
+    if (stream === process.stdout) process.stderr.write(`error: cannot write the output: ${error.message}\n`);
+    process.exit(EXIT_FAILED);
+  });
+}
 
 const output = { stdout: process.stdout, stderr: process.stderr };
 const program = createProgram({

@@ -29,9 +29,9 @@ export function say(output: Output, line: string): void {
   output.stderr.write(`${printable(line)}\n`);
 }
 
-/** Writes an error with its causes, then its hint. */
-export function printError(output: Output, error: unknown): void {
-  say(output, `error: ${describeError(error)}`);
+/** Writes an error with its causes, then its hint. `about` names what it concerns, where the error itself does not. */
+export function printError(output: Output, error: unknown, about?: string): void {
+  say(output, `error: ${about === undefined ? '' : `${about}: `}${describeError(error)}`);
   for (let cause = causeOf(error); cause !== undefined; cause = causeOf(cause)) {
     say(output, `  because: ${describeError(cause)}`);
   }
@@ -76,7 +76,8 @@ export function count(number: number, noun: string): string {
 
 function describeError(error: unknown): string {
   if (isFerryError(error)) return `${error.message} [${error.code}]`;
-  return error instanceof Error ? error.message : String(error);
+  // Some libraries write documents into their messages.
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
 }
 
 function causeOf(error: unknown): unknown {
@@ -89,7 +90,7 @@ function jsonValue(_key: string, value: unknown): unknown {
 }
 
 /** Names come from channels and registries: what would steer the terminal is shown as its number instead. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,

@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import type { Failure, MirrorReporter } from '../mirror/report.js';
-import { count, formatBytes, say, type Output, type OutputFlags } from './output.js';
+import { count, formatBytes, printable, say, type Output, type OutputFlags } from './output.js';
 
 const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
 const MAX_NAME_WIDTH = 30;
@@ -62,7 +62,10 @@ function barProgress(output: Output): Progress {
     archive: ({ filename, bytes, failure }) => {
       if (failure === undefined) bytesDone += bytes;
       if (active)
-        bar.increment(1, { bytes: formatBytes(bytesDone), name: filename.slice(0, MAX_NAME_WIDTH) });
+        bar.increment(1, {
+          bytes: formatBytes(bytesDone),
+          name: printable(filename).slice(0, MAX_NAME_WIDTH),
+        });
     },
     warning: (message) => {
       say(output, `warning: ${message}`);

@@ -64,7 +64,7 @@ export class Session implements AsyncDisposable {
 
   /**
    * Opens a location to keep a channel in.
-   * @throws FerryError `UNSUPPORTED` for ordinary channels, `USAGE` for an unknown schema
+   * @throws FerryError `USAGE` for ordinary channels and unknown schemas
    */
   openStore(
     location: Location,
@@ -82,7 +82,7 @@ export class Session implements AsyncDisposable {
     }
     if (location.kind === 'layout')
       return new ChannelStore(this.openRegistry(location, flags, side), '', schema);
-    throw new FerryError('UNSUPPORTED', 'an ordinary conda channel cannot be the destination yet', {
+    throw new FerryError('USAGE', 'an ordinary conda channel cannot be the destination yet', {
       hint: 'write oci://host/path or oci-layout:./dir',
     });
   }
@@ -130,7 +130,7 @@ export class Session implements AsyncDisposable {
 
 function schemaOf(id: string) {
   const schemas: Readonly<Record<SchemaId, typeof schemaV0>> = { v0: schemaV0 };
-  const schema = schemas[id as SchemaId] as typeof schemaV0 | undefined;
+  const schema = Object.hasOwn(schemas, id) ? schemas[id as SchemaId] : undefined;
   if (schema === undefined) {
     throw new FerryError('USAGE', `there is no schema \`${id}\``, { hint: 'this version knows v0 only' });
   }

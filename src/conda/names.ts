@@ -71,6 +71,16 @@ export function parseArchiveFilename(filename: string): ArchiveName {
   return { name, version, build, extension };
 }
 
+/** Tells whether {@link parseArchiveFilename} takes it. */
+export function isArchiveFilename(filename: string): boolean {
+  try {
+    parseArchiveFilename(filename);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Writes a file name so that {@link parseArchiveFilename} reads the same. */
 export function formatArchiveFilename(archive: ArchiveName): string {
   return `${archive.name}-${archive.version}-${archive.build}.${archive.extension}`;

@@ -136,8 +136,8 @@ export class Repodata {
       changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
     if ([...this.#entries.values()].some((entry) => this.#withoutUrl(entry) !== undefined))
       changes.push('`url` of records goes: clients would bypass the mirror');
-    if (this.#members.some(({ key }) => key === 'v3'))
-      changes.push('`v3` goes: its records are not mirrored yet');
+    if (this.#members.some(({ key }) => holdsOtherRecords(key)))
+      changes.push('sections such as `v3` and `packages.whl` go: their records are not mirrored yet');
     if (this.#hasDoubles) changes.push('of keys that stand twice the last one stays');
     return changes;
   }
@@ -154,7 +154,7 @@ export class Repodata {
     const members: Uint8Array[][] = [];
     const sections = new Set(this.#members.map(({ key }) => key).filter((key) => PACKAGE_SECTIONS.has(key)));
     for (const member of this.#members) {
-      if (member.key === 'v3') continue;
+      if (holdsOtherRecords(member.key)) continue;
       if (PACKAGE_SECTIONS.has(member.key)) members.push(this.#spliceSection(member.key, keep, also));
       else if (member.key === 'info') members.push([this.#publishedInfo(member)]);
       else if (member.key === 'repodata_version' && 'base_url' in this.#info)
@@ -210,7 +210,7 @@ export class Repodata {
   #publishedInfo({ span, value }: Member): Uint8Array {
     const hasBaseUrl = 'base_url' in this.#info;
     // The counts in `repodata_revisions` are those of `v3`.
-    const dropsRevisions = this.#members.some(({ key }) => key === 'v3');
+    const dropsRevisions = this.#members.some(({ key }) => holdsOtherRecords(key));
     const edited = this.#edited(value, (key) => {
       if (key === 'base_url' || key === 'channel_relations') return 'dropped';
       if (key === 'repodata_revisions' && dropsRevisions) return 'dropped';
@@ -289,4 +289,9 @@ function separate(members: readonly (readonly Uint8Array[])[], separator: string
 
 function encode(text: string): Uint8Array {
   return Buffer.from(text, 'utf8');
+}
+
+/** Sections of records that are not mirrored yet: CEP 48 revisions, and formats that OCI has no media type for. */
+function holdsOtherRecords(key: string): boolean {
+  return /^v\d+$/.test(key) || (key.startsWith('packages.') && !PACKAGE_SECTIONS.has(key));
 }

@@ -5,6 +5,9 @@ import { loadZstd } from './zstd-binding.js';
 /** 2^27 bytes: what the reference decoder takes without being told otherwise. */
 const MAX_WINDOW_LOG = 27;
 const OUTPUT_BYTES = 1024 * 1024;
+/** Repodata shrinks to a tenth; beyond a hundredth somebody wants our memory. */
+const MAX_EXPANSION = 100;
+const EXPANSION_FREE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Decompresses zstd frames that are all at hand. Blocks the thread it runs on.
@@ -30,6 +33,9 @@ export async function decompressZstd(bytes: Uint8Array, maxBytes: number, what: 
     }
     rest = rest.subarray(consumed);
     size += produced;
+    if (size > EXPANSION_FREE_BYTES && size > bytes.byteLength * MAX_EXPANSION) {
+      throw damaged(what, `it expands to more than ${String(MAX_EXPANSION)} times its size`);
+    }
     if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
     isFull = hint !== 0 && produced === OUTPUT_BYTES;
     parts.push(produced === OUTPUT_BYTES ? output : output.slice(0, produced));

@@ -122,7 +122,7 @@ async function prepareAll(
     if (!isSubdir(subdir))
       throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
   }
-  const listed = wanted ?? (await options.source.subdirs(options));
+  const listed = wanted === undefined ? await options.source.subdirs(options) : [...new Set(wanted)];
   if (listed !== undefined) {
     const works: SubdirWork[] = [];
     for (const subdir of listed) works.push(await prepareSubdir(subdir, options));
@@ -156,8 +156,6 @@ async function runSubdir(
   const { subdir } = work;
   const ledger = work.status === 'absent' ? undefined : work.state.ledger;
   const failed = work.status === 'retry' ? work.ledger.quarantine.map(failureOf) : [];
-  for (const failure of failed)
-    context.reporter.archive?.({ subdir, filename: failure.filename, bytes: 0, failure });
   return {
     subdir,
     publishedAs: work.status === 'absent' ? 'nothing' : 'kept',

@@ -3,7 +3,7 @@ import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { matchesRecord, parseMatchSpec } from '../conda/match-spec.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { FerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
 import { isDigest, sha256Digest, type Digest } from '../io/digest.js';
 import { verifyBytes } from '../io/verify.js';
@@ -31,12 +31,19 @@ export interface PulledArchive {
   readonly size: number;
 }
 
+/** An archive that could not be fetched; the others are. */
+export interface PullFailure {
+  readonly subdir: string;
+  readonly filename: string;
+  readonly error: FerryError;
+}
+
 /**
  * Fetches the archives that the specs name, each checked before it gets its name in `folder`.
- * @throws FerryError `NOT_FOUND` if a spec names nothing, `RECORD_INVALID` where a record has no sha256 or size,
- * `MATCH_SPEC_INVALID`; IntegrityError
+ * @returns one by one, those that failed too: `RECORD_INVALID` where a record has no sha256 or size, IntegrityError …
+ * @throws FerryError `NOT_FOUND` if a spec names nothing, `USAGE` if two archives have one name, `MATCH_SPEC_INVALID`
  */
-export async function* pullArchives(options: PullOptions): AsyncGenerator<PulledArchive> {
+export async function* pullArchives(options: PullOptions): AsyncGenerator<PulledArchive | PullFailure> {
   const wishes = options.specs.map((text) => ({ text, matches: matcherOf(text), found: false }));
   const wanted: RepodataRecord[] = [];
   for await (const { records } of readChannelRecords(options.channel, options)) {
@@ -50,7 +57,29 @@ export async function* pullArchives(options: PullOptions): AsyncGenerator<Pulled
   if (unmet.length > 0) {
     throw new FerryError('NOT_FOUND', `\`${options.channel.url}\` has nothing for ${unmet.join(', ')}`);
   }
-  for (const record of wanted) yield await pullOne(record, options);
+  checkNames(wanted);
+  for (const record of wanted) {
+    try {
+      yield await pullOne(record, options);
+    } catch (error) {
+      if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
+      yield { subdir: record.listedIn, filename: record.filename, error };
+    }
+  }
+}
+
+/** Archives of two subdirs may have one name, and the folder has room for one. */
+function checkNames(records: readonly RepodataRecord[]): void {
+  const subdirs = new Map<string, string>();
+  for (const { filename, listedIn } of records) {
+    const other = subdirs.get(filename);
+    if (other !== undefined) {
+      throw new FerryError('USAGE', `\`${filename}\` stands in \`${other}\` and in \`${listedIn}\``, {
+        hint: `pass --subdir ${other} or --subdir ${listedIn}`,
+      });
+    }
+    subdirs.set(filename, listedIn);
+  }
 }
 
 async function pullOne(record: RepodataRecord, options: PullOptions): Promise<PulledArchive> {

@@ -22,7 +22,7 @@ export async function* readChannelRecords(
   channel: ChannelSource,
   options: ReadChannelOptions,
 ): AsyncGenerator<{ readonly subdir: string; readonly records: readonly RepodataRecord[] }> {
-  const wanted = options.subdirs ?? (await channel.subdirs(options)) ?? KNOWN_SUBDIRS;
+  const wanted = new Set(options.subdirs ?? (await channel.subdirs(options)) ?? KNOWN_SUBDIRS);
   let found = false;
   for (const subdir of wanted) {
     if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);

@@ -125,7 +125,9 @@ class RunResult {
   #fail(failure: Failure, record?: RepodataRecord): void {
     this.#failed.push(failure);
     this.#quarantine.push(quarantinedOf(failure, record));
-    const bytes = record?.size ?? 0;
+    // What was unusable from the start was never counted as something to move.
+    if (record === undefined) return;
+    const bytes = record.size ?? 0;
     this.#context.reporter.archive?.({ subdir: this.#subdir, filename: failure.filename, bytes, failure });
   }
 }

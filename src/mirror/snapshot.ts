@@ -10,10 +10,12 @@ const MAX_REPODATA_BYTES = 1024 * 1024 * 1024;
 /** Repodata files in the order they are preferred. */
 const REPODATA_FILES = ['repodata.json.zst', 'repodata.json'] as const;
 
+/** One of the files that a subdir's repodata may be in. */
+export type RepodataFile = (typeof REPODATA_FILES)[number];
+
 /** Which file a snapshot was taken of, and how to ask whether it changed. */
 export interface SnapshotOrigin {
-  /** `repodata.json.zst` or `repodata.json`. */
-  readonly file: string;
+  readonly file: RepodataFile;
   readonly validators: Validators;
 }
 
@@ -56,7 +58,13 @@ export async function takeSnapshot(
   for (const file of unless === undefined ? REPODATA_FILES : [unless.file]) {
     const path = `${subdir}/${file}`;
     const answer = await source.openMetadata(path, { unless: unless?.validators, signal });
-    if (answer.status === 'unchanged') return { status: 'unchanged' };
+    if (answer.status === 'unchanged') {
+      if (unless !== undefined) return { status: 'unchanged' };
+      throw new FerryError(
+        'REGISTRY_REFUSED',
+        `\`${source.url}/${path}\` answered that it did not change, unasked`,
+      );
+    }
     if (answer.status === 'absent') continue;
     const body = await collect(answer.body, MAX_REPODATA_BYTES, `\`${path}\``);
     const isCompressed = file.endsWith('.zst');

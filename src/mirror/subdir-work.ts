@@ -8,7 +8,7 @@ import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { archiveIdentity } from '../conda/package-record.js';
 import { Repodata } from '../conda/repodata.js';
-import { FerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import { planSubdir, readWanted, repositoriesOf, type SubdirPlan } from './plan.js';
 import { filtersDigest } from './publish.js';
@@ -77,8 +77,7 @@ export async function prepareSubdir(subdir: string, options: PrepareOptions): Pr
     if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger };
     return { status: 'current', subdir, state };
   }
-  if (answer.status === 'unchanged')
-    throw new FerryError('INTERNAL', `\`${subdir}\` unchanged since nothing`);
+  if (answer.status === 'unchanged') throw new FerryError('INTERNAL', `\`${subdir}\` has no ledger`);
   return planSnapshot(answer.snapshot, state, options);
 }
 
@@ -101,9 +100,11 @@ async function planSnapshot(
 ): Promise<PlannedWork> {
   const { store } = options;
   const { subdir } = snapshot;
-  if (!options.allowOlder) checkNotOlder(snapshot, originOf(state.ledger)?.validators);
-  const repodata = new Repodata(snapshot.bytes, subdir);
+  const isSameSource = state.ledger?.role.source === options.source.url;
+  if (!options.allowOlder && isSameSource) checkNotOlder(snapshot, originOf(state.ledger)?.validators);
+  const repodata = parseSnapshot(snapshot, options.source);
   const published = state.latest === undefined ? undefined : await readPublished(store, subdir, options);
+  if (!options.allowOlder) checkNotVanished(repodata, published);
   const wanted = readWanted(store, repodata);
 
   // Listed archives are there if the ledger vouches for the list; of all others only the registry knows.
@@ -132,8 +133,29 @@ async function planSnapshot(
     published,
     plan: planSubdir({ store, repodata, there }, wanted),
     foreign,
-    warnings: [...warningsOf(repodata, published, vanished, snapshot)],
+    warnings: [...warningsOf(repodata, published, vanished)],
   };
+}
+
+function parseSnapshot(snapshot: Snapshot, source: ChannelSource): Repodata {
+  try {
+    return new Repodata(snapshot.bytes, snapshot.subdir);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    const file = `${source.url}/${snapshot.subdir}/${snapshot.origin.file}`;
+    throw new FerryError(error.code, `\`${file}\` cannot be read`, { cause: error });
+  }
+}
+
+/** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
+function checkNotVanished(repodata: Repodata, published: Published | undefined): void {
+  const before = published?.repodata.recordCount ?? 0;
+  if (repodata.recordCount > 0 || before === 0) return;
+  throw new FerryError(
+    'SOURCE_VANISHED',
+    `\`${repodata.subdir}\` of the source lists nothing, where ${String(before)} archives were listed`,
+    { hint: 'pass --allow-older if that is meant' },
+  );
 }
 
 /** Sorts published records that the source does not list: put there by others, or gone at the source. */
@@ -169,12 +191,10 @@ function* warningsOf(
   repodata: Repodata,
   published: Published | undefined,
   vanished: number,
-  snapshot: Snapshot,
 ): Generator<string> {
   yield* repodata.neededChanges().map((change) => `${repodata.subdir}: ${change}`);
   const before = published?.repodata.recordCount ?? 0;
-  const isDated = snapshot.origin.validators.lastModified !== undefined;
-  if (!isDated && before > 0 && vanished / before > VANISHED_WARNING_SHARE) {
+  if (before > 0 && vanished / before > VANISHED_WARNING_SHARE) {
     yield `${repodata.subdir}: ${String(vanished)} of ${String(before)} records vanished at the source`;
   }
 }

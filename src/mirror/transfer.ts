@@ -7,7 +7,7 @@ import {
   type PackedArchive,
 } from '../artifact/package-artifact.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { FerryError, isFerryError } from '../errors.js';
+import { FerryError, isFerryError, isSystemError, TransportError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
@@ -197,6 +197,9 @@ function holdsAll(artifact: PackageArtifact, bytes: Uint8Array): boolean {
 /** Returns what is the package's own fault, and throws the rest. */
 function packageFault(error: unknown): FerryError {
   if (!isFerryError(error) || error.code === 'DISK_FULL' || error.code === 'INTERNAL') throw error;
+  // Nobody answers at the source: no other archive can be had either.
+  if (error instanceof TransportError && isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'))
+    throw error;
   if ('side' in error && error.side === 'destination' && FATAL_AT_DESTINATION.has(error.code)) throw error;
   return error;
 }

@@ -226,11 +226,12 @@ describe('twins', () => {
     expect(await rejection(packAll([condaPath], store))).toMatchObject({ code: 'REGISTRY_REFUSED' });
   });
 
-  test('an archive with other bytes takes the place of its namesake and leaves the twin', async () => {
+  test('an archive with other bytes does not take the place of its namesake', async () => {
     const { condaPath, tarBz2Path } = await pathsOfTwins();
     const other = await save(condaPackage({ ...spec, infoFiles: { 'info/format': 'other\n' } }));
     const store = openStore();
-    await packAll([other, tarBz2Path, condaPath], store);
+    await packAll([condaPath, tarBz2Path], store);
+    await expect(packAll([other], store)).rejects.toMatchObject({ code: 'ARCHIVE_EXISTS' });
     expect(await digestAt(store, PLACE)).toBe(await digestOfTwins());
   });
 });

@@ -156,7 +156,16 @@ test('pack puts archives and their twins where mirror would, and names the bad o
 test.each([
   [['mirror', 'registry.example/x', 'oci-layout:./m'], 2, 'write oci://registry.example/x for a registry'],
   [['mirror', './nowhere', 'oci-layout:./m'], 3, 'CHANNEL_NOT_FOUND'],
-  [['mirror', './nowhere', './m'], 3, 'oci-layout:./dir'],
+  [['mirror', './nowhere', './m'], 2, 'oci-layout:./dir'],
+  [['pack', './x-1-0.conda', '--output', 'oci://127.0.0.1:1/x'], 2, 'oci-layout:./dir'],
+  [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--schema', 'toString'], 2, 'no schema `toString`'],
+  [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--temp-dir', './none'], 2, '--temp-dir'],
+  [['list', 'file://elsewhere/x'], 2, 'names no folder of this machine'],
+  [
+    ['pull', FIXTURE_CHANNEL, 'ferry-lib', '--output', 'x'],
+    2,
+    'pass --subdir linux-64 or --subdir osx-arm64',
+  ],
   [['mirror', './nowhere', 'oci://127.0.0.1:1'], 2, 'lacks the path of a channel'],
   [['mirror', FIXTURE_CHANNEL, 'oci://127.0.0.1:1/x', '--quiet'], 3, 'ECONNREFUSED'],
   [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--subdir', 'No Arch'], 2, 'is no subdir'],
@@ -175,6 +184,31 @@ test.each([
   expect(result.stderr).toContain(text);
   expect(result.code).toBe(code);
   expect(result.stdout).toBe('');
+});
+
+test('a password in a location is never shown', async () => {
+  for (const location of [
+    'oci://user:s3cret@127.0.0.1:1/x',
+    'http://user:s3cret@[bad/x',
+    'http://user:s3cret@127.0.0.1:1/x',
+  ]) {
+    const { stdout, stderr, code } = await runFerry(['mirror', location, 'oci-layout:./m'], {
+      cwd: await tempFolder(),
+    });
+    expect(code).toBeGreaterThan(1);
+    expect(stdout + stderr).not.toContain('s3cret');
+  }
+});
+
+test('a reader that goes away does not stop the work', async () => {
+  const cwd = await tempFolder();
+  const main = join(ROOT, 'dist', 'cli', 'main.js');
+  const shell = `"${process.execPath}" "${main}" mirror "${FIXTURE_CHANNEL}" oci-layout:./mirror --verbose 2> >(true) | true; exit "\${PIPESTATUS[0]}"`;
+  const child = spawn('bash', ['-c', shell], { cwd, stdio: 'ignore' });
+  await once(child, 'exit');
+  expect(child.exitCode).toBe(0);
+  const list = await runFerry(['list', 'oci-layout:./mirror', '--json'], { cwd });
+  expect((JSON.parse(list.stdout) as { subdirs: unknown[] }).subdirs).toHaveLength(3);
 });
 
 test('SIGINT ends a run with 130, and the next one goes on', async () => {

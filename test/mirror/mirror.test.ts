@@ -1,6 +1,8 @@
-import { cp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compress } from 'zstd-napi';
+import { readLedger, writeLedger } from '#ferry/artifact/ledger.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { mirrorChannel, planMirror } from '#ferry/mirror/mirror.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
@@ -450,6 +452,69 @@ test('truncated repodata publishes nothing', async () => {
   await expect(mirrorFolder(source, layoutStore(folder))).rejects.toMatchObject({ code: 'REPODATA_INVALID' });
   expect(await publishedRepodata(layoutStore(folder).reader, 'noarch')).toEqual(before);
 });
+
+test('a source that lists nothing any more does not empty the mirror', async () => {
+  const source = await tempFolder();
+  await writeChannel(source, { noarch: [hello('1.0')] });
+  const folder = await tempFolder();
+  await mirrorFolder(source, layoutStore(folder));
+  await rm(join(source, 'noarch', 'repodata.json.zst'));
+  await writeFile(join(source, 'noarch', 'repodata.json'), '');
+  await expect(mirrorFolder(source, layoutStore(folder))).rejects.toMatchObject({ code: 'SOURCE_VANISHED' });
+  expect(await listedRecords(layoutStore(folder).reader, 'noarch')).toHaveLength(1);
+  const report = await mirrorFolder(source, layoutStore(folder), { allowOlder: true });
+  expect(report.subdirs[0]?.warnings).toEqual(['noarch: 1 of 1 records vanished at the source']);
+});
+
+test('repodata that expands beyond reason is refused', async () => {
+  const source = await tempFolder();
+  await writeChannel(source, { noarch: [hello('1.0')] });
+  const bomb = `{"packages":{}${' '.repeat(80 * 1024 * 1024)}}`;
+  await writeFile(join(source, 'noarch', 'repodata.json.zst'), compress(Buffer.from(bomb)));
+  await expect(mirrorFolder(source, layoutStore(await tempFolder()))).rejects.toMatchObject({
+    code: 'REPODATA_INVALID',
+  });
+});
+
+test('one archive that the source cannot read fails alone', async () => {
+  const source = await tempFolder();
+  await writeChannel(source, { noarch: [hello('1.0'), hello('2.0')] });
+  const file = join(source, 'noarch', hello('2.0').filename);
+  await rm(file);
+  // Reading a folder fails for everyone, root included.
+  await mkdir(file);
+  const report = await mirrorFolder(source, layoutStore(await tempFolder()));
+  expect(failuresOf(report)).toEqual({ 'noarch/hello-2.0-0.conda': 'ARCHIVE_ABSENT' });
+});
+
+test.each([
+  [
+    'a file outside the channel',
+    (ledger: object) => ({ ...ledger, source: { ...ledgerSource(ledger), file: '../../secret.json' } }),
+  ],
+  ['a subdir outside the channel', (ledger: object) => ({ ...ledger, subdirs: ['../../private'] })],
+  [
+    'an archive outside the channel',
+    (ledger: object) => ({
+      ...ledger,
+      quarantine: [{ filename: '../x', name: 'x', version: '1', build: '0', code: 'X', message: 'x' }],
+    }),
+  ],
+])('a ledger that names %s is not believed', async (_what, tamper) => {
+  const source = await tempFolder();
+  await writeChannel(source, { noarch: [hello('1.0')] });
+  const folder = await tempFolder();
+  const { store } = layoutStore(folder);
+  await mirrorFolder(source, layoutStore(folder));
+  const ledger = await readLedger(store, 'noarch');
+  await writeLedger(store, tamper(ledger ?? {}) as never);
+  await expect(mirrorFolder(source, layoutStore(folder))).rejects.toMatchObject({ code: 'LEDGER_INVALID' });
+  expect(failuresOf(await mirrorFolder(source, layoutStore(folder), { deep: true }))).toEqual({});
+});
+
+function ledgerSource(ledger: object): object {
+  return 'source' in ledger && typeof ledger.source === 'object' ? { ...ledger.source } : {};
+}
 
 test('a folder without subdirs is no channel', async () => {
   await expect(mirrorFolder(await tempFolder(), layoutStore(await tempFolder()))).rejects.toMatchObject({

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { packArchiveFile, type StoredPackage } from '../../artifact/pack.js';
-import { isFerryError } from '../../errors.js';
+import { FerryError, isFerryError } from '../../errors.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { printError, printJson, printLine, type OutputFlags } from '../output.js';
@@ -31,7 +31,13 @@ Examples:
     )
     .action(async (archives: readonly string[], flags: PackFlags) => {
       await using session = new Session(context.environment);
-      const store = session.openStore(parseLocation(flags.output), flags);
+      const location = parseLocation(flags.output);
+      if (location.kind !== 'layout') {
+        throw new FerryError('USAGE', `\`${flags.output}\` is not on this machine`, {
+          hint: 'write oci-layout:./dir',
+        });
+      }
+      const store = session.openStore(location, flags);
       const stored: StoredPackage[] = [];
       const failed: { filename: string; code: string; message: string }[] = [];
       for (const archive of archives) {
@@ -47,7 +53,7 @@ Examples:
         } catch (error) {
           if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
           failed.push({ filename: archive, code: error.code, message: error.message });
-          printError(context.output, error);
+          printError(context.output, error, archive);
         }
       }
       if (flags.json === true) printJson(context.output, { stored, failed });

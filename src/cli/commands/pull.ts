@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { pullArchives, type PulledArchive } from '../../mirror/pull.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { formatBytes, printJson, printLine, type OutputFlags } from '../output.js';
+import { formatBytes, printError, printJson, printLine, type OutputFlags } from '../output.js';
 import { Session, type LocationFlags } from '../session.js';
 
 interface PullFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
@@ -44,12 +44,20 @@ Examples:
         workers: session.workers,
         signal: context.signal,
       });
+      const failed: { subdir: string; filename: string; code: string; message: string }[] = [];
       for await (const archive of archives) {
+        if ('error' in archive) {
+          const { subdir, filename, error } = archive;
+          failed.push({ subdir, filename, code: error.code, message: error.message });
+          printError(context.output, error, `${subdir}/${filename}`);
+          continue;
+        }
         pulled.push(archive);
         if (flags.json !== true) {
           printLine(context.output, `${archive.path} (${formatBytes(archive.size)}, ${archive.digest})`);
         }
       }
-      if (flags.json === true) printJson(context.output, { pulled });
+      if (flags.json === true) printJson(context.output, { pulled, failed });
+      if (failed.length > 0) context.setExitCode(1);
     });
 }
