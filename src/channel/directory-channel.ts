@@ -58,16 +58,13 @@ export class DirectoryChannel implements ChannelSource {
     archive: ArchiveLocation,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Bytes {
-    if (archive.url !== undefined) {
-      throw new FerryError(
-        'UNSUPPORTED',
-        'its record has a `url`, which a channel in a folder cannot follow',
-      );
-    }
     // A file name from repodata must not lead anywhere else.
     parseArchiveFilename(archive.filename);
     const file = join(this.#root, archive.subdir, archive.filename);
     if ((await statOrUndefined(file)) === undefined) {
+      if (archive.url !== undefined) {
+        throw new FerryError('UNSUPPORTED', 'it lies elsewhere, where a channel in a folder cannot follow');
+      }
       throw new FerryError('ARCHIVE_ABSENT', 'the source does not have it (no such file)');
     }
     yield* readFile(file, options.signal);

@@ -241,7 +241,11 @@ export class Repodata {
     if (!isInPlace(entry)) {
       throw new FerryError('RECORD_INVALID', `\`${entry.filename}\` stands under \`${entry.section}\``);
     }
-    return record;
+    const { baseUrl } = this;
+    // CEP 15: the base stands in front of the file name; where a record has a place of its own, in front of that.
+    return baseUrl === undefined
+      ? record
+      : { ...record, url: joinUrl(baseUrl, record.url ?? encodeURIComponent(entry.filename)) };
   }
 
   #readSection(section: string, entries: Map<string, RepodataEntry>): Span {
@@ -289,6 +293,11 @@ function separate(members: readonly (readonly Uint8Array[])[], separator: string
 
 function encode(text: string): Uint8Array {
   return Buffer.from(text, 'utf8');
+}
+
+/** An absolute `url` stands for itself. */
+function joinUrl(base: string, url: string): string {
+  return /^[a-z][a-z0-9+.-]*:/i.test(url) ? url : `${base.replace(/\/+$/, '')}/${url}`;
 }
 
 /** Sections of records that are not mirrored yet: CEP 48 revisions, and formats that OCI has no media type for. */

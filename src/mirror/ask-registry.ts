@@ -1,6 +1,7 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { layersOf } from '../artifact/package-artifact.js';
 import type { PackagePlace } from '../artifact/schema.js';
+import { formatArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { isFerryError } from '../errors.js';
 import { digestHex } from '../io/digest.js';
@@ -78,15 +79,20 @@ async function archivesAt(
   options.store.rememberConfig(repository, manifest);
   const { packages } = layersOf(manifest);
   const found: (readonly [string, string])[] = [];
-  for (const record of records) {
-    const layer = packages.find(({ extension }) => extension === record.extension)?.descriptor;
-    if (layer === undefined) continue;
+  const [first] = records;
+  if (first === undefined) return [];
+  // A twin that nobody asked for is there too, and must not be lost when another archive joins it.
+  for (const { extension, descriptor: layer } of packages) {
     if (options.blobs && !(await repository.exists(layer, options))) continue;
+    const record = records.find((candidate) => candidate.extension === extension);
+    const filename = formatArchiveFilename({ ...first, extension });
     const md5 = layer.annotations?.[options.store.schema.md5Annotation];
     // Old records have no sha256; then the md5 that the layer carries has to do.
     const identity =
-      record.sha256 === undefined && md5 !== undefined ? `md5:${md5}` : `sha256:${digestHex(layer.digest)}`;
-    found.push([record.filename, identity]);
+      record !== undefined && record.sha256 === undefined && md5 !== undefined
+        ? `md5:${md5}`
+        : `sha256:${digestHex(layer.digest)}`;
+    found.push([filename, identity]);
   }
   return found;
 }

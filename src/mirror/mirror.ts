@@ -2,6 +2,7 @@
  * The mirror: snapshot, plan, run, publish. After any step, also one that was killed, everything that the published
  * repodata lists is there.
  */
+import { setMaxListeners } from 'node:events';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
@@ -100,8 +101,15 @@ function prepareOptions(options: MirrorOptions, workers: WorkerPool): PrepareOpt
     deep: options.deep ?? false,
     allowOlder: options.allowOlder ?? false,
     merge: options.merge ?? false,
-    signal: options.signal,
+    signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
+}
+
+/** Every transfer under way listens to it, and many are no leak. */
+function quietSignal(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
 }
 
 interface PreparedSubdirs {
@@ -166,7 +174,7 @@ async function runSubdir(
     artifacts: 0,
     failed,
     withheld: (ledger?.withheld ?? []).map(failureOf),
-    kept: 0,
+    kept: Object.keys(ledger?.kept ?? {}).length,
     warnings: [],
   };
 }

@@ -44,6 +44,8 @@ export interface SubdirPlan {
   readonly withheld: readonly Refused[];
   /** Records that are unusable. */
   readonly invalid: readonly Refused[];
+  /** What was known to be in the store, listed or not: file name to identity. */
+  readonly before: ReadonlyMap<string, string>;
   /** Archives that stay although the source no longer lists them: file name to identity. */
   readonly kept: ReadonlyMap<string, string>;
   /** Bytes of archives to move, as far as the records say. */
@@ -136,6 +138,7 @@ export function planSubdir(input: PlanInput, wanted: WantedRecords): SubdirPlan 
     listed: repodata.recordCount,
     items,
     there,
+    before: input.there,
     withheld: wanted.withheld,
     invalid: wanted.invalid,
     kept,

@@ -21,7 +21,7 @@ const RETRY_DELAY_MS = 500;
 
 /** What {@link receiveArchive} works with. */
 export interface ReceiveOptions {
-  readonly source: ChannelSource;
+  readonly source: Pick<ChannelSource, 'openArchive'>;
   readonly workers: WorkerPool;
   readonly temp: TempFolder;
   /**

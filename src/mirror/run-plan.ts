@@ -1,6 +1,7 @@
 import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { REPODATA } from '../artifact/media-types.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
+import { CopyError } from '../errors.js';
 import { digestOf } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
 import {
@@ -31,7 +32,13 @@ export async function runPlan(
   const result = new RunResult(work, context);
   for (const warning of work.warnings) context.reporter.warning?.(warning);
 
-  let ledger = await markRunning(work, context);
+  let ledger = ledgerOfRun(work, context);
+  const isMarked = plan.items.length > 0;
+  if (isMarked) {
+    // From here on the registry may hold more than the ledger knows.
+    ledger = { ...ledger, running: newRunning(context.now()) };
+    await writeLedger(context.store, ledger, context);
+  }
   const listsReplaced = plan.items.some(
     (item) => item.replaces && item.add.some(({ filename }) => isListed(work, filename)),
   );
@@ -45,7 +52,9 @@ export async function runPlan(
   const composition = compose(work, result);
   const current = listsReplaced ? undefined : publishedAlready(work, composition);
   const latest = current ?? (await publishRepodata(snapshot, composition, ledger, context));
-  const kept = new Map([...plan.kept].filter(([filename]) => !work.foreign.has(filename)));
+  const kept = new Map(
+    [...plan.before].filter(([filename]) => result.keeps(filename) && !work.foreign.has(filename)),
+  );
   const final = makeLedger({
     store: context.store,
     source: context.source.url,
@@ -58,10 +67,10 @@ export async function runPlan(
     quarantine: result.quarantine,
     kept,
     foreign: work.foreign,
-    subdirs: subdir === 'noarch' ? discovered : undefined,
+    subdirs: subdir === 'noarch' ? (discovered ?? work.state.ledger?.subdirs) : undefined,
   });
-  const isMarked = ledger !== work.state.ledger;
-  if (isMarked || !isSameLedger(final, work.state.ledger)) await writeLedger(context.store, final, context);
+  if (isMarked || listsReplaced || !isSameLedger(final, work.state.ledger))
+    await writeLedger(context.store, final, context);
   const publishedAs = current !== undefined ? 'kept' : composition.unchanged ? 'unchanged' : 'spliced';
   context.reporter.published?.(subdir, publishedAs);
   return {
@@ -85,6 +94,8 @@ class RunResult {
   readonly there: Map<string, string>;
   addedBytes = 0;
   artifacts = 0;
+  /** Archives whose tags are in an unknown state. */
+  readonly #uncertain = new Set<string>();
   readonly #failed: Failure[] = [];
   readonly #quarantine: Quarantined[] = [];
   readonly #subdir: string;
@@ -105,6 +116,11 @@ class RunResult {
     return this.#quarantine.toSorted(byFilename);
   }
 
+  /** Whether an archive that was there before stays, unlisted. */
+  keeps(filename: string): boolean {
+    return !this.there.has(filename) && !this.#uncertain.has(filename);
+  }
+
   /** Takes in what became of one tag. */
   add(outcomes: readonly TransferOutcome[]): void {
     if (outcomes.some(({ outcome }) => outcome === 'added')) this.artifacts += 1;
@@ -112,6 +128,8 @@ class RunResult {
       const { filename } = result.record;
       if (result.outcome === 'failed') {
         const failure = { filename, code: result.error.code, message: messageOf(result.error) };
+        if (result.error instanceof CopyError) this.#uncertain.add(filename);
+        this.there.delete(filename);
         this.#fail(failure, result.record);
       } else if (!this.there.has(filename)) {
         // An archive that was there was only read again for its twin's sake.
@@ -132,22 +150,22 @@ class RunResult {
   }
 }
 
-/** Notes in the ledger that from here on the registry may hold more than it knows. */
-async function markRunning(work: PlannedWork, context: RunContext): Promise<Ledger> {
-  const { store, source, signal } = context;
+/**
+ * The ledger as it is true while the run lasts: what others published, what the run does not touch, and what is listed
+ * only if a ledger vouched for that before. So whatever is killed, the next run believes no more than it may.
+ */
+function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
+  const { store, source } = context;
   const { ledger, latest } = work.state;
-  const base = ledger ?? firstLedger(store, work.subdir, source.url);
-  if (work.plan.items.length === 0) return base;
-  const marked: Ledger = {
-    ...base,
+  const { repodata: _, ...rest } = ledger ?? firstLedger(store, work.subdir, source.url);
+  return {
+    ...rest,
     schema: store.schema.id,
     role: { kind: 'mirror', source: source.url },
-    // What is listed now; where no ledger vouched for it, the plan has just asked the registry.
-    ...(latest === undefined ? {} : { repodata: latest.digest }),
-    running: newRunning(context.now()),
+    ...(work.isTrusted && !context.deep && latest !== undefined ? { repodata: latest.digest } : {}),
+    foreign: [...work.foreign],
+    kept: Object.fromEntries([...work.plan.kept].filter(([filename]) => !work.foreign.has(filename))),
   };
-  await writeLedger(store, marked, { signal });
-  return marked;
 }
 
 async function transferAll(work: PlannedWork, result: RunResult, context: RunContext): Promise<void> {

@@ -32,7 +32,7 @@ export interface SubdirState {
 export interface StateOptions {
   /** The mirror's source, by its durable name. */
   readonly source: string;
-  /** Take nothing on trust. */
+  /** Go on without a ledger that cannot be read: the registry itself is asked. */
   readonly deep: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -51,7 +51,7 @@ export async function readState(
     throw error;
   });
   const latest = await store.metadataRepository(subdir, 'repodata.json').resolve(LATEST, options);
-  return { trust: options.deep ? 'unknown' : trustIn(ledger, latest, store, options.source), ledger, latest };
+  return { trust: trustIn(ledger, latest, store, options.source), ledger, latest };
 }
 
 function trustIn(
@@ -62,7 +62,8 @@ function trustIn(
 ): Trust {
   if (ledger === undefined) return latest === undefined ? 'empty' : 'unknown';
   const { running } = ledger;
-  const isOurs = latest?.digest === ledger.repodata || latest?.digest === running?.publishing;
+  const isOurs =
+    latest?.digest === ledger.repodata || (latest !== undefined && latest.digest === running?.publishing);
   if (!isOurs || ledger.schema !== store.schema.id || ledger.role.source !== source) return 'unknown';
   return running === undefined ? 'vouched' : 'interrupted';
 }

@@ -29,6 +29,8 @@ export interface PlannedWork {
   readonly plan: SubdirPlan;
   /** Records that others published and that stay listed. */
   readonly foreign: ReadonlySet<string>;
+  /** Whether a ledger vouched for what is listed. */
+  readonly isTrusted: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -66,7 +68,10 @@ export async function prepareSubdir(subdir: string, options: PrepareOptions): Pr
   const state = await readState(store, subdir, { source: source.url, deep: options.deep, signal });
   const { ledger } = state;
   const isSettled =
-    state.trust === 'vouched' && ledger?.source !== undefined && ledger.filters === filtersDigest(store);
+    !options.deep &&
+    state.trust === 'vouched' &&
+    ledger?.source !== undefined &&
+    ledger.filters === filtersDigest(store);
   const unless = isSettled ? originOf(ledger) : undefined;
   const answer = await takeSnapshot(source, subdir, { unless, workers, signal });
   if (answer.status === 'absent') return { status: 'absent', subdir };
@@ -109,13 +114,19 @@ async function planSnapshot(
 
   // Listed archives are there if the ledger vouches for the list; of all others only the registry knows.
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
-  const there = new Map(isTrusted ? Object.entries(state.ledger?.kept ?? {}) : []);
-  if (isTrusted) for (const [filename, identity] of listedArchives(published)) there.set(filename, identity);
-  if (state.trust === 'interrupted' || state.trust === 'unknown') {
+  const believed = isTrusted
+    ? [...Object.entries(state.ledger?.kept ?? {}), ...listedArchives(published)]
+    : [];
+  // With `deep`, all that the source lists is asked for; of the rest only the ledger knows.
+  const there = new Map(believed.filter(([filename]) => !options.deep || !repodata.has(filename)));
+  if (options.deep || state.trust === 'interrupted' || state.trust === 'unknown') {
     const open = wanted.records.filter(([record]) => there.get(record.filename) !== archiveIdentity(record));
-    const blobs = state.trust === 'unknown';
+    const blobs = options.deep || state.trust === 'unknown';
     const found = await askRegistry(open, { ...options, subdir, blobs });
-    for (const [filename, identity] of found) there.set(filename, identity);
+    const asked = new Set(open.map(([record]) => record.filename));
+    for (const [filename, identity] of found) {
+      if (asked.has(filename) || !there.has(filename)) there.set(filename, identity);
+    }
   }
   // Where all was asked for, the manifests themselves told which repositories have it.
   for (const repository of isTrusted ? repositoriesOf(store, there.keys()) : []) {
@@ -133,6 +144,7 @@ async function planSnapshot(
     published,
     plan: planSubdir({ store, repodata, there }, wanted),
     foreign,
+    isTrusted,
     warnings: [...warningsOf(repodata, published, vanished)],
   };
 }

@@ -6,9 +6,12 @@ import {
   type PackageArtifact,
   type PackedArchive,
 } from '../artifact/package-artifact.js';
+import { LATEST } from '../artifact/metadata-artifact.js';
+import type { ChannelSource } from '../conda/channel-source.js';
+import { parseArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { FerryError, isFerryError, isSystemError, TransportError } from '../errors.js';
-import type { Digest } from '../io/digest.js';
+import { CopyError, FerryError, isFerryError, isSystemError, TransportError } from '../errors.js';
+import { digestHex, sha256Digest, type Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Repository } from '../oci/storage.js';
@@ -19,7 +22,8 @@ import { destinationError, receiveArchive, type ReceivedArchive, type ReceiveOpt
 const MAX_MERGES = 5;
 
 /** What {@link transferItem} works with. */
-export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo'> {
+export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo' | 'source'> {
+  readonly source: ChannelSource;
   readonly store: ChannelStore;
   /** Archives that failed before: nothing of them is sent until they are checked. */
   readonly isSuspect: (record: RepodataRecord) => boolean;
@@ -36,15 +40,7 @@ export type TransferOutcome =
   | { readonly record: RepodataRecord; readonly outcome: 'failed'; readonly error: FerryError };
 
 /** Codes that mean that no other package would fare better. */
-const FATAL_AT_DESTINATION = new Set([
-  'UNAUTHORIZED',
-  'DENIED',
-  'NETWORK',
-  'TIMEOUT',
-  'RATE_LIMITED',
-  'LOCK_TIMEOUT',
-  'LOCK_LOST',
-]);
+const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'RATE_LIMITED', 'LOCK_TIMEOUT', 'LOCK_LOST']);
 
 /**
  * Carries one tag: fetch, check, pack, push. An archive that is at fault is an outcome and stops nothing else.
@@ -59,31 +55,31 @@ export async function transferItem(
   const received: { readonly record: RepodataRecord; readonly archive: ReceivedArchive }[] = [];
   const outcomes: TransferOutcome[] = [];
   try {
-    const existing = item.twin === undefined ? undefined : await readExisting(repository, item, options);
     for (const record of item.add) {
       try {
         const uploadTo = options.isSuspect(record) ? undefined : repository;
         received.push({ record, archive: await receiveArchive(record, { ...options, uploadTo }) });
       } catch (error) {
-        outcomes.push({ record, outcome: 'failed', error: packageFault(error) });
+        outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
       }
     }
-    if (received.length === 0) return outcomes;
-
-    await using twin = await receiveTwin(existing, options);
-    const archives = received.map(({ archive }) => archive);
+    const [first] = received;
+    if (first === undefined) return outcomes;
     try {
+      const archives = received.map(({ archive }) => archive);
+      const existing = item.twin === undefined ? undefined : await readExisting(repository, item, options);
       await store.ensureConfig(repository, { signal });
-      await pushMerged(
-        item,
-        repository,
-        twin === undefined ? archives : [...archives, twin],
-        existing,
-        options,
-      );
+      await using twin = await existing?.twin?.().catch(async (error: unknown) => {
+        const record = item.twin?.record;
+        if (existing.manifest !== undefined || record === undefined) throw error;
+        // It was not there, and is not to be had: it must not stay listed.
+        outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
+        return undefined;
+      });
+      const all = twin === undefined ? archives : [...archives, twin];
+      await pushMerged(item, repository, all, existing?.manifest, options);
     } catch (error) {
-      const [first] = received;
-      const fault = packageFault(first === undefined ? error : destinationError(first.record, error));
+      const fault = await packageFault(destinationError(first.record, error), item, options);
       return [
         ...outcomes,
         ...received.map(({ record }) => ({ record, outcome: 'failed' as const, error: fault })),
@@ -100,51 +96,58 @@ export async function transferItem(
 }
 
 interface Existing {
-  readonly manifest: ImageManifest;
-  /** The twin, if its archive has to be read again for the artifact to become what we would have written. */
-  readonly reread: RepodataRecord | undefined;
+  readonly manifest: ImageManifest | undefined;
+  /** Reads the twin's archive again, where that is needed for the artifact to become what we would have written. */
+  readonly twin: (() => Promise<ReceivedArchive>) | undefined;
 }
 
 /**
  * Reads the artifact that a twin is to join. Of one that another tool wrote, info and index are not kept, so where the
- * `.conda` is the one that is there, it is read again; so is an archive whose md5 is not told.
+ * `.conda` is the one that is there, it is read again; so is an archive whose md5 is not told. Where the twin turns out
+ * not to be there, it is fetched from the source.
  */
 async function readExisting(
   repository: Repository,
   item: PlanItem,
-  { store, signal }: TransferOptions,
-): Promise<Existing | undefined> {
-  const stored = await repository.fetchManifest(item.place.tag, { signal });
-  if (stored === undefined) return undefined;
-  let manifest: ImageManifest;
-  try {
-    manifest = parseImageManifest(stored.bytes);
-  } catch (error) {
-    // Something else stands under the tag; it makes room for what belongs there.
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
+  options: TransferOptions,
+): Promise<Existing> {
+  const { store, signal } = options;
+  const { filename, record } = item.twin ?? { filename: '', record: undefined };
+  const { extension, name, version, build } = parseArchiveFilename(filename);
+  // Some registries cannot read for a moment what others are writing: absence is believed the second time.
+  const stored =
+    (await repository.fetchManifest(item.place.tag, { signal })) ??
+    (await repository.fetchManifest(item.place.tag, { signal }));
+  const manifest = stored === undefined ? undefined : tryParse(stored.bytes);
+  if (manifest !== undefined) store.rememberConfig(repository, manifest);
+  const layer =
+    manifest && layersOf(manifest).packages.find((found) => found.extension === extension)?.descriptor;
+  const isWanted =
+    layer !== undefined && (record?.sha256 === undefined || layer.digest === sha256Digest(record.sha256));
+  if (stored === undefined || manifest === undefined || !isWanted) {
+    if (record === undefined) return { manifest: undefined, twin: undefined };
+    return { manifest: undefined, twin: () => receiveArchive(record, { ...options, uploadTo: undefined }) };
   }
-  store.rememberConfig(repository, manifest);
-  const extension = item.twin?.filename.endsWith('.conda') === true ? 'conda' : 'tar.bz2';
-  const layer = layersOf(manifest).packages.find((found) => found.extension === extension)?.descriptor;
-  const isEnough = extension === 'tar.bz2' && layer?.annotations?.[store.schema.md5Annotation] !== undefined;
-  return {
-    manifest,
-    reread: isEnough || isCanonical(store.schema, stored.bytes) ? undefined : item.twin?.record,
-  };
+  const isEnough = extension === 'tar.bz2' && layer.annotations?.[store.schema.md5Annotation] !== undefined;
+  if (isEnough || isCanonical(store.schema, stored.bytes)) return { manifest, twin: undefined };
+  const { digest, size } = layer;
+  const stand = { filename, extension, name, version, build, listedIn: item.subdir };
+  const source = { openArchive: () => repository.fetch(layer, { signal }) };
+  const twin = (): Promise<ReceivedArchive> =>
+    receiveArchive(
+      { ...stand, sha256: digestHex(digest), size },
+      { ...options, source, uploadTo: undefined },
+    );
+  return { manifest, twin };
 }
 
-/** Reads a twin again. If the source has it no more, the artifact keeps it as it is. */
-async function receiveTwin(
-  existing: Existing | undefined,
-  options: TransferOptions,
-): Promise<ReceivedArchive | undefined> {
-  if (existing?.reread === undefined) return undefined;
+/** What stands under a tag, if it is an image manifest; anything else makes room for what belongs there. */
+function tryParse(bytes: Uint8Array): ImageManifest | undefined {
   try {
-    return await receiveArchive(existing.reread, { ...options, uploadTo: undefined });
+    return parseImageManifest(bytes);
   } catch (error) {
-    packageFault(error);
-    return undefined;
+    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
+    throw error;
   }
 }
 
@@ -156,7 +159,7 @@ async function pushMerged(
   item: PlanItem,
   repository: Repository,
   received: readonly ReceivedArchive[],
-  existing: Existing | undefined,
+  existing: ImageManifest | undefined,
   options: TransferOptions,
 ): Promise<void> {
   const { store, signal } = options;
@@ -164,7 +167,7 @@ async function pushMerged(
   const atDestination = new Set<Digest>([store.schema.config.digest]);
   for (const { uploaded, packed } of received) if (uploaded) atDestination.add(packed.layer.digest);
 
-  let base = existing?.manifest;
+  let base = existing;
   for (let merges = 1; ; merges += 1) {
     for (const layer of base?.layers ?? []) atDestination.add(layer.digest);
     const artifact = makePackageArtifact(store.schema, archives, { existing: base });
@@ -194,12 +197,27 @@ function holdsAll(artifact: PackageArtifact, bytes: Uint8Array): boolean {
   return layersOf(artifact.manifest).packages.every(({ descriptor }) => found.has(descriptor.digest));
 }
 
-/** Returns what is the package's own fault, and throws the rest. */
-function packageFault(error: unknown): FerryError {
+/**
+ * Returns what is the package's own fault, and throws what no other package would fare better with: a source or a
+ * destination that does not answer at all.
+ */
+async function packageFault(error: unknown, item: PlanItem, options: TransferOptions): Promise<FerryError> {
   if (!isFerryError(error) || error.code === 'DISK_FULL' || error.code === 'INTERNAL') throw error;
-  // Nobody answers at the source: no other archive can be had either.
-  if (error instanceof TransportError && isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'))
-    throw error;
-  if ('side' in error && error.side === 'destination' && FATAL_AT_DESTINATION.has(error.code)) throw error;
+  if (!(error instanceof CopyError) || error.side === 'source') {
+    if (isSourceGone(error, options.source)) throw error;
+    return error;
+  }
+  if (FATAL_AT_DESTINATION.has(error.code)) throw error;
+  if (error.code === 'NETWORK' || error.code === 'TIMEOUT') {
+    // One package that a proxy refuses to let through must not stop the others for ever.
+    await options.store.metadataRepository(item.subdir, 'ledger').resolve(LATEST, options);
+  }
   return error;
+}
+
+/** Whether nobody answers at the source's own host; a record may send us to another one. */
+function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
+  if (!(error instanceof TransportError)) return false;
+  if (!isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN')) return false;
+  return URL.canParse(source.url) && new URL(error.url).origin === new URL(source.url).origin;
 }
