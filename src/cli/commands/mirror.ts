@@ -75,7 +75,8 @@ Examples:
       };
       if (flags.plan === true) {
         const plan = await planMirror(options);
-        if (flags.json === true) printJson(context.output, plan);
+        if (flags.json === true)
+          printJson(context.output, { ...plan, subdirs: plan.subdirs.map(planDocument) });
         else printPlan(context.output, plan);
         return;
       }
@@ -104,6 +105,13 @@ function printPlan(output: Output, plan: MirrorPlan): void {
   }
   printLine(output);
   printLine(output, `nothing was moved; from ${plan.source} to ${plan.destination}, schema ${plan.schema}`);
+}
+
+/** A plan for machines: what is to be done in full, what is there as counts. */
+function planDocument(planned: PlannedSubdir): object {
+  if (planned.status !== 'planned') return planned;
+  const { before: _, there, kept, ...plan } = planned.plan;
+  return { ...planned, plan: { ...plan, there: there.size, kept: kept.size } };
 }
 
 function planCells(planned: PlannedSubdir): string[] {
