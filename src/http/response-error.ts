@@ -43,7 +43,7 @@ function hintOf(response: HttpResponse): string | undefined {
   const scheme = /^\w+/.exec(response.header('www-authenticate') ?? '')?.[0]?.toLowerCase();
   return scheme === 'bearer'
     ? 'this registry asks for bearer tokens, which this version cannot fetch yet'
-    : 'set CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD for the destination';
+    : 'CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD go to the destination of a mirror, and to no other server';
 }
 
 async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]> {

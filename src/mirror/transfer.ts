@@ -67,7 +67,8 @@ export async function transferItem(
     if (first === undefined) return outcomes;
     try {
       const archives = received.map(({ archive }) => archive);
-      const existing = item.twin === undefined ? undefined : await readExisting(repository, item, options);
+      const existing =
+        item.twin === undefined ? undefined : await readExisting(repository, item, item.twin, options);
       await store.ensureConfig(repository, { signal });
       await using twin = await existing?.twin?.().catch(async (error: unknown) => {
         const record = item.twin?.record;
@@ -109,10 +110,10 @@ interface Existing {
 async function readExisting(
   repository: Repository,
   item: PlanItem,
+  { filename, record }: NonNullable<PlanItem['twin']>,
   options: TransferOptions,
 ): Promise<Existing> {
   const { store, signal } = options;
-  const { filename, record } = item.twin ?? { filename: '', record: undefined };
   const { extension, name, version, build } = parseArchiveFilename(filename);
   // Some registries cannot read for a moment what others are writing: absence is believed the second time.
   const stored =

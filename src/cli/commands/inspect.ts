@@ -31,7 +31,7 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
       `
 Examples:
   conda-ferry inspect oci-layout:./mirror/noarch/ferry-tool:2.1.0-py_0
-  conda-ferry inspect oci://127.0.0.1:5000/my-channel/noarch/ferry-tool:2.1.0-py_0 --json`,
+  conda-ferry inspect oci://127.0.0.1:5000/ch/noarch/ferry-tool:2.1.0-py_0 --json`,
     )
     .action(async (text: string, flags: LocationFlags & Pick<OutputFlags, 'json'>) => {
       await using session = new Session(context.environment);

@@ -54,11 +54,12 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .addHelpText(
       'after',
       `
-Exit status: 0 all is there, 1 some archives failed, 2 usage, 3 the run failed, 130 interrupted.
+Exit status: 0 all is there, 1 some archives failed, 2 usage, 3 the run failed,
+130 interrupted.
 
 Examples:
   conda-ferry mirror ./channel oci-layout:./mirror
-  conda-ferry mirror https://conda.anaconda.org/my-channel oci://127.0.0.1:5000/my-channel --plan`,
+  conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action(async (source: string, destination: string, flags: MirrorFlags) => {
       await using session = new Session(context.environment);

@@ -48,8 +48,10 @@ Examples:
             signal: context.signal,
           });
           stored.push(done);
-          if (flags.json !== true)
-            printLine(context.output, `${done.repository}:${done.tag} ${done.descriptor.digest}`);
+          if (flags.json !== true) {
+            printLine(context.output, `${done.repository}:${done.tag}`);
+            printLine(context.output, `  ${done.descriptor.digest}`);
+          }
         } catch (error) {
           if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
           failed.push({ filename: archive, code: error.code, message: error.message });

@@ -54,7 +54,8 @@ Examples:
         }
         pulled.push(archive);
         if (flags.json !== true) {
-          printLine(context.output, `${archive.path} (${formatBytes(archive.size)}, ${archive.digest})`);
+          printLine(context.output, `${archive.path}, ${formatBytes(archive.size)}`);
+          printLine(context.output, `  ${archive.digest}`);
         }
       }
       if (flags.json === true) printJson(context.output, { pulled, failed });
