@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   ARCHIVE_ABSENT: 'the source lists an archive that it does not have',
   CHANNEL_INVALID: 'a channel location cannot be read as one',
   CHANNEL_NOT_FOUND: 'there is no channel at that location',
+  CREDENTIALS_UNREADABLE: 'a credential file or helper does not give what it should',
   DENIED: 'the server refused the request for lack of rights',
   DIGEST_INVALID: 'a digest is not of the form `algorithm:hex`',
   DIGEST_MISMATCH: 'bytes do not have the digest they should have',

@@ -17,7 +17,7 @@ export type FindCredentials = (origin: string) => BasicCredentials | undefined;
 export function withBasicAuthorization(send: Send, findCredentials: FindCredentials): Send {
   const challenged = new Set<string>();
   return async (request) => {
-    if (request.anonymous === true) return send(request);
+    if (request.givenBy !== undefined) return send(request);
     const { origin } = request.url;
     const credentials = findCredentials(origin);
     if (credentials === undefined) return send(request);

@@ -8,7 +8,7 @@ const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
 /**
  * Follows redirects of GET and HEAD. Each hop is sent anew through `send`, which adds what belongs to that origin,
  * so nothing secret travels to another one; headers given with the request stay behind on a change of origin,
- * except `range` and `accept`, and from there on the request is anonymous, also on its way back. From https it never
+ * except `range` and `accept`, and from there on the request is anonymous, also on its way back to the first. From https it never
  * goes to http.
  */
 export function withRedirects(send: Send): Send {
@@ -27,7 +27,7 @@ export function withRedirects(send: Send): Send {
       current =
         url.origin === current.url.origin
           ? { ...current, url }
-          : { ...current, url, headers: originFreeHeaders(current.headers ?? {}), anonymous: true };
+          : { ...current, url, headers: originFreeHeaders(current.headers ?? {}), givenBy: request.url };
     }
   };
 }

@@ -13,6 +13,14 @@ export interface HttpBody {
   readonly open: OpenBytes;
 }
 
+/** Rights on a repository, such as `pull` and `push` on `org/noarch/zlib`. @see distribution token scope */
+export interface Access {
+  readonly repository: string;
+  readonly actions: readonly ('pull' | 'push' | 'delete')[];
+  /** Another repository that is read from: the source of a mount. */
+  readonly from?: string | undefined;
+}
+
 /** A request. Header names are lower case. */
 export interface HttpRequest {
   readonly method: HttpMethod;
@@ -25,11 +33,13 @@ export interface HttpRequest {
    * @defaultValue true for GET and HEAD, else false
    */
   readonly repeatable?: boolean | undefined;
+  /** What the request does to a repository; a token is asked for that, and no more. */
+  readonly access?: Access | undefined;
   /**
-   * Whether credentials must stay away, since another origin chose this URL.
-   * @defaultValue false
+   * The server that chose this URL, where it is of another origin: no credentials, headers or client certificate go
+   * there, nor may it lead into a private network that the server itself is not part of.
    */
-  readonly anonymous?: boolean | undefined;
+  readonly givenBy?: URL | undefined;
 }
 
 /** An answer, whatever its status. The body must be read or discarded, or its connection is lost. */
