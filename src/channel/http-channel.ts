@@ -6,7 +6,9 @@ import type {
   Validators,
 } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
-import { resolveServerUrl } from '../http/redirect.js';
+import { resolveServerUrl } from '../http/server-url.js';
+import type { ClockOptions } from '../http/clock.js';
+import { resumedBody } from '../http/resume.js';
 import { responseError } from '../http/response-error.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import type { Bytes } from '../io/bytes.js';
@@ -17,13 +19,15 @@ export class HttpChannel implements ChannelSource {
   readonly url: string;
   readonly #base: URL;
   readonly #send: Send;
+  readonly #clock: ClockOptions;
 
   /** @param base the channel's URL, such as `https://conda.anaconda.org/conda-forge`; a query is not allowed */
-  constructor(base: URL, send: Send) {
+  constructor(base: URL, send: Send, clock: ClockOptions = {}) {
     this.#base = new URL(base);
     if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
     this.url = redactUrl(base).replace(/\/+$/, '');
     this.#send = send;
+    this.#clock = clock;
   }
 
   /** A web server cannot list folders. */
@@ -48,7 +52,20 @@ export class HttpChannel implements ChannelSource {
       return { status: 'absent' };
     }
     if (response.status !== 200) throw await responseError(request, response);
-    return { status: 'found', body: response.body, validators: validatorsOf(response) };
+    const validators = validatorsOf(response);
+    // Nothing else tells whether a later piece belongs to the same file.
+    const { etag } = validators;
+    const isResumable = etag !== undefined && !etag.startsWith('W/');
+    const body = isResumable
+      ? resumedBody({
+          send: this.#send,
+          request: { ...request, headers: {} },
+          first: response,
+          etag,
+          clock: this.#clock,
+        })
+      : response.body;
+    return { status: 'found', body, validators };
   }
 
   async *openArchive(
@@ -66,7 +83,13 @@ export class HttpChannel implements ChannelSource {
       throw new FerryError('ARCHIVE_ABSENT', `the source does not have it (${String(response.status)})`);
     }
     if (response.status !== 200) throw await responseError(request, response);
-    yield* response.body;
+    yield* resumedBody({
+      send: this.#send,
+      request,
+      first: response,
+      size: archive.size,
+      clock: this.#clock,
+    });
   }
 
   /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */

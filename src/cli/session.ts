@@ -8,8 +8,8 @@ import { DirectoryChannel } from '../channel/directory-channel.js';
 import { HttpChannel } from '../channel/http-channel.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
-import type { BasicCredentials } from '../http/authorization.js';
 import { openHttpClient } from '../http/client.js';
+import type { Credential } from '../http/credentials/credential.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { openLayoutRegistry } from '../image-layout/layout-registry.js';
 import type { Registry } from '../oci/storage.js';
@@ -111,10 +111,10 @@ export class Session implements AsyncDisposable {
   }
 
   /** Each side has connections and credentials of its own; a credential belongs to one origin. */
-  #openSend(side: 'source' | 'destination', origin: string, credentials: BasicCredentials | undefined): Send {
+  #openSend(side: 'source' | 'destination', origin: string, credentials: Credential | undefined): Send {
     const client = openHttpClient({
       userAgent: `conda-ferry/${VERSION}`,
-      findCredentials: (asked) => (asked === origin ? credentials : undefined),
+      findCredential: (place) => Promise.resolve(place.origin === origin ? credentials : undefined),
       onRequest: (_request: HttpRequest) => {
         this.#requests[side] += 1;
       },
@@ -122,9 +122,11 @@ export class Session implements AsyncDisposable {
     return this.#use(client).send;
   }
 
-  #destinationCredentials(): BasicCredentials | undefined {
+  #destinationCredentials(): Credential | undefined {
     const { CONDA_FERRY_USERNAME: username, CONDA_FERRY_PASSWORD: password } = this.#environment;
-    return username === undefined || password === undefined ? undefined : { username, password };
+    return username === undefined || password === undefined
+      ? undefined
+      : { kind: 'basic', username, password };
   }
 }
 
@@ -137,9 +139,13 @@ function schemaOf(id: string) {
   return schema;
 }
 
-function credentialsOf(url: URL): BasicCredentials | undefined {
+function credentialsOf(url: URL): Credential | undefined {
   if (url.username === '') return undefined;
-  return { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+  return {
+    kind: 'basic',
+    username: decodeURIComponent(url.username),
+    password: decodeURIComponent(url.password),
+  };
 }
 
 const unusedSend: Send = () => Promise.reject(new FerryError('INTERNAL', 'no request was expected'));

@@ -1,42 +1,134 @@
-import type { HttpRequest, HttpResponse, Send } from './send.js';
+import { parseChallenges, type Challenge } from './challenge.js';
+import type { Credential, FindCredential } from './credentials/credential.js';
+import type { Access, HttpRequest, HttpResponse, Send } from './send.js';
+import { basicAuthorization, identityOf, scopesOf, type TokenService } from './token.js';
 
-/** A user name with its password. */
-export interface BasicCredentials {
-  readonly username: string;
-  readonly password: string;
+/** What {@link withAuthorization} needs. */
+export interface AuthorizationOptions {
+  readonly findCredential: FindCredential;
+  readonly tokens: TokenService;
 }
 
-/** Finds the credentials that belong to an origin such as `https://ghcr.io`. */
-export type FindCredentials = (origin: string) => BasicCredentials | undefined;
+/** How an origin wants to be asked, by its last challenge. */
+interface Manner {
+  readonly kind: 'basic' | 'bearer';
+  readonly challenge: Challenge;
+}
 
 /**
- * Answers a Basic challenge with the credentials of that origin, and sends them along from then on. A secret is
- * never sent to an origin that it was not given for, nor unasked, nor to a URL that another origin chose.
- * @see RFC 7617
+ * Answers Basic and Bearer challenges with the credential of that origin, and from then on authorizes before it is
+ * asked. The first request to an origin goes alone, so that all others know. A secret is never sent to an origin that
+ * it was not given for, nor to a URL that another origin chose.
+ * @throws what finding a credential or fetching a token throws
+ * @see RFC 9110, section 11; distribution "Token Authentication Specification"
  */
-export function withBasicAuthorization(send: Send, findCredentials: FindCredentials): Send {
-  const challenged = new Set<string>();
+export function withAuthorization(send: Send, options: AuthorizationOptions): Send {
+  const manners = new Map<string, Manner | 'open'>();
+  const learning = new Map<string, Promise<unknown>>();
+
+  const converse: Send = async (request) => {
+    const { origin } = request.url;
+    const first = await authorize(request, manners.get(origin), options);
+    const response = await send(first.request);
+    if (response.status !== 401) {
+      if (!manners.has(origin)) manners.set(origin, 'open');
+      return response;
+    }
+    const manner = chooseManner(response);
+    if (manner === undefined) return response;
+    const credential = await options.findCredential(placeOf(request), request.signal);
+    manners.set(origin, manner);
+    const hasOtherProof =
+      manner.kind === 'basic' ? credential?.kind === 'basic' : credential?.kind !== 'bearer';
+    const isProven = 'authorization' in (first.request.headers ?? {});
+    // The same proof again would be refused again.
+    if (manner.kind === 'basic' ? isProven || !hasOtherProof : isProven && !hasOtherProof) return response;
+    // Before anything else is asked: the answer holds one of the few places at this host.
+    await response.discard();
+    const isTooNarrow = manner.challenge.parameters.get('error') === 'insufficient_scope';
+    if (first.token !== undefined && !isTooNarrow) options.tokens.drop(first.token);
+    const wider = scopesOf(manner.challenge);
+    const second = await authorize(request, manner, options, wider);
+    return send(second.request);
+  };
+
   return async (request) => {
     if (request.givenBy !== undefined) return send(request);
+    // A body may come from the same host, and then could not wait for itself.
+    if (request.body !== undefined) return converse(request);
     const { origin } = request.url;
-    const credentials = findCredentials(origin);
-    if (credentials === undefined) return send(request);
-    if (challenged.has(origin)) return send(authorize(request, credentials));
-    const response = await send(request);
-    if (response.status !== 401 || !asksForBasic(response)) return response;
-    await response.discard();
-    challenged.add(origin);
-    return send(authorize(request, credentials));
+    for (;;) {
+      if (manners.has(origin)) return converse(request);
+      const other = learning.get(origin);
+      if (other === undefined) break;
+      // Whatever becomes of it; its failure is not ours.
+      await other.catch(() => undefined);
+      request.signal?.throwIfAborted();
+    }
+    const conversation = converse(request);
+    learning.set(origin, conversation);
+    try {
+      return await conversation;
+    } finally {
+      learning.delete(origin);
+    }
   };
 }
 
-/** Whether one of the challenges, of which there may be several, is Basic. @see RFC 9110, section 11.6.1 */
-function asksForBasic(response: HttpResponse): boolean {
-  const challenges = response.header('www-authenticate') ?? '';
-  return /(?:^|,)\s*basic(?:[\s,]|$)/i.test(challenges.replace(/"(?:[^"\\]|\\.)*"/g, '""'));
+async function authorize(
+  request: HttpRequest,
+  manner: Manner | 'open' | undefined,
+  { findCredential, tokens }: AuthorizationOptions,
+  moreScopes: readonly string[] = [],
+): Promise<{ readonly request: HttpRequest; readonly token?: string }> {
+  if (manner === undefined || manner === 'open') return { request };
+  const credential = await findCredential(placeOf(request), request.signal);
+  if (manner.kind === 'basic') {
+    if (credential?.kind !== 'basic') return { request };
+    return { request: withHeader(request, basicAuthorization(credential), credential) };
+  }
+  if (credential?.kind === 'bearer') {
+    return { request: withHeader(request, `Bearer ${credential.token}`, credential) };
+  }
+  const scopes = [...scopesFor(request.access), ...moreScopes];
+  // Without an idea of what to ask for, the challenge has to say it.
+  if (scopes.length === 0 && manner.challenge.parameters.get('scope') !== undefined) return { request };
+  const { url, signal } = request;
+  const token = await tokens.get({ challenge: manner.challenge, url, credential, scopes, signal });
+  return { request: withHeader(request, `Bearer ${token}`, credential), token };
 }
 
-function authorize(request: HttpRequest, credentials: BasicCredentials): HttpRequest {
-  const secret = Buffer.from(`${credentials.username}:${credentials.password}`, 'utf8').toString('base64');
-  return { ...request, headers: { ...request.headers, authorization: `Basic ${secret}` } };
+/** Bearer before Basic: it is what a registry that offers both means. */
+function chooseManner(response: HttpResponse): Manner | undefined {
+  const challenges = parseChallenges(response.header('www-authenticate') ?? '');
+  for (const kind of ['bearer', 'basic'] as const) {
+    const challenge = challenges.find(({ scheme }) => scheme === kind);
+    if (challenge !== undefined && (kind === 'basic' || challenge.parameters.has('realm'))) {
+      return { kind, challenge };
+    }
+  }
+  return undefined;
+}
+
+/** Such as `repository:org/noarch/zlib:pull,push`; of a mount, its source too. */
+function scopesFor(access: Access | undefined): string[] {
+  if (access === undefined) return [];
+  const scopes = [`repository:${access.repository}:${access.actions.join(',')}`];
+  return access.from === undefined ? scopes : [...scopes, `repository:${access.from}:pull`];
+}
+
+function placeOf({ url, access }: HttpRequest): { origin: string; repository: string | undefined } {
+  return { origin: url.origin, repository: access?.repository };
+}
+
+function withHeader(
+  request: HttpRequest,
+  authorization: string,
+  credential: Credential | undefined,
+): HttpRequest {
+  return {
+    ...request,
+    headers: { ...request.headers, authorization },
+    identity: identityOf(credential),
+  };
 }

@@ -1,17 +1,24 @@
-import { withBasicAuthorization, type FindCredentials } from './authorization.js';
+import { withAuthorization } from './authorization.js';
+import { clockOf, type ClockOptions } from './clock.js';
+import type { FindCredential } from './credentials/credential.js';
+import { HostLimits, withLimit } from './limit.js';
 import { withRedirects } from './redirect.js';
-import { withRetry, type RetryOptions } from './retry.js';
+import { withRetry } from './retry.js';
 import type { HttpRequest, Send } from './send.js';
-import { openTransport } from './transport.js';
+import { TokenService } from './token.js';
+import { openTransport, type TransportOptions } from './transport.js';
+import { withWarnings } from './warning.js';
 
-/** Options of {@link openHttpClient}. */
-export interface HttpClientOptions extends RetryOptions {
-  /** Such as `conda-ferry/0.1.0`. */
-  readonly userAgent: string;
+/** Options of {@link openHttpClient}; `userAgent` such as `conda-ferry/0.1.0`. */
+export interface HttpClientOptions extends ClockOptions, TransportOptions {
   /** @defaultValue none: all requests are anonymous */
-  readonly findCredentials?: FindCredentials;
+  readonly findCredential?: FindCredential | undefined;
+  /** Limits of hosts, which clients with the same credentials should share. @defaultValue limits of its own */
+  readonly limits?: HostLimits | undefined;
   /** Called for every request that goes out, retries and redirects included. */
-  readonly onRequest?: (request: HttpRequest) => void;
+  readonly onRequest?: ((request: HttpRequest) => void) | undefined;
+  /** Told what servers warn of, and what is done for safety's sake; each text once. */
+  readonly onWarning?: ((text: string) => void) | undefined;
 }
 
 /** A composed `send` with its connections. */
@@ -19,17 +26,22 @@ export interface HttpClient extends AsyncDisposable {
   readonly send: Send;
 }
 
-/** Opens the whole stack: redirects over authorization over retries over one transport. */
+/**
+ * Opens the whole stack: redirects over authorization over retries over the host's limiter over one transport. Tokens
+ * are fetched below authorization, by the same retries and limits.
+ */
 export function openHttpClient(options: HttpClientOptions): HttpClient {
-  const transport = openTransport(options.userAgent);
+  const transport = openTransport(options);
+  const limits = options.limits ?? new HostLimits(options);
   const counted: Send = async (request) => {
     options.onRequest?.(request);
     return transport.send(request);
   };
-  const authorized = withBasicAuthorization(
-    withRetry(counted, options),
-    options.findCredentials ?? (() => undefined),
-  );
+  const patient = withWarnings(withRetry(withLimit(counted, limits), limits, options), options.onWarning);
+  const authorized = withAuthorization(patient, {
+    findCredential: options.findCredential ?? (() => Promise.resolve(undefined)),
+    tokens: new TokenService({ send: patient, now: clockOf(options).now, onWarning: options.onWarning }),
+  });
   return {
     send: withRedirects(authorized),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),

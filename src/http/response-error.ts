@@ -1,9 +1,10 @@
 import { ResponseError, type FerryErrorCode, type RegistryErrorDetail } from '../errors.js';
 import { redactUrl } from '../io/redact.js';
+import { parseChallenges } from './challenge.js';
+import { MAX_ERROR_BODY_BYTES } from './rate-limit.js';
 import { retryAfterMs } from './retry.js';
 import type { HttpRequest, HttpResponse } from './send.js';
 
-const MAX_ERROR_BODY_BYTES = 8 * 1024;
 const MAX_DETAIL_CHARACTERS = 300;
 const MAX_DETAILS = 5;
 
@@ -19,15 +20,16 @@ export async function responseError(
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
   const message = `${request.method} ${url} answered ${String(response.status)}`;
   return new ResponseError(
-    codeOf(response.status, errors),
+    codeOf(response, errors),
     detail === '' ? message : `${message} (${detail})`,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
-    { hint: hint ?? hintOf(response) },
+    { hint: hint ?? hintOf(request, response) },
   );
 }
 
 /** The code that an answer's status and error body stand for. */
-function codeOf(status: number, errors: readonly RegistryErrorDetail[]): FerryErrorCode {
+function codeOf({ status, rateLimit }: HttpResponse, errors: readonly RegistryErrorDetail[]): FerryErrorCode {
+  if (rateLimit !== undefined) return 'RATE_LIMITED';
   if (errors.some((error) => error.code === 'MANIFEST_BLOB_UNKNOWN')) return 'MANIFEST_BLOB_UNKNOWN';
   if (status === 429 || errors.some((error) => error.code === 'TOOMANYREQUESTS')) return 'RATE_LIMITED';
   if (status === 401) return 'UNAUTHORIZED';
@@ -38,12 +40,17 @@ function codeOf(status: number, errors: readonly RegistryErrorDetail[]): FerryEr
   return 'REGISTRY_REFUSED';
 }
 
-function hintOf(response: HttpResponse): string | undefined {
-  if (response.status !== 401) return undefined;
-  const scheme = /^\w+/.exec(response.header('www-authenticate') ?? '')?.[0]?.toLowerCase();
-  return scheme === 'bearer'
-    ? 'this registry asks for bearer tokens, which this version cannot fetch yet'
-    : 'CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD go to the destination of a mirror, and to no other server';
+function hintOf(request: HttpRequest, response: HttpResponse): string | undefined {
+  const waitMs = retryAfterMs(response);
+  if (response.rateLimit !== undefined && waitMs !== undefined) {
+    return `the server asks to wait ${String(Math.ceil(waitMs / 1000))} s before the next request`;
+  }
+  if (response.status !== 401 || request.givenBy !== undefined) return undefined;
+  const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
+  if (schemes.length > 0 && !schemes.includes('basic') && !schemes.includes('bearer')) {
+    return `\`${request.url.host}\` takes ${schemes.join(', ')} authentication only, which is not supported`;
+  }
+  return `log in with conda-ferry login ${request.url.host}`;
 }
 
 async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]> {

@@ -1,39 +1,49 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { TransportError } from '../errors.js';
+import { clockOf, type Clock, type ClockOptions } from './clock.js';
+import { MAX_RETRY_AFTER_MS } from './host-limiter.js';
+import type { HostLimits } from './limit.js';
+import { retryAfterOf } from './rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
 
-/** Statuses that mean "not now". @see RFC 9110, section 15 */
-const RETRYABLE_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
-const MAX_ATTEMPTS = 6;
-const BASE_DELAY_MS = 250;
+/** Statuses that mean "not now"; those above 504 are of content delivery networks. @see RFC 9110, section 15 */
+const RETRYABLE_STATUSES = new Set([408, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524]);
+/** With one request in five failing, six attempts would end one mirror of 300 archives in eight. */
+const MAX_ATTEMPTS = 8;
+/** Attempts at a server that answered before, while nobody listens there. */
+const MAX_REFUSALS = 4;
+const BASE_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
-/** A server that asks for a longer pause gets its answer passed on instead. */
-const MAX_RETRY_AFTER_MS = 300_000;
-
-/** Options of what retries; time and chance are replaceable for tests. */
-export interface RetryOptions {
-  /** Waits; rejects when the signal aborts. */
-  readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
-  /** From 0 up to 1. */
-  readonly random?: () => number;
-}
+/** No request is begun again after this time. */
+const MAX_ELAPSED_MS = 15 * 60_000;
 
 /**
  * Repeats what may be repeated (see `HttpRequest.repeatable`) after a broken connection or an answer that means
- * "not now", with exponential back-off and full jitter; `Retry-After` is a floor.
+ * "not now", with exponential back-off and full jitter, as long as the host's budget of retries lasts. What a rate
+ * limit turned away was not done, so it is repeated whatever it is; the host's own clock says when.
  */
-export function withRetry(send: Send, options: RetryOptions = {}): Send {
+export function withRetry(send: Send, limits: HostLimits, options: ClockOptions = {}): Send {
+  const clock = clockOf(options);
   return async (request) => {
-    const repeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
+    const isRepeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
+    const startedAt = clock.now();
     for (let attempt = 1; ; attempt += 1) {
       const outcome = await attemptOnce(send, request);
       // What a caller aborts with may look like a broken connection.
       if ('error' in outcome) request.signal?.throwIfAborted();
-      if (!repeatable || attempt === MAX_ATTEMPTS || !isRetryable(outcome)) return unwrap(outcome, attempt);
-      const floorMs = 'response' in outcome ? retryAfterMs(outcome.response) : undefined;
-      if (!isWorthWaiting(floorMs)) return unwrap(outcome, attempt);
-      if ('response' in outcome) await outcome.response.discard();
-      await pauseBeforeRetry(attempt, floorMs, request.signal, options);
+      const limiter = limits.of(request);
+      const isWorthIt =
+        attempt < MAX_ATTEMPTS &&
+        clock.now() - startedAt < MAX_ELAPSED_MS &&
+        (isTurnedAway(outcome) || (isRepeatable && isRetryable(outcome, attempt, limiter.hasAnswered))) &&
+        isWorthWaiting(pauseOf(outcome)) &&
+        limiter.takeRetry();
+      if (!isWorthIt) return unwrap(outcome, attempt);
+      if ('response' in outcome) {
+        await outcome.response.discard();
+        // The host's clock holds this one back with all others.
+        if (outcome.response.rateLimit !== undefined) continue;
+      }
+      await pauseBeforeRetry(attempt, pauseOf(outcome), request.signal, clock);
     }
   };
 }
@@ -48,29 +58,15 @@ export async function pauseBeforeRetry(
   attempt: number,
   floorMs: number | undefined,
   signal: AbortSignal | undefined,
-  options: RetryOptions,
+  clock: Clock,
 ): Promise<void> {
   const ceilingMs = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (attempt - 1));
-  await (options.sleep ?? sleep)((floorMs ?? 0) + (options.random ?? Math.random)() * ceilingMs, signal);
+  await clock.sleep((floorMs ?? 0) + clock.random() * ceilingMs, signal);
 }
 
-async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    // The timer rejects with an error of its own.
-    signal?.throwIfAborted();
-    throw error;
-  }
-}
-
-/** Milliseconds of a `Retry-After` header in seconds or as a date. @see RFC 9110, section 10.2.3 */
+/** Milliseconds that an answer asks to wait, by header or body. */
 export function retryAfterMs(response: HttpResponse): number | undefined {
-  const value = response.header('retry-after');
-  if (value === undefined) return undefined;
-  if (/^\d+$/.test(value.trim())) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+  return response.rateLimit?.retryAfterMs ?? retryAfterOf(response.header('retry-after'), Date.now());
 }
 
 type Outcome = { readonly response: HttpResponse } | { readonly error: unknown };
@@ -83,13 +79,25 @@ async function attemptOnce(send: Send, request: HttpRequest): Promise<Outcome> {
   }
 }
 
-function isRetryable(outcome: Outcome): boolean {
+function pauseOf(outcome: Outcome): number | undefined {
+  return 'response' in outcome ? retryAfterMs(outcome.response) : undefined;
+}
+
+/** A 503 may come from behind whatever did the work. */
+function isTurnedAway(outcome: Outcome): boolean {
+  return 'response' in outcome && outcome.response.rateLimit !== undefined && outcome.response.status !== 503;
+}
+
+function isRetryable(outcome: Outcome, attempt: number, hasAnswered: boolean): boolean {
   if ('response' in outcome) return RETRYABLE_STATUSES.has(outcome.response.status);
-  // A certificate that is wrong stays wrong; a port where nobody listens is told at once.
   if (!(outcome.error instanceof TransportError)) return false;
   const cause = outcome.error.cause;
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  return !/^(ECONNREFUSED|ENOTFOUND|CERT_|ERR_TLS|ERR_SSL|EPROTO|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID|UND_ERR_REQ_CONTENT|UND_ERR_DESTROYED|UND_ERR_CLOSED)/.test(
+  // A port where nobody listens is told at once, unless somebody did a moment ago: a server may start anew.
+  if (code === 'ECONNREFUSED') return hasAnswered && attempt < MAX_REFUSALS;
+  if (code === 'ENOTFOUND') return attempt === 1;
+  // A certificate that is wrong stays wrong.
+  return !/^(CERT_|ERR_TLS|ERR_SSL|EPROTO|EPRIVATE|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID|UND_ERR_REQ_CONTENT|UND_ERR_DESTROYED|UND_ERR_CLOSED)/.test(
     code,
   );
 }

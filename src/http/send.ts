@@ -1,4 +1,5 @@
 import type { Bytes, OpenBytes } from '../io/bytes.js';
+import type { RateLimit } from './rate-limit.js';
 
 /**
  * The one way out to the network. Everything that speaks HTTP takes a {@link Send}; what it does (time limits,
@@ -40,6 +41,16 @@ export interface HttpRequest {
    * there, nor may it lead into a private network that the server itself is not part of.
    */
   readonly givenBy?: URL | undefined;
+  /**
+   * Whose budget at the server the request counts against, such as a user name; set by what authorizes it.
+   * @defaultValue that of the anonymous
+   */
+  readonly identity?: string | undefined;
+  /**
+   * How long the answer with its body may take in all, in ms, for answers that are small by nature.
+   * @defaultValue no limit but those on idleness
+   */
+  readonly timeLimitMs?: number | undefined;
 }
 
 /** An answer, whatever its status. The body must be read or discarded, or its connection is lost. */
@@ -48,6 +59,8 @@ export interface HttpResponse {
   /** Where the answer came from, after redirects. */
   readonly url: URL;
   readonly body: Bytes;
+  /** Set where the server said "not so fast"; see `rate-limit.ts`. */
+  readonly rateLimit?: RateLimit | undefined;
   /** A header by lower-case name; several of one name are joined by commas. @see RFC 9110, section 5.3 */
   header(name: string): string | undefined;
   /** Reads and drops the rest of the body. */

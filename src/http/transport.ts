@@ -1,19 +1,27 @@
 import { Readable } from 'node:stream';
-import { Agent, errors, request as undiciRequest } from 'undici';
-import { TransportError } from '../errors.js';
+import { Agent, EnvHttpProxyAgent, request as undiciRequest, type Dispatcher } from 'undici';
+import { FerryError } from '../errors.js';
 import { collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { exactBytes } from '../io/verify.js';
+import { hostKind, isPrivateHost, lookupPublic } from './address.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
+import { tlsConnectOptions, type FindTlsSettings } from './tls.js';
+import { SlowAnswer, translateTransportError } from './transport-error.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 60_000;
 /** A registry answers the last request of a large upload only after it has hashed the blob. */
-const HEADERS_TIMEOUT_MS = 300_000;
+const COMMIT_TIMEOUT_MS = 300_000;
 /** Idle time between two pieces of a body. */
 const BODY_TIMEOUT_MS = 60_000;
+/** A body that brings less than this while we wait this long is given up: it would hold its place for ever. */
+const MIN_WINDOW_BYTES = 60 * 1024;
+const WINDOW_MS = 60_000;
 /** Well above undici's 4 s, which is too short for the pauses of a mirror run. */
 const KEEP_ALIVE_MS = 30_000;
-const MAX_CONNECTIONS_PER_ORIGIN = 32;
+/** Twice what the limiter lets through, since reads and writes are counted apart. */
+const MAX_CONNECTIONS_PER_ORIGIN = 64;
 /** Some registries send upload locations of several KiB. */
 const MAX_HEADER_BYTES = 64 * 1024;
 /** Bodies up to this size are sent in one piece, which is markedly faster than as a stream. */
@@ -21,50 +29,166 @@ const MAX_BUFFERED_BODY_BYTES = 512 * 1024;
 /** What is read of an unwanted body before the connection is dropped instead. */
 const MAX_DISCARD_BYTES = 128 * 1024;
 
+/** The proxies that the environment names. */
+export interface ProxySettings {
+  /** For http URLs, such as `http://user:secret@proxy:3128`. */
+  readonly httpProxy?: string | undefined;
+  /** For https URLs. */
+  readonly httpsProxy?: string | undefined;
+  /** Hosts that are reached directly, separated by commas. */
+  readonly noProxy?: string | undefined;
+}
+
+/** Options of {@link openTransport}. */
+export interface TransportOptions {
+  readonly userAgent: string;
+  /** Loopback hosts are always reached directly. @defaultValue none */
+  readonly proxy?: ProxySettings | undefined;
+  readonly findTlsSettings?: FindTlsSettings | undefined;
+  /** Time limits, for tests. */
+  readonly timeouts?: Partial<Timeouts> | undefined;
+}
+
+interface Timeouts {
+  readonly headersMs: number;
+  readonly bodyMs: number;
+  readonly windowMs: number;
+}
+
 /** The bottom of the stack: one request, one answer, over undici. */
 export interface Transport extends AsyncDisposable {
   readonly send: Send;
 }
 
 /** Opens a transport; disposing closes its connections. */
-export function openTransport(userAgent: string): Transport {
-  const agent = new Agent({
-    connections: MAX_CONNECTIONS_PER_ORIGIN,
-    pipelining: 1,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    bodyTimeout: BODY_TIMEOUT_MS,
-    connect: { timeout: CONNECT_TIMEOUT_MS },
-    autoSelectFamily: true,
-  });
-
+export function openTransport(options: TransportOptions): Transport {
+  const timeouts: Timeouts = {
+    headersMs: HEADERS_TIMEOUT_MS,
+    bodyMs: BODY_TIMEOUT_MS,
+    windowMs: WINDOW_MS,
+    ...options.timeouts,
+  };
+  const dispatchers = new Dispatchers(options, timeouts);
   const send: Send = async (request) => {
     request.signal?.throwIfAborted();
     const headers: Record<string, string> = {
-      'user-agent': userAgent,
+      'user-agent': options.userAgent,
       'accept-encoding': 'identity',
       ...request.headers,
     };
     if (request.body !== undefined) headers['content-length'] = String(request.body.size);
     const failure: NotedFailure = {};
+    const limit = limitTime(request);
     try {
       const body = await prepareBody(request, failure);
       const response = await undiciRequest(request.url, {
-        dispatcher: agent,
+        dispatcher: await dispatchers.of(request),
         method: request.method,
         headers,
         body: body ?? null,
-        ...(request.signal === undefined ? {} : { signal: request.signal }),
+        headersTimeout: request.body === undefined ? timeouts.headersMs : COMMIT_TIMEOUT_MS,
+        ...(limit.signal === undefined ? {} : { signal: limit.signal }),
       });
-      return new UndiciResponse(response, request);
+      return await new UndiciResponse(response, request, timeouts.windowMs, limit.end).checked();
     } catch (error) {
+      limit.end();
       request.signal?.throwIfAborted();
       if ('error' in failure) throw failure.error;
       throw translateTransportError(error, request);
     }
   };
-  return { send, [Symbol.asyncDispose]: () => agent.destroy() };
+  return { send, [Symbol.asyncDispose]: () => dispatchers[Symbol.asyncDispose]() };
+}
+
+/** The connections: one pool for each origin, since proxies, authorities and client certificates belong to origins. */
+class Dispatchers implements AsyncDisposable {
+  readonly #options: TransportOptions;
+  readonly #timeouts: Timeouts;
+  readonly #open = new Map<string, Dispatcher>();
+  readonly #private = new Map<string, Promise<boolean>>();
+
+  constructor(options: TransportOptions, timeouts: Timeouts) {
+    this.#options = options;
+    this.#timeouts = timeouts;
+  }
+
+  async of({ url, givenBy }: HttpRequest): Promise<Dispatcher> {
+    const isGuarded = givenBy !== undefined && !(await this.#isPrivate(givenBy));
+    if (isGuarded && hostKind(url) === 'private') {
+      throw new FerryError(
+        'REGISTRY_REFUSED',
+        `${redactUrl(givenBy)} points to ${redactUrl(url)}, which is not safe: it leads into a private network`,
+      );
+    }
+    const key = isGuarded ? `${url.origin} guarded` : url.origin;
+    let dispatcher = this.#open.get(key);
+    if (dispatcher === undefined) {
+      dispatcher = this.#create(url, isGuarded);
+      this.#open.set(key, dispatcher);
+    }
+    return dispatcher;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#open.values()].map((dispatcher) => dispatcher.destroy()));
+  }
+
+  #isPrivate(url: URL): Promise<boolean> {
+    let isPrivate = this.#private.get(url.hostname);
+    if (isPrivate === undefined) {
+      isPrivate = isPrivateHost(url);
+      this.#private.set(url.hostname, isPrivate);
+    }
+    return isPrivate;
+  }
+
+  #create(url: URL, isGuarded: boolean): Dispatcher {
+    const { proxy, findTlsSettings } = this.#options;
+    const tls = tlsConnectOptions(findTlsSettings?.(url.origin));
+    const shared = {
+      connections: MAX_CONNECTIONS_PER_ORIGIN,
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      bodyTimeout: this.#timeouts.bodyMs,
+      autoSelectFamily: true,
+    };
+    const connect = {
+      timeout: CONNECT_TIMEOUT_MS,
+      ...tls,
+      ...(isGuarded ? { lookup: lookupPublic } : {}),
+    };
+    const isDirect = hostKind(url) === 'private' && /^(?:localhost|127\.|\[::1\])/.test(url.hostname);
+    if (isDirect || (proxy?.httpProxy === undefined && proxy?.httpsProxy === undefined)) {
+      return new Agent({ ...shared, connect });
+    }
+    return new EnvHttpProxyAgent({
+      ...shared,
+      connect,
+      requestTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      // An empty text keeps undici from looking into the environment by itself.
+      httpProxy: proxy.httpProxy ?? '',
+      httpsProxy: proxy.httpsProxy ?? '',
+      noProxy: proxy.noProxy ?? '',
+      proxyTunnel: false,
+    });
+  }
+}
+
+/** The caller's signal, joined by the request's own time limit. */
+function limitTime({ signal, timeLimitMs }: HttpRequest): {
+  readonly signal: AbortSignal | undefined;
+  readonly end: () => void;
+} {
+  if (timeLimitMs === undefined) return { signal, end: () => undefined };
+  const limit = new AbortController();
+  const timer = setTimeout(() => {
+    limit.abort(new SlowAnswer('the time limit of the request is over'));
+  }, timeLimitMs);
+  const end = (): void => {
+    clearTimeout(timer);
+  };
+  return { signal: signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]), end };
 }
 
 async function prepareBody(
@@ -91,12 +215,21 @@ class UndiciResponse implements HttpResponse {
   readonly url: URL;
   readonly #response: Awaited<ReturnType<typeof undiciRequest>>;
   readonly #request: HttpRequest;
+  readonly #windowMs: number;
+  readonly #end: () => void;
 
-  constructor(response: Awaited<ReturnType<typeof undiciRequest>>, request: HttpRequest) {
+  constructor(
+    response: Awaited<ReturnType<typeof undiciRequest>>,
+    request: HttpRequest,
+    windowMs: number,
+    end: () => void,
+  ) {
     this.status = response.statusCode;
     this.url = request.url;
     this.#response = response;
     this.#request = request;
+    this.#windowMs = windowMs;
+    this.#end = end;
   }
 
   get body(): AsyncIterable<Uint8Array> {
@@ -109,61 +242,46 @@ class UndiciResponse implements HttpResponse {
   }
 
   async discard(): Promise<void> {
-    await this.#response.body.dump({ limit: MAX_DISCARD_BYTES });
+    try {
+      await this.#response.body.dump({ limit: MAX_DISCARD_BYTES });
+    } finally {
+      this.#end();
+    }
+  }
+
+  /** Bytes that are encoded although nobody asked for it have no digest that anybody knows. */
+  async checked(): Promise<this> {
+    const encoding = this.header('content-encoding')?.trim().toLowerCase();
+    const isBody = this.status === 200 || this.status === 206;
+    if (!isBody || encoding === undefined || encoding === '' || encoding === 'identity') return this;
+    await this.discard();
+    throw new FerryError(
+      'REGISTRY_REFUSED',
+      `${this.#request.method} ${redactUrl(this.url)} answered in encoding \`${encoding.slice(0, 40)}\`, which was not asked for`,
+    );
   }
 
   async *#read(): AsyncGenerator<Uint8Array> {
+    // Only what we wait for the server counts; a reader may take its time.
+    let waitedMs = 0;
+    let bytes = 0;
+    let since = performance.now();
     try {
-      for await (const chunk of this.#response.body) yield chunk as Uint8Array;
+      for await (const chunk of this.#response.body as AsyncIterable<Uint8Array>) {
+        waitedMs += performance.now() - since;
+        bytes += chunk.byteLength;
+        if (waitedMs >= this.#windowMs) {
+          if (bytes < MIN_WINDOW_BYTES) throw new SlowAnswer('the answer came too slowly');
+          waitedMs = 0;
+          bytes = 0;
+        }
+        yield chunk;
+        since = performance.now();
+      }
     } catch (error) {
       throw translateTransportError(error, this.#request);
+    } finally {
+      this.#end();
     }
   }
-}
-
-/** Names a failure of undici, the socket or TLS; an abort by the caller and anything unknown pass through. */
-function translateTransportError(error: unknown, request: HttpRequest): unknown {
-  if (request.signal?.aborted === true) return request.signal.reason;
-  const code = systemCode(error);
-  if (code === undefined) return error;
-  const isTimeout =
-    error instanceof errors.ConnectTimeoutError ||
-    error instanceof errors.HeadersTimeoutError ||
-    error instanceof errors.BodyTimeoutError ||
-    code === 'ETIMEDOUT';
-  const url = redactUrl(request.url);
-  return new TransportError(
-    isTimeout ? 'TIMEOUT' : 'NETWORK',
-    `${request.method} ${url}: ${describeCode(code)}`,
-    { method: request.method, url, attempts: 1 },
-    { cause: error, hint: hintFor(code, request.url) },
-  );
-}
-
-function systemCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
-  const isKnown =
-    /^(UND_ERR_|E[A-Z]+$|EAI_|CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HPE_)/.test(error.code);
-  return isKnown ? error.code : undefined;
-}
-
-function describeCode(code: string): string {
-  const known: Readonly<Record<string, string>> = {
-    ECONNREFUSED: 'nobody listens there (ECONNREFUSED)',
-    ECONNRESET: 'the connection was reset (ECONNRESET)',
-    ENOTFOUND: 'the host name is not known (ENOTFOUND)',
-    EAI_AGAIN: 'the name server did not answer (EAI_AGAIN)',
-    UND_ERR_SOCKET: 'the connection broke (UND_ERR_SOCKET)',
-    UND_ERR_CONNECT_TIMEOUT: 'no connection in time (UND_ERR_CONNECT_TIMEOUT)',
-    UND_ERR_HEADERS_TIMEOUT: 'no answer in time (UND_ERR_HEADERS_TIMEOUT)',
-    UND_ERR_BODY_TIMEOUT: 'the answer stopped in the middle (UND_ERR_BODY_TIMEOUT)',
-  };
-  return known[code] ?? code;
-}
-
-function hintFor(code: string, url: URL): string | undefined {
-  const isTls = /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code);
-  return isTls && url.protocol === 'https:'
-    ? 'if the server speaks plain HTTP, pass --plain-http'
-    : undefined;
 }

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { packageMediaType } from '../artifact/media-types.js';
 import { checkPackedInfo, type PackedArchive } from '../artifact/package-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { CopyError, IntegrityError, isFerryError, TransportError } from '../errors.js';
+import { CopyError, IntegrityError, isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
@@ -16,8 +15,6 @@ import type { Repository } from '../oci/storage.js';
 const STREAM_FROM_BYTES = 8 * 1024 * 1024;
 /** Where a record names no size, an archive may have this many bytes: registries take no larger layer. */
 const MAX_ARCHIVE_BYTES = 50 * 1024 ** 3;
-const MAX_ATTEMPTS = 3;
-const RETRY_DELAY_MS = 500;
 
 /** What {@link receiveArchive} works with. */
 export interface ReceiveOptions {
@@ -40,7 +37,7 @@ export interface ReceivedArchive extends AsyncDisposable {
 }
 
 /**
- * Fetches one archive, checks it against its record and takes its info out. A connection that breaks is tried again.
+ * Fetches one archive, checks it against its record and takes its info out.
  * @throws FerryError `ARCHIVE_…`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `DISK_FULL` and what the source throws;
  * CopyError (destination) if the upload failed
  */
@@ -48,18 +45,6 @@ export async function receiveArchive(
   record: RepodataRecord,
   options: ReceiveOptions,
 ): Promise<ReceivedArchive> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await receiveOnce(record, options);
-    } catch (error) {
-      if (!(error instanceof TransportError) || attempt === MAX_ATTEMPTS) throw error;
-      const { signal } = options;
-      await delay(RETRY_DELAY_MS * attempt, undefined, { signal }).catch(() => signal?.throwIfAborted());
-    }
-  }
-}
-
-async function receiveOnce(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
   const { source, workers, temp, signal } = options;
   const spool = new Spool({ temp });
   const stop = new AbortController();

@@ -31,6 +31,8 @@ export interface StoredManifest {
 export interface PushOptions extends CallOptions {
   /** Tags the manifest gets with the push; only for manifests. */
   readonly tags?: readonly string[] | undefined;
+  /** A repository of the same registry that may hold the blob, so that it need not be sent; only for blobs. */
+  readonly mountFrom?: string | undefined;
 }
 
 /** Content and tags of one repository. */
@@ -55,8 +57,11 @@ export interface Repository extends ContentSource {
   tags(options?: CallOptions): AsyncIterable<string>;
   /** Removes a manifest with all its tags, or a blob. Absent content is no error. */
   delete?(descriptor: Descriptor, options?: CallOptions): Promise<void>;
-  /** Takes a blob over from another repository of the same registry; `false` where that did not work. */
-  mount?(descriptor: Descriptor, from: string, options?: CallOptions): Promise<boolean>;
+  /**
+   * Takes a blob over from another repository of the same registry, or from wherever the registry knows it; `false`
+   * where that did not work.
+   */
+  mount?(descriptor: Descriptor, from: string | undefined, options?: CallOptions): Promise<boolean>;
 }
 
 /** A set of repositories under one roof. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { FerryError } from '../errors.js';
-import { resolveServerUrl } from '../http/redirect.js';
+import { resolveServerUrl } from '../http/server-url.js';
 import { responseError } from '../http/response-error.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { collect } from '../io/bytes.js';

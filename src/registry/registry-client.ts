@@ -4,15 +4,16 @@
  */
 import { FerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
-import type { RetryOptions } from '../http/retry.js';
+import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { isRegistryHost, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
 import { listPages } from './pages.js';
 import { RepositoryClient } from './repository-client.js';
+import type { UploadManners } from './upload-session.js';
 
 /** Options of {@link RegistryClient}; time and chance concern the pauses between whole uploads. */
-export interface RegistryClientOptions extends RetryOptions {
+export interface RegistryClientOptions extends ClockOptions {
   /** Host with optional port, such as `ghcr.io` or `127.0.0.1:5000`. */
   readonly host: string;
   readonly send: Send;
@@ -28,7 +29,8 @@ export class RegistryClient implements Registry {
   /** Such as `https://ghcr.io/`. */
   readonly baseUrl: URL;
   readonly #send: Send;
-  readonly #retry: RetryOptions;
+  readonly #clock: ClockOptions;
+  readonly #manners: UploadManners;
   readonly #repositories = new Map<string, RepositoryClient>();
 
   /** @throws FerryError `REFERENCE_INVALID` */
@@ -41,7 +43,8 @@ export class RegistryClient implements Registry {
     this.maxNameLength = MAX_NAME_LENGTH - options.host.length - 1;
     this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${options.host}/`);
     this.#send = options.send;
-    this.#retry = options;
+    this.#clock = options;
+    this.#manners = { singlePost: 'unknown', chunked: true };
   }
 
   repository(name: string): RepositoryClient {
@@ -50,7 +53,13 @@ export class RegistryClient implements Registry {
     if (name.length > this.maxNameLength) {
       throw new FerryError('REFERENCE_INVALID', `\`${this.location}/${name}\` is longer than 255 characters`);
     }
-    const repository = new RepositoryClient(parseRepositoryName(name), this.baseUrl, this.#send, this.#retry);
+    const repository = new RepositoryClient(
+      parseRepositoryName(name),
+      this.baseUrl,
+      this.#send,
+      this.#manners,
+      this.#clock,
+    );
     this.#repositories.set(name, repository);
     return repository;
   }

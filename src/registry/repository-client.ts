@@ -1,7 +1,8 @@
 import { FerryError, IntegrityError, isFerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
-import type { RetryOptions } from '../http/retry.js';
-import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
+import type { ClockOptions } from '../http/clock.js';
+import { resumedBody, restOf } from '../http/resume.js';
+import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { digestAlgorithm, digestOf, isDigest } from '../io/digest.js';
 import { SingleFlight } from '../io/single-flight.js';
@@ -9,10 +10,11 @@ import { exactBytes, verifyBytes } from '../io/verify.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.js';
 import { isManifestMediaType, MANIFEST_MEDIA_TYPES } from '../oci/media-types.js';
-import { parseTag } from '../oci/reference.js';
+import { parseRepositoryName, parseTag } from '../oci/reference.js';
 import type { CallOptions, PushOptions, Repository, StoredManifest } from '../oci/storage.js';
-import { uploadBlob } from './blob-upload.js';
+import { mountBlob, uploadBlob } from './blob-upload.js';
 import { listPages } from './pages.js';
+import type { BlobUpload, UploadManners } from './upload-session.js';
 
 /** Tags asked for at once; some registries refuse more. */
 const TAG_PAGE_SIZE = 1000;
@@ -22,15 +24,23 @@ export class RepositoryClient implements Repository {
   readonly name: string;
   readonly #base: URL;
   readonly #send: Send;
-  readonly #retry: RetryOptions;
+  readonly #clock: ClockOptions;
+  readonly #manners: UploadManners;
   // Two uploads of one blob into one repository at once confuse some registries, and waste bytes on all of them.
   readonly #uploads = new SingleFlight<void>();
 
-  constructor(name: string, baseUrl: URL, send: Send, retry: RetryOptions = {}) {
+  constructor(
+    name: string,
+    baseUrl: URL,
+    send: Send,
+    manners: UploadManners = { singlePost: 'unknown', chunked: true },
+    clock: ClockOptions = {},
+  ) {
     this.name = name;
     this.#base = new URL(`v2/${name}/`, baseUrl);
-    this.#send = send;
-    this.#retry = retry;
+    this.#send = (request) => send({ access: { repository: name, actions: actionsOf(request) }, ...request });
+    this.#manners = manners;
+    this.#clock = clock;
   }
 
   async exists(descriptor: Descriptor, options: CallOptions = {}): Promise<boolean> {
@@ -63,29 +73,17 @@ export class RepositoryClient implements Repository {
     const request: HttpRequest = {
       method: 'GET',
       url: isManifest ? this.#manifestUrl(descriptor.digest) : this.#blobUrl(descriptor),
-      headers: {
-        ...(isManifest ? { accept: descriptor.mediaType } : {}),
-        ...(offset > 0 ? { range: `bytes=${String(offset)}-` } : {}),
-      },
+      headers: isManifest ? { accept: descriptor.mediaType } : {},
       signal: options.signal,
     };
     if (offset > 0 && offset >= descriptor.size) return;
-    const response = await this.#send(request);
-    if (response.status !== 200 && response.status !== 206) throw await responseError(request, response);
+    const first = await this.#send(restOf(request, offset));
+    if (first.status !== 200 && first.status !== 206) throw await responseError(request, first);
     const what = `${descriptor.digest} in \`${this.name}\``;
-    if (offset === 0) {
-      yield* verifyBytes(response.body, descriptor, what);
-      return;
-    }
-    const start = response.status === 206 ? rangeStart(response) : 0;
-    if (start === undefined || start > offset) {
-      await response.discard();
-      throw new FerryError(
-        'REGISTRY_REFUSED',
-        `${what} was asked for from byte ${String(offset)}, and came from another`,
-      );
-    }
-    yield* exactBytes(skipBytes(response.body, offset - start), descriptor.size - offset, what);
+    const { size } = descriptor;
+    const body = resumedBody({ send: this.#send, request, first, offset, size, clock: this.#clock });
+    if (offset === 0) yield* verifyBytes(body, descriptor, what);
+    else yield* exactBytes(body, size - offset, what);
   }
 
   async push(descriptor: Descriptor, open: OpenBytes, options: PushOptions = {}): Promise<void> {
@@ -93,17 +91,27 @@ export class RepositoryClient implements Repository {
       await this.#pushManifest(descriptor, open, options);
       return;
     }
-    const upload = (): Promise<void> =>
-      uploadBlob({
-        send: this.#send,
-        uploadsUrl: new URL('blobs/uploads/', this.#base),
-        descriptor,
-        open,
-        signal: options.signal,
-        exists: () => this.exists(descriptor, options),
-        retry: this.#retry,
-      });
-    await this.#uploads.do(descriptor.digest, upload, options.signal);
+    const upload = { ...this.#upload(descriptor, open, options), mountFrom: options.mountFrom };
+    await this.#uploads.do(descriptor.digest, () => uploadBlob(upload), options.signal);
+  }
+
+  async mount(descriptor: Descriptor, from: string | undefined, options: CallOptions = {}): Promise<boolean> {
+    const mountFrom = from === undefined ? undefined : parseRepositoryName(from);
+    return mountBlob({ ...this.#upload(descriptor, openerOf(new Uint8Array()), options), mountFrom });
+  }
+
+  #upload(descriptor: Descriptor, open: OpenBytes, { signal }: CallOptions): BlobUpload {
+    return {
+      send: this.#send,
+      uploadsUrl: new URL('blobs/uploads/', this.#base),
+      repository: this.name,
+      descriptor,
+      open,
+      signal,
+      exists: () => this.exists(descriptor, { signal }),
+      manners: this.#manners,
+      clock: this.#clock,
+    };
   }
 
   async resolve(reference: string, options: CallOptions = {}): Promise<Descriptor | undefined> {
@@ -237,16 +245,7 @@ function mediaTypeOf(response: HttpResponse): string | undefined {
   return mediaType === '' ? undefined : mediaType;
 }
 
-/** First byte of a partial answer. Shape: `bytes 5-9/10`. @see RFC 9110, section 14.4 */
-function rangeStart(response: HttpResponse): number | undefined {
-  const start = /^bytes (\d+)-/.exec(response.header('content-range') ?? '')?.[1];
-  return start === undefined ? undefined : Number(start);
-}
-
-async function* skipBytes(source: Bytes, count: number): Bytes {
-  let left = count;
-  for await (const chunk of source) {
-    if (left < chunk.byteLength) yield left === 0 ? chunk : chunk.subarray(left);
-    left = Math.max(0, left - chunk.byteLength);
-  }
+function actionsOf({ method }: HttpRequest): Access['actions'] {
+  if (method === 'DELETE') return ['delete'];
+  return method === 'GET' || method === 'HEAD' ? ['pull'] : ['pull', 'push'];
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { resolveServerUrl } from '#ferry/http/redirect.js';
+import { resolveServerUrl } from '#ferry/http/server-url.js';
 import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, get, openTestClient } from '../support/http.js';
 import { startScriptedServer, type Row } from '../support/scripted-server.js';

@@ -9,15 +9,18 @@ export interface TestClient {
   /** Pauses before repeated requests; none of them is waited for. */
   readonly pausesMs: number[];
   /** What goes to clients that pause by themselves. */
-  readonly retry: Required<Pick<HttpClientOptions, 'sleep' | 'random'>>;
+  readonly retry: Required<Pick<HttpClientOptions, 'sleep' | 'random' | 'now'>>;
 }
 
 /** Opens a client that goes away with the test. Half of each back-off is waited, in thought. */
 export function openTestClient(options: Partial<HttpClientOptions> = {}): TestClient {
   const pausesMs: number[] = [];
+  let sleptMs = 0;
   const retry = {
+    now: () => performance.now() + sleptMs,
     sleep: (ms: number): Promise<void> => {
       pausesMs.push(ms);
+      sleptMs += ms;
       return Promise.resolve();
     },
     random: () => 0.5,

@@ -1,0 +1,254 @@
+import { clockOf, type Clock, type ClockOptions } from './clock.js';
+import type { RateLimit } from './rate-limit.js';
+
+/** Requests of one lane under way at once, at most and to begin with. */
+const MAX_CONCURRENCY = 32;
+/** Of what a server says it allows, this much is used: its window and ours never start together. */
+const SHARE_OF_LIMIT = 0.95;
+/** Requests that may go at once after a rest, as time at the full rate. */
+const BURST_MS = 500;
+/** What the rate falls to when a server says "not so fast" without saying how fast. */
+const SLOWER = 0.8;
+/** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
+const RATE_GROWTH = 0.05;
+const MIN_REQUESTS_PER_MINUTE = 30;
+const BASE_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 30_000;
+/** A server that asks for a longer pause gets its answer passed on instead. */
+export const MAX_RETRY_AFTER_MS = 300_000;
+/** Retries a host gets before it has answered anything, and what each success adds. */
+const FIRST_RETRIES = 100;
+const RETRIES_PER_SUCCESS = 0.5;
+const MAX_RETRIES = 1000;
+/** A pause of this length is worth a word to whoever is watching. */
+const NOTABLE_PAUSE_MS = 2000;
+
+/** A pause that a server asked for. */
+export interface HostPause {
+  /** Such as `https://ghcr.io`. */
+  readonly origin: string;
+  readonly ms: number;
+}
+
+/** Options of {@link HostLimiter} and {@link HostLimits}. */
+export interface HostLimitOptions extends ClockOptions {
+  /** Requests per minute that a host is known to allow, such as 2000 for `https://ghcr.io`. */
+  readonly statedLimit?: ((origin: string) => number | undefined) | undefined;
+  /** @defaultValue 32 */
+  readonly maxConcurrency?: number | undefined;
+  /** Told of every pause of more than two seconds. */
+  readonly onPause?: ((pause: HostPause) => void) | undefined;
+}
+
+/** Reading and writing wait for each other in copies, so neither may use up what the other needs. */
+export type Lane = 'read' | 'write';
+
+/** The right to have one request under way. */
+export interface Slot {
+  readonly startedAt: number;
+  /** Gives the right back; a second time does nothing. */
+  release(): void;
+}
+
+interface Waiter {
+  readonly grant: (slot: Slot) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * One server's patience with one credential: how many requests at once (additive increase, multiplicative decrease), how
+ * many a minute (token bucket), not before when (one back-off clock for all), and how many retries are left.
+ */
+export class HostLimiter {
+  readonly #origin: string;
+  readonly #clock: Clock;
+  readonly #options: HostLimitOptions;
+  readonly #maxConcurrency: number;
+  readonly #lanes: Readonly<Record<Lane, { active: number; readonly waiting: Waiter[] }>> = {
+    read: { active: 0, waiting: [] },
+    write: { active: 0, waiting: [] },
+  };
+  readonly #startedAt: number;
+  #granted = 0;
+  #concurrency: number;
+  #requestsPerMinute: number | undefined;
+  #statedLimit: number | undefined;
+  /** When the bucket would be full again, in the form of the generic cell rate algorithm. */
+  #arrival = 0;
+  #pausedUntil = 0;
+  #pauses = 0;
+  #lastDecrease = -Infinity;
+  #retries = FIRST_RETRIES;
+  #isTimerSet = false;
+  #hasAnswered = false;
+
+  constructor(origin: string, options: HostLimitOptions = {}) {
+    this.#origin = origin;
+    this.#options = options;
+    this.#clock = clockOf(options);
+    this.#maxConcurrency = options.maxConcurrency ?? MAX_CONCURRENCY;
+    this.#concurrency = this.#maxConcurrency;
+    this.#startedAt = this.#clock.now();
+    this.#state(options.statedLimit?.(origin));
+  }
+
+  /** Whether the host has answered at all. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
+  }
+
+  /** What the limiter has come to: for reports. */
+  get state(): { readonly concurrency: number; readonly requestsPerMinute: number | undefined } {
+    return { concurrency: Math.floor(this.#concurrency), requestsPerMinute: this.#requestsPerMinute };
+  }
+
+  /** Waits for the right to send a request, in the order of asking. */
+  async acquire(lane: Lane, signal?: AbortSignal): Promise<Slot> {
+    signal?.throwIfAborted();
+    const { waiting } = this.#lanes[lane];
+    if (waiting.length === 0 && this.#hasRoom(lane) && this.#waitMs() <= 0) return this.#grant(lane);
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        const place = waiting.indexOf(waiter);
+        if (place !== -1) waiting.splice(place, 1);
+        reject(signal?.reason as Error);
+      };
+      const waiter: Waiter = {
+        signal,
+        grant: (slot) => {
+          signal?.removeEventListener('abort', leave);
+          resolve(slot);
+        },
+      };
+      waiting.push(waiter);
+      signal?.addEventListener('abort', leave, { once: true });
+      this.#pump();
+    });
+  }
+
+  /** Notes an answer that was no refusal. */
+  succeeded(): void {
+    this.#hasAnswered = true;
+    this.#pauses = 0;
+    this.#concurrency = Math.min(this.#maxConcurrency, this.#concurrency + 1 / this.#concurrency);
+    this.#retries = Math.min(MAX_RETRIES, this.#retries + RETRIES_PER_SUCCESS);
+    if (this.#requestsPerMinute !== undefined && this.#statedLimit === undefined) {
+      this.#requestsPerMinute += RATE_GROWTH;
+    }
+  }
+
+  /** Notes that a server had no strength left: fewer requests at once from now on. */
+  overloaded(slot: Slot): void {
+    this.#decrease(slot);
+  }
+
+  /** Notes that a server said "not so fast" to a request, and holds all others of the host back too. */
+  throttled(slot: Slot, limit: RateLimit): void {
+    this.#hasAnswered = true;
+    this.#state(limit.requestsPerMinute);
+    if (limit.retryAfterMs !== undefined) {
+      this.#pause(Math.min(limit.retryAfterMs, MAX_RETRY_AFTER_MS));
+      this.#decrease(slot, 'rate');
+      return;
+    }
+    if (!this.#decrease(slot, 'rate')) return;
+    const ceilingMs = Math.min(MAX_PAUSE_MS, BASE_PAUSE_MS * 2 ** this.#pauses);
+    this.#pauses += 1;
+    this.#pause(this.#clock.random() * ceilingMs);
+  }
+
+  /** Holds all requests back for a while: a server has said that its limit is used up. */
+  exhausted(ms: number): void {
+    if (ms <= MAX_RETRY_AFTER_MS) this.#pause(ms);
+  }
+
+  /** Takes one retry out of the host's budget; `false` where none is left. */
+  takeRetry(): boolean {
+    if (this.#retries < 1) return false;
+    this.#retries -= 1;
+    return true;
+  }
+
+  #state(limit: number | undefined): void {
+    if (limit === undefined) return;
+    this.#statedLimit = limit;
+    this.#requestsPerMinute = limit * SHARE_OF_LIMIT;
+  }
+
+  /** Once for all requests that were under way together: they all met the same crowd. */
+  #decrease(slot: Slot, what?: 'rate'): boolean {
+    if (slot.startedAt < this.#lastDecrease) return false;
+    const now = this.#clock.now();
+    this.#lastDecrease = now;
+    this.#concurrency = Math.max(1, this.#concurrency / 2);
+    if (what === 'rate' && this.#statedLimit === undefined) {
+      const minutes = Math.max(now - this.#startedAt, 1000) / 60_000;
+      const current = this.#requestsPerMinute ?? this.#granted / minutes;
+      this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+    }
+    return true;
+  }
+
+  #pause(ms: number): void {
+    const until = this.#clock.now() + ms;
+    if (until <= this.#pausedUntil) return;
+    const isNews = until - this.#pausedUntil >= NOTABLE_PAUSE_MS;
+    this.#pausedUntil = until;
+    if (isNews && ms >= NOTABLE_PAUSE_MS) this.#options.onPause?.({ origin: this.#origin, ms });
+  }
+
+  #hasRoom(lane: Lane): boolean {
+    return this.#lanes[lane].active < Math.max(1, Math.floor(this.#concurrency));
+  }
+
+  /** Until the clock and the bucket allow the next request. */
+  #waitMs(): number {
+    const now = this.#clock.now();
+    const paused = this.#pausedUntil - now;
+    if (this.#requestsPerMinute === undefined) return paused;
+    return Math.max(paused, this.#arrival - now - BURST_MS);
+  }
+
+  #grant(lane: Lane): Slot {
+    const startedAt = this.#clock.now();
+    const line = this.#lanes[lane];
+    line.active += 1;
+    this.#granted += 1;
+    if (this.#requestsPerMinute !== undefined) {
+      this.#arrival = Math.max(this.#arrival, startedAt) + 60_000 / this.#requestsPerMinute;
+    }
+    let isHeld = true;
+    const release = (): void => {
+      if (!isHeld) return;
+      isHeld = false;
+      line.active -= 1;
+      if (line.waiting.length > 0) this.#pump();
+    };
+    return { startedAt, release };
+  }
+
+  #pump(): void {
+    for (const lane of ['write', 'read'] as const) {
+      const { waiting } = this.#lanes[lane];
+      while (waiting.length > 0 && this.#hasRoom(lane)) {
+        const waitMs = this.#waitMs();
+        if (waitMs > 0) {
+          this.#pumpAfter(waitMs);
+          return;
+        }
+        const waiter = waiting.shift();
+        waiter?.grant(this.#grant(lane));
+      }
+    }
+  }
+
+  #pumpAfter(ms: number): void {
+    if (this.#isTimerSet) return;
+    this.#isTimerSet = true;
+    const go = (): void => {
+      this.#isTimerSet = false;
+      this.#pump();
+    };
+    this.#clock.sleep(ms, undefined).then(go, go);
+  }
+}

@@ -1,0 +1,125 @@
+import { openerOf } from '../io/bytes.js';
+import type { HttpResponse } from './send.js';
+
+/** An answer that says "not so fast". */
+export interface RateLimit {
+  /** How long to wait, in ms, where the server says so. */
+  readonly retryAfterMs?: number | undefined;
+  /** Requests per minute that the server allows, where it says so. */
+  readonly requestsPerMinute?: number | undefined;
+}
+
+/** Most that is read of an answer that means failure. */
+export const MAX_ERROR_BODY_BYTES = 64 * 1024;
+/** GitHub asks for a minute or more after its secondary limit, without saying so in every answer. */
+const SECONDARY_LIMIT_MS = 60_000;
+
+/**
+ * Reads whether an answer is a rate limit: 429; 503 that names a time; 403 that says so in its body or headers, as
+ * GitHub does. The body of such an answer is read for what GHCR writes there
+ * (`retry-after: 10.3ms, allowed: 2000/minute`), so the answer returned has to be used from then on.
+ * @param now milliseconds since 1970, for times that are dates
+ * @see ghcr/G1, ghcr/G4
+ */
+export async function readRateLimit(
+  response: HttpResponse,
+  now: number,
+): Promise<{ readonly response: HttpResponse; readonly limit: RateLimit | undefined }> {
+  const { status } = response;
+  if (status !== 429 && status !== 403 && status !== 503) return { response, limit: undefined };
+  const body = await readBounded(response);
+  const kept = withBody(response, body);
+  const text = Buffer.from(body).toString('utf8');
+  const isSecondary = /secondary rate limit/i.test(text);
+  const isLimit =
+    status === 429 ||
+    isSecondary ||
+    /"TOOMANYREQUESTS"/.test(text) ||
+    response.header('x-ratelimit-remaining') === '0' ||
+    (status === 503 && response.header('retry-after') !== undefined);
+  if (!isLimit) return { response: kept, limit: undefined };
+  const retryAfterMs =
+    retryAfterOf(response.header('retry-after'), now) ??
+    retryAfterInText(text) ??
+    resetOf(response, now) ??
+    (isSecondary ? SECONDARY_LIMIT_MS : undefined);
+  return { response: kept, limit: { retryAfterMs, requestsPerMinute: allowedInText(text) } };
+}
+
+/**
+ * How long to hold back after an answer that used up what its `RateLimit-*` headers allow; `undefined` where there is
+ * something left. Shapes: `ratelimit-remaining: 0`, `0;w=21600`; `ratelimit-reset` in seconds, `x-ratelimit-reset` as
+ * a time of day.
+ */
+export function exhaustedForMs(response: HttpResponse, now: number): number | undefined {
+  const remaining = response.header('ratelimit-remaining') ?? response.header('x-ratelimit-remaining');
+  return remaining !== undefined && /^0+(?:;|$)/.test(remaining.trim()) ? resetOf(response, now) : undefined;
+}
+
+/** Milliseconds of a `Retry-After` value, in seconds or as a date. @see RFC 9110, section 10.2.3 */
+export function retryAfterOf(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+(?:\.\d+)?$/.test(value.trim())) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  µs: 1e-3,
+  us: 1e-3,
+  ms: 1,
+  s: 1e3,
+  m: 6e4,
+  h: 3.6e6,
+};
+
+/** Durations as Go writes them: `10.3ms`, `1m30s`, `245.6µs`. */
+function retryAfterInText(text: string): number | undefined {
+  const duration = /retry-after:\s*((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)/i.exec(text)?.[1];
+  if (duration === undefined) return undefined;
+  let ms = 0;
+  for (const [, number, unit = ''] of duration.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
+    ms += Number(number) * (UNIT_MS[unit] ?? 0);
+  }
+  return Math.ceil(ms);
+}
+
+/** `allowed: 2000/minute`, as requests per minute. */
+function allowedInText(text: string): number | undefined {
+  const [, number, unit] = /allowed:\s*(\d+)\/(second|minute|hour)/i.exec(text) ?? [];
+  const perMinute = { second: 60, minute: 1, hour: 1 / 60 }[unit?.toLowerCase() ?? ''];
+  return perMinute === undefined || Number(number) === 0 ? undefined : Number(number) * perMinute;
+}
+
+function resetOf(response: HttpResponse, now: number): number | undefined {
+  const seconds = Number(/^\d+/.exec(response.header('ratelimit-reset') ?? '')?.[0] ?? NaN);
+  if (!Number.isNaN(seconds)) return seconds * 1000;
+  const time = Number(response.header('x-ratelimit-reset') ?? NaN);
+  return Number.isNaN(time) ? undefined : Math.max(0, time * 1000 - now);
+}
+
+async function readBounded(response: HttpResponse): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body) {
+      chunks.push(chunk);
+      size += chunk.byteLength;
+      if (size >= MAX_ERROR_BODY_BYTES) break;
+    }
+  } catch {
+    // The status is what counts; a body that breaks off adds nothing.
+  }
+  return Buffer.concat(chunks);
+}
+
+function withBody(response: HttpResponse, body: Uint8Array): HttpResponse {
+  return {
+    status: response.status,
+    url: response.url,
+    header: (name) => response.header(name),
+    body: openerOf(body)(),
+    discard: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,24 @@
+import type { Send } from './send.js';
+
+const MAX_CHARACTERS = 4096;
+
+/**
+ * Passes on what servers say in `Warning: 299 - "…"`, once per host and text. Never acted upon.
+ * @see distribution-spec v1.1.1, "Warnings"
+ */
+export function withWarnings(send: Send, onWarning: ((text: string) => void) | undefined): Send {
+  if (onWarning === undefined) return send;
+  const told = new Set<string>();
+  return async (request) => {
+    const response = await send(request);
+    const header = response.header('warning');
+    if (header === undefined) return response;
+    for (const [, text = ''] of header.slice(0, MAX_CHARACTERS).matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
+      const clean = text.replace(/\\(.)/g, '$1').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
+      const line = `${response.url.host} says: ${clean}`;
+      if (!told.has(line)) onWarning(line);
+      told.add(line);
+    }
+    return response;
+  };
+}

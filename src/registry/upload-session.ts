@@ -1,0 +1,63 @@
+import type { ClockOptions } from '../http/clock.js';
+import type { Access, HttpRequest, Send } from '../http/send.js';
+import { resolveServerUrl } from '../http/server-url.js';
+import type { OpenBytes } from '../io/bytes.js';
+import type { Descriptor } from '../oci/descriptor.js';
+
+/** What a registry was found to take; shared by all uploads to it. */
+export interface UploadManners {
+  /** Whether a blob may come with the first POST. */
+  singlePost: 'yes' | 'no' | 'unknown';
+  /** Smallest chunk it takes, in bytes, as its `OCI-Chunk-Min-Length` said. */
+  minChunkBytes?: number | undefined;
+  /** Largest request body it takes, in bytes. */
+  readonly maxChunkBytes?: number | undefined;
+  /** Whether it takes chunks at all. */
+  readonly chunked: boolean;
+}
+
+/** One blob on its way into a repository. */
+export interface BlobUpload {
+  readonly send: Send;
+  /** `…/v2/<name>/blobs/uploads/` */
+  readonly uploadsUrl: URL;
+  readonly repository: string;
+  readonly descriptor: Descriptor;
+  readonly open: OpenBytes;
+  readonly signal?: AbortSignal | undefined;
+  /** Asks whether the blob is there, after an upload whose outcome is open. */
+  readonly exists: () => Promise<boolean>;
+  readonly manners: UploadManners;
+  /** A repository of the same registry that may hold the blob. */
+  readonly mountFrom?: string | undefined;
+  readonly clock: ClockOptions;
+}
+
+/** What an upload does to a repository. */
+export function pushAccess({ repository }: BlobUpload): Access {
+  return { repository, actions: ['pull', 'push'] };
+}
+
+/** A session may lie on another host, which then gets the bytes and nothing else (GHSA-jxpm-75mh-9fp7). */
+export function sessionRights(
+  upload: BlobUpload,
+  session: URL,
+): Pick<HttpRequest, 'access' | 'givenBy' | 'signal'> {
+  const { uploadsUrl, signal } = upload;
+  if (session.origin === uploadsUrl.origin) return { access: pushAccess(upload), signal };
+  return { givenBy: uploadsUrl, signal };
+}
+
+/** Where a session goes on; a fragment is no part of it. */
+export function sessionUrl(location: string, base: URL): URL {
+  const url = resolveServerUrl(location, base);
+  url.hash = '';
+  return url;
+}
+
+/** Adds the digest to an upload location, leaving the server's own query as it is, byte for byte. */
+export function withDigest(session: URL, descriptor: Descriptor): URL {
+  const { href } = session;
+  const separator = !href.includes('?') ? '?' : /[?&]$/.test(href) ? '' : '&';
+  return new URL(`${href}${separator}digest=${encodeURIComponent(descriptor.digest)}`);
+}
