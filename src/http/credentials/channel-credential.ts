@@ -10,7 +10,10 @@ export type ChannelCredential = Credential | CondaToken;
  * Finds the credential of an ordinary conda channel; `undefined` where there is none, which means anonymous.
  * @throws FerryError `CREDENTIALS_UNREADABLE` where there should be one that cannot be had
  */
-export type FindChannelCredential = (url: URL) => Promise<ChannelCredential | undefined>;
+export type FindChannelCredential = (
+  url: URL,
+  signal?: AbortSignal,
+) => Promise<ChannelCredential | undefined>;
 
 /** Where {@link createChannelCredentialFinder} looks, after the URL itself. */
 export interface ChannelCredentialSources {
@@ -38,10 +41,11 @@ export function createChannelCredentialFinder(sources: ChannelCredentialSources)
       };
     }),
   ];
-  return async (url) => {
+  return async (url, signal) => {
     const own = credentialOfUrl(url);
     if (own !== undefined) return own;
     for (const find of readers) {
+      signal?.throwIfAborted();
       const credential = await find(url.hostname);
       if (credential !== undefined) return credential;
     }
