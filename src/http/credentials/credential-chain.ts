@@ -1,0 +1,112 @@
+import { join } from 'node:path';
+import { findInAuthFile, parseAuthFile, type AuthFile } from './auth-file.js';
+import { cacheFile, type ReadCachedFile } from './credential-file.js';
+import { createCredentialHelpers, type CredentialHelperOptions } from './credential-helper.js';
+import type { Credential, CredentialPlace, FindCredential } from './credential.js';
+import type { Environment } from './helper-process.js';
+import { parseOrigin } from './registry-host.js';
+
+/** The only place to which a token of GitHub Actions goes. */
+const GHCR_ORIGIN = 'https://ghcr.io';
+/** What GitHub calls whoever comes with a token of an app. */
+const DEFAULT_GHCR_USER = 'x-access-token';
+
+/** A credential from flags or environment variables. */
+export interface ExplicitCredential {
+  /** The one origin that it is for, such as `https://ghcr.io`. */
+  readonly origin: string;
+  readonly credential: Credential;
+}
+
+/** Where the credentials of registries come from, in the order in which they are looked at. */
+export interface CredentialSources {
+  readonly explicit?: ExplicitCredential | undefined;
+  /** Text of `DOCKER_AUTH_CONFIG`, in the form of Docker's `config.json`. */
+  readonly authConfigText?: string | undefined;
+  /** See {@link authFilePaths}; those that are not there are passed over. */
+  readonly authFiles: readonly string[];
+  /**
+   * `GITHUB_TOKEN` and `GITHUB_ACTOR`, for exactly `https://ghcr.io`. Last, since whoever logged in meant it, and
+   * this token is there in every job, whatever it may do.
+   */
+  readonly ghcrToken?: { readonly token: string; readonly username?: string | undefined } | undefined;
+  /** What credential helpers get to see. */
+  readonly helperEnvironment: Environment;
+  readonly helperOptions?: Omit<CredentialHelperOptions, 'environment'> | undefined;
+}
+
+/**
+ * Makes a finder over all sources. Files are read when they are needed, and again only once they have changed; an
+ * unreadable one is an error, never passed over.
+ */
+export function createCredentialFinder(sources: CredentialSources): FindCredential {
+  const helpers = createCredentialHelpers({
+    ...sources.helperOptions,
+    environment: sources.helperEnvironment,
+  });
+  const files: ReadCachedFile<AuthFile>[] = sources.authFiles.map((path) =>
+    cacheFile(path, (text) => parseAuthFile(text, `credential file \`${path}\``)),
+  );
+  const { authConfigText = '' } = sources;
+  let ofText: AuthFile | undefined;
+  if (authConfigText !== '') {
+    // Parsed on use, so that a broken one fails only what asks for credentials.
+    files.unshift(async () =>
+      Promise.resolve((ofText ??= parseAuthFile(authConfigText, '`DOCKER_AUTH_CONFIG`'))),
+    );
+  }
+  return async (place, signal) => {
+    signal?.throwIfAborted();
+    const { origin } = parseOrigin(place.origin);
+    if (isExplicitFor(sources, origin)) return sources.explicit?.credential;
+    for (const read of files) {
+      const file = await read();
+      signal?.throwIfAborted();
+      const credential = file && (await findInAuthFile(file, place, helpers, signal));
+      if (credential !== undefined) return credential;
+    }
+    return origin === GHCR_ORIGIN ? ghcrCredential(sources) : undefined;
+  };
+}
+
+/**
+ * Names the places that are looked into for a registry, in their order, for "no credentials found for X (looked in
+ * …)": file paths, `DOCKER_AUTH_CONFIG`, `GITHUB_TOKEN`.
+ */
+export function describeLookup(
+  sources: CredentialSources,
+  place: Pick<CredentialPlace, 'origin'>,
+): readonly string[] {
+  const isGhcr = parseOrigin(place.origin).origin === GHCR_ORIGIN;
+  return [
+    ...(sources.authConfigText ? ['DOCKER_AUTH_CONFIG'] : []),
+    ...sources.authFiles,
+    ...(isGhcr ? ['GITHUB_TOKEN'] : []),
+  ];
+}
+
+/**
+ * Paths of the credential files that docker, podman and others share, in the order in which they are looked at:
+ * `$REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json` (or what
+ * `$XDG_CONFIG_HOME` says), `~/.docker/config.json` (or what `$DOCKER_CONFIG` says).
+ * @see containers-auth.json(5)
+ */
+export function authFilePaths(environment: Environment, home: string): readonly string[] {
+  const { REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG } = environment;
+  const paths = [
+    REGISTRY_AUTH_FILE ?? '',
+    XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'containers', 'auth.json') : '',
+    join(XDG_CONFIG_HOME || join(home, '.config'), 'containers', 'auth.json'),
+    join(DOCKER_CONFIG || join(home, '.docker'), 'config.json'),
+  ];
+  return [...new Set(paths.filter((path) => path !== ''))];
+}
+
+function isExplicitFor({ explicit }: CredentialSources, origin: string): boolean {
+  return explicit !== undefined && parseOrigin(explicit.origin).origin === origin;
+}
+
+function ghcrCredential({ ghcrToken }: CredentialSources): Credential | undefined {
+  if (ghcrToken === undefined || ghcrToken.token === '') return undefined;
+  return { kind: 'basic', username: ghcrToken.username || DEFAULT_GHCR_USER, password: ghcrToken.token };
+}
