@@ -5,6 +5,7 @@ import {
   findManifest,
   hasDigest,
   isDigest,
+  removeManifest,
   repositoryFor,
   type DoubleManifest,
   type DoubleRepository,
@@ -181,12 +182,6 @@ function deleteManifest(
     return repository.tags.delete(reference) ? { status: 202 } : errorAnswer(404, 'MANIFEST_UNKNOWN');
   }
   return removeManifest(repository, reference) ? { status: 202 } : errorAnswer(404, 'MANIFEST_UNKNOWN');
-}
-
-/** Removes a manifest with its tags. @returns whether it was there */
-export function removeManifest(repository: DoubleRepository, digest: string): boolean {
-  for (const [tag, target] of repository.tags) if (target === digest) repository.tags.delete(tag);
-  return repository.manifests.delete(digest);
 }
 
 /** Answers the list of what refers to a digest. @see distribution-spec v1.1.1, "Listing Referrers" */

@@ -70,6 +70,12 @@ export function findManifest(
   return repository?.manifests.get(repository.tags.get(reference) ?? reference);
 }
 
+/** Removes a manifest with its tags. @returns whether it was there */
+export function removeManifest(repository: DoubleRepository, digest: string): boolean {
+  for (const [tag, target] of repository.tags) if (target === digest) repository.tags.delete(tag);
+  return repository.manifests.delete(digest);
+}
+
 /** Digest such as `sha256:…`. */
 export function digestOf(bytes: Uint8Array, algorithm = 'sha256'): string {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;

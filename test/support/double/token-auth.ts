@@ -48,6 +48,8 @@ export interface TokenAuthOptions {
   readonly scopesRead?: 'all' | 'first' | 'last';
   /** Decides instead of the users' rights: actions granted, or a refusal. */
   readonly policy?: (user: DoubleUser | undefined, scope: Scope) => readonly string[] | Answer;
+  /** Tokens of nobody are good for whatever nobody may do, not only for what they were asked for. @defaultValue false */
+  readonly unboundAnonymous?: boolean;
   /** Knows tokens that were not handed out here; `anonymous` is nobody's. */
   readonly foreignToken?: (token: string) => DoubleUser | 'anonymous' | undefined;
 }
@@ -70,6 +72,7 @@ export interface Identity {
 
 interface Grant extends Identity {
   readonly expiresAt: number;
+  readonly isBound: boolean;
 }
 
 /** Tokens of a registry: opaque, kept in memory, bound to what they were asked for. @see distribution, "Token Authentication" */
@@ -109,7 +112,8 @@ export class TokenAuth {
     const foreign = grant === undefined ? this.#options.foreignToken?.(token) : undefined;
     if (foreign !== undefined) return this.#identityOf(foreign === 'anonymous' ? undefined : foreign);
     if (grant === undefined || grant.expiresAt <= this.#now()) return this.challenge(needed, 'invalid_token');
-    if (!needed.every((scope) => grant.may(scope))) return this.challenge(needed, 'insufficient_scope');
+    if (grant.isBound && !needed.every((scope) => grant.may(scope)))
+      return this.challenge(needed, 'insufficient_scope');
     return grant;
   }
 
@@ -195,10 +199,14 @@ export class TokenAuth {
     }
     const expiresIn = this.#options.expiresInSeconds ?? 300;
     const token = randomBytes(24).toString('base64url');
+    const isBound = user !== undefined || this.#options.unboundAnonymous !== true;
     this.#grants.set(token, {
       user,
+      isBound,
       expiresAt: this.#now() + expiresIn * 1000,
-      may: (needed) => needed.actions.every((action) => isGranted(granted, needed, action)),
+      may: isBound
+        ? (needed) => needed.actions.every((action) => isGranted(granted, needed, action))
+        : (needed) => this.#identityOf(undefined).may(needed),
     });
     const key = this.#options.tokenKey ?? 'both';
     return jsonAnswer(200, {
