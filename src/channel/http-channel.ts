@@ -72,10 +72,13 @@ export class HttpChannel implements ChannelSource {
     archive: ArchiveLocation,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Bytes {
+    const url = this.#archiveUrl(archive);
     const request: HttpRequest = {
       method: 'GET',
-      url: this.#archiveUrl(archive),
+      url,
       signal: options.signal,
+      // A record may send us anywhere, without what is meant for the channel.
+      givenBy: url.origin === this.#base.origin ? undefined : this.#base,
     };
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {

@@ -1,5 +1,7 @@
 import { withAuthorization } from './authorization.js';
+import { withChannelAuthorization } from './channel-authorization.js';
 import { clockOf, type ClockOptions } from './clock.js';
+import type { FindChannelCredential } from './credentials/channel-credential.js';
 import type { FindCredential } from './credentials/credential.js';
 import { HostLimits, withLimit } from './limit.js';
 import { withRedirects } from './redirect.js';
@@ -11,8 +13,10 @@ import { withWarnings } from './warning.js';
 
 /** Options of {@link openHttpClient}; `userAgent` such as `conda-ferry/0.1.0`. */
 export interface HttpClientOptions extends ClockOptions, TransportOptions {
-  /** @defaultValue none: all requests are anonymous */
+  /** Credentials of registries, sent when they are asked for. @defaultValue none: all requests are anonymous */
   readonly findCredential?: FindCredential | undefined;
+  /** Credentials of ordinary conda channels, sent unasked; with them the client is for channels only. */
+  readonly findChannelCredential?: FindChannelCredential | undefined;
   /** Limits of hosts, which clients with the same credentials should share. @defaultValue limits of its own */
   readonly limits?: HostLimits | undefined;
   /** Called for every request that goes out, retries and redirects included. */
@@ -38,10 +42,14 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
     return transport.send(request);
   };
   const patient = withWarnings(withRetry(withLimit(counted, limits), limits, options), options.onWarning);
-  const authorized = withAuthorization(patient, {
-    findCredential: options.findCredential ?? (() => Promise.resolve(undefined)),
-    tokens: new TokenService({ send: patient, now: clockOf(options).now, onWarning: options.onWarning }),
-  });
+  const { findChannelCredential } = options;
+  const authorized =
+    findChannelCredential === undefined
+      ? withAuthorization(patient, {
+          findCredential: options.findCredential ?? (() => Promise.resolve(undefined)),
+          tokens: new TokenService({ send: patient, now: clockOf(options).now, onWarning: options.onWarning }),
+        })
+      : withChannelAuthorization(patient, findChannelCredential);
   return {
     send: withRedirects(authorized),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),

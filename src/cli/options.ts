@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+
+/** Flags that say how to reach registries. */
+export interface ConnectionFlags {
+  readonly plainHttp?: boolean | undefined;
+  readonly insecure?: boolean | undefined;
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly username?: string | undefined;
+  readonly passwordStdin?: boolean | undefined;
+  readonly registryConfig?: string | undefined;
+  readonly quiet?: boolean | undefined;
+}
+
+/** Flags that concern locations. */
+export interface LocationFlags extends ConnectionFlags {
+  readonly schema?: string | undefined;
+}
+
+/** Adds the flags on how to reach a registry, named as oras names them. */
+export function addConnectionOptions(command: Command): Command {
+  return command
+    .option('--plain-http', 'speak http with registries (it is the default for loopback hosts)')
+    .option('--insecure', 'do not check the certificate of the registry')
+    .option('--ca-file <file>', 'certificate of an authority to trust besides the usual ones')
+    .option('--cert-file <file>', 'client certificate for the registry')
+    .option('--key-file <file>', 'key of the client certificate')
+    .option('--username <name>', 'user name for the registry, with --password-stdin')
+    .option('--password-stdin', 'read the password from stdin')
+    .option('--registry-config <file>', "credential file instead of Docker's and Podman's");
+}
+
+/** What the help says about credentials, after a command's examples. */
+export const CREDENTIALS_HELP = `
+Credentials come from --username, from DOCKER_AUTH_CONFIG, from the files that
+docker, podman, oras and conda-ferry login write, and for ghcr.io from
+GITHUB_TOKEN. Those of CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD (or
+ORAS_USER and ORAS_PASS) go to the destination only.`;

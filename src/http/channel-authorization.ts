@@ -1,0 +1,46 @@
+import type {
+  ChannelCredential,
+  FindChannelCredential,
+} from './credentials/channel-credential.js';
+import { withCondaToken } from './credentials/channel-credential.js';
+import type { HttpRequest, Send } from './send.js';
+import { basicAuthorization, identityOf } from './token.js';
+
+/**
+ * Authorizes requests to an ordinary conda channel before anybody asks, as conda does: many servers say 404 of what
+ * they hide. What a channel's files point to elsewhere gets nothing.
+ * @throws what finding the credential throws
+ */
+export function withChannelAuthorization(send: Send, find: FindChannelCredential): Send {
+  const known = new Map<string, Promise<ChannelCredential | undefined>>();
+  return async (request) => {
+    if (request.givenBy !== undefined) return send(request);
+    const { origin } = request.url;
+    let finding = known.get(origin);
+    if (finding === undefined) {
+      finding = find(request.url, request.signal);
+      known.set(origin, finding);
+      // A look-up that was given up, or a file that was mended, gets another chance.
+      finding.catch(() => known.delete(origin));
+    }
+    return send(authorize(request, await finding));
+  };
+}
+
+function authorize(request: HttpRequest, credential: ChannelCredential | undefined): HttpRequest {
+  switch (credential?.kind) {
+    case 'basic':
+      return withHeader(request, basicAuthorization(credential), credential.username);
+    case 'bearer':
+      return withHeader(request, `Bearer ${credential.token}`, identityOf(credential));
+    case 'conda-token':
+      return { ...request, url: withCondaToken(request.url, credential.token), identity: 'conda-token' };
+    case 'refresh':
+    case undefined:
+      return request;
+  }
+}
+
+function withHeader(request: HttpRequest, authorization: string, identity: string | undefined): HttpRequest {
+  return { ...request, headers: { ...request.headers, authorization }, identity };
+}
