@@ -27,7 +27,7 @@ export async function layoutReferrers(
   if (cached !== undefined) return cached;
   const found = new Map<Digest, Descriptor[]>();
   const manifests = new Map([...(await nestedManifests(index, readManifest)), ...index.digests]);
-  let isWhole = true;
+  const missing = new Set<Digest>();
   await forEachConcurrently(manifests.values(), { concurrency: READ_CONCURRENCY }, async (descriptor) => {
     if (descriptor.mediaType !== IMAGE_MANIFEST && descriptor.mediaType !== IMAGE_INDEX) return;
     try {
@@ -41,9 +41,9 @@ export async function layoutReferrers(
       // What another tool wrote, and nobody can read as a manifest, refers to nothing.
       if (isFerryError(error, 'MANIFEST_INVALID')) return;
       if (!isFerryError(error, 'NOT_FOUND')) throw error;
-      isWhole = false;
+      missing.add(descriptor.digest);
     }
   });
-  if (isWhole) known.set(index, found);
+  if (missing.size === 0) known.set(index, found);
   return found;
 }

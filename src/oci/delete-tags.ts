@@ -87,7 +87,7 @@ export async function deleteTags(
     const reason = shared.has(digest) ? 'shared' : needed.has(digest) ? 'needed' : 'alone';
     let cause: unknown;
     if (reason === 'alone') {
-      const refusal = await unlessUnsupported(repository.delete, () =>
+      const refusal = await unlessUnsupported(() =>
         repository.delete?.(descriptor, { signal: options.signal, tags: group }),
       );
       if (refusal === undefined) {
@@ -97,9 +97,7 @@ export async function deleteTags(
       ({ cause } = refusal);
     }
     for (const tag of group) {
-      const refusal = await unlessUnsupported(repository.untag, () =>
-        repository.untag?.(tag, { signal: options.signal }),
-      );
+      const refusal = await unlessUnsupported(() => repository.untag?.(tag, { signal: options.signal }));
       if (refusal === undefined) untagged.push(tag);
       else kept.push({ tag, digest, reason, cause: cause ?? refusal.cause });
     }
@@ -171,12 +169,12 @@ function poolOf(options: DeleteTagsOptions): { concurrency: number; signal: Abor
 
 /** Tries what a store may not be able to do; `undefined` where it was done. */
 async function unlessUnsupported(
-  power: unknown,
   attempt: () => Promise<void> | undefined,
 ): Promise<{ readonly cause?: unknown } | undefined> {
-  if (power === undefined) return {};
   try {
-    await attempt();
+    const doing = attempt();
+    if (doing === undefined) return {};
+    await doing;
     return undefined;
   } catch (error) {
     if (isFerryError(error, 'UNSUPPORTED')) return { cause: error };

@@ -1,4 +1,4 @@
-import { FerryError, IntegrityError, ResponseError } from '../errors.js';
+import { FerryError, IntegrityError, type ResponseError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { HttpRequest, HttpResponse } from '../http/send.js';
 import { collect, openerOf } from '../io/bytes.js';

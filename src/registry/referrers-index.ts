@@ -100,18 +100,20 @@ export class ReferrersIndexes {
   }
 
   async #write(subject: Digest, changes: readonly ReferrersChange[], options: CallOptions): Promise<void> {
-    const { retry } = this.#context;
-    let failure: unknown;
+    let failure = new FerryError(
+      'REGISTRY_REFUSED',
+      `\`${this.#context.name}:${referrersTag(subject)}\` was overwritten by others ${String(MAX_ATTEMPTS)} times`,
+      { hint: 'let one process at a time push what refers to the same manifest' },
+    );
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
       if (attempt > 1) {
         const floorMs = failure instanceof ResponseError ? failure.retryAfterMs : undefined;
-        await pauseBeforeRetry(attempt - 1, floorMs, options.signal, retry);
+        await pauseBeforeRetry(attempt - 1, floorMs, options.signal, this.#context.retry);
       }
       const merged = merge(await readReferrersIndex(this.#context, subject, options), changes);
       if (merged === undefined) return;
       try {
         await this.#put(subject, merged, options);
-        failure = undefined;
       } catch (error) {
         options.signal?.throwIfAborted();
         if (!mayPass(error)) throw error;
@@ -121,14 +123,9 @@ export class ReferrersIndexes {
       const after = await readReferrersIndex(this.#context, subject, options);
       if (merge(after, changes) === undefined) return;
     }
-    throw (
-      failure ??
-      new FerryError(
-        'REGISTRY_REFUSED',
-        `\`${this.#context.name}:${referrersTag(subject)}\` was overwritten by others ${String(MAX_ATTEMPTS)} times`,
-        { hint: 'let one process at a time push what refers to the same manifest' },
-      )
-    );
+    // The last write may have happened, though its answer did not come.
+    if (merge(await readReferrersIndex(this.#context, subject, options), changes) === undefined) return;
+    throw failure;
   }
 
   async #put(subject: Digest, index: ImageIndex, options: CallOptions): Promise<void> {
@@ -175,7 +172,7 @@ function merge(index: ImageIndex | undefined, changes: readonly ReferrersChange[
 }
 
 /** Whether a failed write may have happened, or may succeed after the next look. */
-function mayPass(error: unknown): boolean {
+function mayPass(error: unknown): error is FerryError {
   if (error instanceof TransportError) return true;
   if (!(error instanceof ResponseError) || !isWorthWaiting(error.retryAfterMs)) return false;
   return error.code === 'RATE_LIMITED' || error.status >= 500 || [408, 409, 412].includes(error.status);
