@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   LOCK_TIMEOUT: 'a lock was not to be had in time',
   MANIFEST_BLOB_UNKNOWN: 'the store does not have a blob that the manifest names',
   MANIFEST_INVALID: 'a manifest is not what the image specification asks for',
+  MANIFEST_TOO_LARGE: 'a manifest is larger than the registry takes',
   MATCH_SPEC_INVALID: 'a match spec cannot be read',
   NAME_UNREPRESENTABLE: 'the schema or the registry cannot hold this name',
   NETWORK: 'no answer came for a reason of the network',

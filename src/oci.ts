@@ -5,6 +5,7 @@ export { openLayoutRegistry } from './image-layout/layout-registry.js';
 export { openerOf, type Bytes, type OpenBytes, type OpenOptions } from './io/bytes.js';
 export { digestOf, isDigest, parseDigest, type Digest } from './io/digest.js';
 export { copyGraph, type CopyOptions } from './oci/copy-graph.js';
+export { deleteTags, type DeletedTags, type DeleteTagsOptions, type KeptTag } from './oci/delete-tags.js';
 export { describe, type Annotations, type Descriptor } from './oci/descriptor.js';
 export {
   encodeJson,
@@ -15,5 +16,15 @@ export {
 } from './oci/manifest.js';
 export { MemoryRegistry } from './oci/memory-store.js';
 export { formatReference, parseReference, type Reference } from './oci/reference.js';
-export type { ContentSource, Registry, Repository, StoredManifest } from './oci/storage.js';
+export { isReferrersTag, readReferrer, referrersTag, type Referrer } from './oci/referrers.js';
+export type {
+  ContentSource,
+  DeleteOptions,
+  ReferrersOptions,
+  Registry,
+  Repository,
+  StoredManifest,
+} from './oci/storage.js';
+export { GithubPackages, type GithubPackagesOptions } from './registry/github-packages.js';
+export { profileOf, type HostProfile } from './registry/host-profile.js';
 export { RegistryClient, type RegistryClientOptions } from './registry/registry-client.js';

@@ -4,6 +4,7 @@ import type { Output } from './output.js';
 export interface CommandContext {
   readonly output: Output;
   readonly environment: NodeJS.ProcessEnv;
+  readonly stdin: NodeJS.ReadStream;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** Sets what the process exits with if nothing throws. */

@@ -39,6 +39,7 @@ const output = { stdout: process.stdout, stderr: process.stderr };
 const program = createProgram({
   output,
   environment: process.env,
+  stdin: process.stdin,
   signal: interruption.signal,
   setExitCode: (code) => {
     process.exitCode = code;

@@ -103,6 +103,16 @@ export class IndexEditor {
     for (const slot of [...(this.#byDigest.get(digest) ?? [])]) this.#set(slot, undefined);
   }
 
+  /** Removes a tag; what it named stays listed, bare if that was its only tag. */
+  untag(tag: string): void {
+    const entries = [...(this.#byTag.get(tag) ?? [])].map((slot) => {
+      const entry = this.#slots[slot];
+      this.#set(slot, undefined);
+      return entry;
+    });
+    this.#keepListed(entries);
+  }
+
   /** Whether the manifest was removed and not listed again since: its blob is still there, but not for long. */
   isRemoved(digest: Digest): boolean {
     return this.#removed.has(digest);
@@ -127,6 +137,11 @@ export class IndexEditor {
     for (const slot of [...(this.#byDigest.get(descriptor.digest) ?? [])]) {
       if (isBare(this.#slots[slot])) this.#set(slot, undefined);
     }
+    this.#keepListed(displaced);
+  }
+
+  /** Lists again, without its tag, what lost its last entry. */
+  #keepListed(displaced: readonly (IndexEntry | undefined)[]): void {
     for (const entry of displaced) {
       if (entry?.descriptor === undefined || this.#byDigest.has(entry.descriptor.digest)) continue;
       this.#append(withoutTag(entry));

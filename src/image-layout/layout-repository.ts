@@ -7,10 +7,18 @@ import type { Descriptor } from '../oci/descriptor.js';
 import { MAX_MANIFEST_BYTES, successorsOf } from '../oci/manifest.js';
 import { isManifestMediaType } from '../oci/media-types.js';
 import { parseTag } from '../oci/reference.js';
-import type { CallOptions, PushOptions, Repository, StoredManifest } from '../oci/storage.js';
+import { hasArtifactType } from '../oci/referrers.js';
+import type {
+  CallOptions,
+  PushOptions,
+  ReferrersOptions,
+  Repository,
+  StoredManifest,
+} from '../oci/storage.js';
 import type { IndexFile } from './index-file.js';
 import type { LayoutFolder } from './layout-folder.js';
 import type { LayoutIndex } from './layout-index.js';
+import { layoutReferrers } from './layout-referrers.js';
 import { nestedManifests } from './nested-manifests.js';
 
 /** Looks at the disk under way at once while the children of a manifest are checked. */
@@ -120,6 +128,27 @@ export class LayoutRepository implements Repository {
         if (editor.isRemoved(descriptor.digest)) await this.#folder.removeBlob(descriptor.digest);
       });
     }, options.signal);
+  }
+
+  async untag(tag: string, options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    const known = parseTag(tag);
+    if (!(await this.#index.read()).tags.has(known)) return;
+    await this.#index.commit(async (editor) => {
+      editor.untag(known);
+      return Promise.resolve(undefined);
+    }, options.signal);
+  }
+
+  /** Reads all manifests that the layout lists, once for each state of `index.json`. */
+  async *referrers(subject: Descriptor, options: ReferrersOptions = {}): AsyncIterable<Descriptor> {
+    options.signal?.throwIfAborted();
+    const all = await layoutReferrers(await this.#index.read(), (manifest) =>
+      this.#readManifest(manifest, options),
+    );
+    for (const referrer of all.get(subject.digest) ?? []) {
+      if (hasArtifactType(referrer, options.artifactType)) yield referrer;
+    }
   }
 
   /** Takes a blob over as a second name of the same file, where the disk can do that. */

@@ -28,7 +28,8 @@ export class SingleFlight<T> {
   }
 }
 
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** Waits for `promise`, but no longer than until the signal aborts; then rejects with its reason. */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   let leave: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

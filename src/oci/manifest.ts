@@ -6,6 +6,12 @@ import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, IMAGE_INDEX, IMAGE_MANIFEST } fr
 /** Largest manifest that is read or written; registries refuse more. @see distribution-spec v1.1.1, "Pushing Manifests" */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
+/**
+ * Deepest nesting of a manifest's JSON. Real ones have five levels; what goes far beyond is made to break whoever
+ * walks through it.
+ */
+export const MAX_JSON_DEPTH = 100;
+
 /** An image manifest as parsed; unknown fields stay. @see image-spec v1.1, "Image Manifest" */
 export interface ImageManifest {
   readonly schemaVersion: 2;
@@ -50,14 +56,17 @@ const indexSchema = z.looseObject({
   config: z.undefined().optional(),
 });
 
-/** Parses the bytes of an image manifest. @throws FerryError `MANIFEST_INVALID` */
+/**
+ * Parses the bytes of an image manifest. Of a key that stands twice the last one counts, as everywhere in JavaScript.
+ * @throws FerryError `MANIFEST_INVALID`
+ */
 export function parseImageManifest(bytes: Uint8Array): ImageManifest {
   const manifest = parseDocument(manifestSchema, bytes, 'manifest');
   checkMediaType(manifest.mediaType, [IMAGE_MANIFEST, DOCKER_MANIFEST]);
   return manifest;
 }
 
-/** Parses the bytes of an image index. @throws FerryError `MANIFEST_INVALID` */
+/** Parses the bytes of an image index, as {@link parseImageManifest} does. @throws FerryError `MANIFEST_INVALID` */
 export function parseImageIndex(bytes: Uint8Array): ImageIndex {
   const index = parseDocument(indexSchema, bytes, 'index');
   checkMediaType(index.mediaType, [IMAGE_INDEX, DOCKER_MANIFEST_LIST]);
@@ -75,23 +84,58 @@ export function successorsOf(mediaType: string, bytes: Uint8Array): readonly Des
   return [];
 }
 
+/**
+ * What a manifest says of its own media type; `undefined` where it says nothing, or is nothing that could.
+ * @see image-spec v1.1, "Image Manifest", `mediaType`
+ */
+export function ownMediaType(bytes: Uint8Array): string | undefined {
+  try {
+    return z.looseObject({ mediaType: z.string() }).parse(parseJson(bytes, 'manifest')).mediaType;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Writes a document the one way we write JSON: keys in the order given, no white space, UTF-8. */
 export function encodeJson(document: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(document), 'utf8');
 }
 
 function parseDocument<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
-  let document: unknown;
-  try {
-    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new FerryError('MANIFEST_INVALID', `${what} is not JSON`, { cause });
-  }
-  const result = schema.safeParse(document);
+  const result = schema.safeParse(parseJson(bytes, what));
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const where = issue === undefined ? '' : ` at \`${issue.path.join('.')}\`: ${issue.message}`;
   throw new FerryError('MANIFEST_INVALID', `${what} is not valid${where}`, { cause: result.error });
+}
+
+function parseJson(bytes: Uint8Array, what: string): unknown {
+  if (isTooDeep(bytes)) {
+    throw new FerryError('MANIFEST_INVALID', `${what} is nested more than ${String(MAX_JSON_DEPTH)} deep`);
+  }
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new FerryError('MANIFEST_INVALID', `${what} is not JSON`, { cause });
+  }
+}
+
+/** Counts brackets outside strings, which in UTF-8 no byte of another character looks like. */
+function isTooDeep(bytes: Uint8Array): boolean {
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < bytes.byteLength; at += 1) {
+    const byte = bytes[at];
+    if (isInString) {
+      if (byte === 0x5c) at += 1;
+      else if (byte === 0x22) isInString = false;
+    } else if (byte === 0x22) isInString = true;
+    else if (byte === 0x7b || byte === 0x5b) {
+      depth += 1;
+      if (depth > MAX_JSON_DEPTH) return true;
+    } else if (byte === 0x7d || byte === 0x5d) depth -= 1;
+  }
+  return false;
 }
 
 function checkMediaType(actual: string | undefined, allowed: readonly string[]): void {

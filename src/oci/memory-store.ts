@@ -6,7 +6,8 @@ import type { Descriptor } from './descriptor.js';
 import { successorsOf } from './manifest.js';
 import { isManifestMediaType } from './media-types.js';
 import { MAX_NAME_LENGTH, parseRepositoryName, parseTag } from './reference.js';
-import type { PushOptions, Registry, Repository, StoredManifest } from './storage.js';
+import { hasArtifactType, readReferrer, type Referrer } from './referrers.js';
+import type { PushOptions, ReferrersOptions, Registry, Repository, StoredManifest } from './storage.js';
 
 /** A registry in memory: for small things on their way elsewhere, and for tests. */
 export class MemoryRegistry implements Registry {
@@ -37,6 +38,8 @@ export class MemoryRepository implements Repository {
   readonly name: string;
   readonly #content = new Map<Digest, { readonly mediaType: string; readonly bytes: Uint8Array }>();
   readonly #tags = new Map<string, Descriptor>();
+  /** By their own digest. */
+  readonly #referrers = new Map<Digest, Referrer>();
 
   constructor(name: string) {
     this.name = name;
@@ -70,6 +73,8 @@ export class MemoryRepository implements Repository {
       }
     }
     this.#content.set(descriptor.digest, { mediaType: descriptor.mediaType, bytes });
+    const referrer = readReferrer({ descriptor, bytes });
+    if (referrer !== undefined) this.#referrers.set(descriptor.digest, referrer);
     for (const tag of options.tags ?? []) await this.tag(descriptor, tag);
   }
 
@@ -101,8 +106,22 @@ export class MemoryRepository implements Repository {
 
   async delete(descriptor: Descriptor): Promise<void> {
     this.#content.delete(descriptor.digest);
+    this.#referrers.delete(descriptor.digest);
     for (const [tag, target] of this.#tags) if (target.digest === descriptor.digest) this.#tags.delete(tag);
     return Promise.resolve();
+  }
+
+  async untag(tag: string): Promise<void> {
+    this.#tags.delete(parseTag(tag));
+    return Promise.resolve();
+  }
+
+  async *referrers(subject: Descriptor, options: ReferrersOptions = {}): AsyncIterable<Descriptor> {
+    await Promise.resolve();
+    for (const referrer of this.#referrers.values()) {
+      const isWanted = hasArtifactType(referrer.descriptor, options.artifactType);
+      if (isWanted && referrer.subject.digest === subject.digest) yield referrer.descriptor;
+    }
   }
 
   #notFound(digest: Digest): FerryError {

@@ -47,8 +47,10 @@ export function parseTag(tag: string): string {
 }
 
 /**
- * Parses `registry/repository[:tag][@digest]`, for example `ghcr.io/org/noarch/foo:1.0-0`. Where both are given
- * the digest wins and the tag informs.
+ * Parses `registry/repository[:tag][@digest]`, for example `ghcr.io/org/noarch/foo:1.0-0` or `[::1]:5000/foo`. Where
+ * both are given the digest wins and the tag informs. There is always a host and never a default tag: what a bare
+ * `foo` would mean elsewhere (`docker.io/library/foo:latest`) is nothing to push to by mistake. A scheme, userinfo,
+ * query or fragment is refused.
  * @throws ParseError `REFERENCE_INVALID`, position = offset of the first bad part
  * @see distribution-spec v1.1.1, "Pulling manifests"
  */
@@ -70,6 +72,9 @@ export function parseReference(text: string): Reference {
   const colon = rest.indexOf(':');
   const repository = colon === -1 ? rest : rest.slice(0, colon);
   if (!isRepositoryName(repository)) throw invalid(text, slash + 1, 'the repository name is not valid');
+  if (registry.length + 1 + repository.length > MAX_NAME_LENGTH) {
+    throw invalid(text, slash + 1, 'host and repository have more than 255 characters together');
+  }
   if (colon === -1) return { registry, repository, digest };
   const tag = rest.slice(colon + 1);
   if (!isTag(tag)) throw invalid(text, slash + 2 + colon, 'the tag is not valid');

@@ -35,6 +35,22 @@ export interface PushOptions extends CallOptions {
   readonly mountFrom?: string | undefined;
 }
 
+/** Options of {@link Repository.referrers}. */
+export interface ReferrersOptions extends CallOptions {
+  /** Only referrers of that type, such as `application/vnd.dev.sigstore.bundle.v0.3+json`. @defaultValue all */
+  readonly artifactType?: string | undefined;
+}
+
+/** Options of {@link Repository.delete}. */
+export interface DeleteOptions extends CallOptions {
+  /**
+   * All tags that the caller takes the manifest to have. A store that sees others at that moment may refuse with
+   * `UNSUPPORTED`, and removes nothing.
+   * @defaultValue whatever tags there are
+   */
+  readonly tags?: readonly string[] | undefined;
+}
+
 /** Content and tags of one repository. */
 export interface Repository extends ContentSource {
   /** Full name on its registry, such as `conda-forge/linux-64/zlib`. */
@@ -43,8 +59,10 @@ export interface Repository extends ContentSource {
   exists(descriptor: Descriptor, options?: CallOptions): Promise<boolean>;
   /**
    * Stores content, whether it was there or not; manifests go where manifests belong, by their media type. Every
-   * blob a manifest names must be there first. Nothing becomes visible unless all bytes match the descriptor.
-   * @throws IntegrityError as `open`'s bytes differ from the descriptor; FerryError `MANIFEST_BLOB_UNKNOWN`
+   * blob a manifest names must be there first, its subject need not. Nothing becomes visible unless all bytes match
+   * the descriptor. A manifest with a subject is among the subject's {@link referrers} from then on.
+   * @throws IntegrityError as `open`'s bytes differ from the descriptor; FerryError `MANIFEST_BLOB_UNKNOWN`,
+   * `MANIFEST_TOO_LARGE`
    */
   push(descriptor: Descriptor, open: OpenBytes, options?: PushOptions): Promise<void>;
   /** Finds what a tag or digest names; `undefined` where there is no such manifest or repository. */
@@ -53,10 +71,24 @@ export interface Repository extends ContentSource {
   fetchManifest(reference: string, options?: CallOptions): Promise<StoredManifest | undefined>;
   /** Names a manifest that is there. @throws FerryError `NOT_FOUND` */
   tag(descriptor: Descriptor, tag: string, options?: CallOptions): Promise<void>;
-  /** All tags, in no order that means anything; none where the repository is absent. */
+  /** All tags, each once, in no order that means anything; none where the repository is absent. */
   tags(options?: CallOptions): AsyncIterable<string>;
-  /** Removes a manifest with all its tags, or a blob. Absent content is no error. */
-  delete?(descriptor: Descriptor, options?: CallOptions): Promise<void>;
+  /**
+   * Removes a manifest with all its tags, or a blob. Absent content is no error.
+   * @throws FerryError `UNSUPPORTED` where this registry deletes nothing
+   */
+  delete?(descriptor: Descriptor, options?: DeleteOptions): Promise<void>;
+  /**
+   * Removes a tag and nothing else; what it named stays by digest. An absent tag is no error.
+   * @throws FerryError `UNSUPPORTED` where this registry removes no tags
+   */
+  untag?(tag: string, options?: CallOptions): Promise<void>;
+  /**
+   * Lists the manifests that name `subject` as theirs, each once, in no order that means anything; the subject need
+   * not be there. Descriptors carry `artifactType` and the annotations of the manifest, as far as the store knows them.
+   * @see distribution-spec v1.1.1, "Listing Referrers"
+   */
+  referrers?(subject: Descriptor, options?: ReferrersOptions): AsyncIterable<Descriptor>;
   /**
    * Takes a blob over from another repository of the same registry, or from wherever the registry knows it; `false`
    * where that did not work.

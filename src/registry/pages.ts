@@ -1,41 +1,62 @@
 import { z } from 'zod';
-import { FerryError } from '../errors.js';
-import { resolveServerUrl } from '../http/server-url.js';
+import { FerryError, ResponseError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
-import type { HttpRequest, Send } from '../http/send.js';
+import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { collect } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import type { CallOptions } from '../oci/storage.js';
+import { MAX_PAGE_BYTES, PageTrail, type PageTaken, type PageTrailOptions } from './page-trail.js';
 
-const MAX_PAGE_BYTES = 8 * 1024 * 1024;
-/** A server that never ends its list must not keep us for ever. */
-const MAX_PAGES = 10_000;
+/** Options of {@link listPages}. */
+export interface ListOptions extends CallOptions, PageTrailOptions {
+  /** Entries asked for at once, which the registry may ignore. */
+  readonly pageSize: number;
+  readonly access?: Access | undefined;
+}
 
 /**
- * Follows a paginated list (`tags`, `repositories`) by its `Link` headers, on the same origin only.
+ * Follows a paginated list (`tags`, `repositories`) by its `Link` headers, on the same origin and under the same path
+ * only. Each entry comes once, in the order of the registry, which need not be lexical. Where the registry refuses the
+ * page size it is asked once more without.
  * @throws FerryError `NOT_FOUND` and others by the answer, `REGISTRY_REFUSED` for a list that loops or is none
  * @see distribution-spec v1.1.1, "Listing Tags"
  */
 export async function* listPages(
   send: Send,
-  first: URL,
+  list: URL,
   key: 'tags' | 'repositories',
-  options: CallOptions,
+  options: ListOptions,
 ): AsyncGenerator<readonly string[]> {
-  const visited = new Set<string>();
-  let next: URL | undefined = first;
-  while (next !== undefined) {
-    if (visited.has(next.href) || visited.size === MAX_PAGES) {
-      throw new FerryError('REGISTRY_REFUSED', `the list at ${redactUrl(first)} does not end`);
-    }
-    visited.add(next.href);
-    const request: HttpRequest = { method: 'GET', url: next, signal: options.signal };
+  const ask = async (url: URL): Promise<HttpResponse> => {
+    const request: HttpRequest = { method: 'GET', url, signal: options.signal, access: options.access };
     const response = await send(request);
     if (response.status !== 200) throw await responseError(request, response);
-    const body = await collect(response.body, MAX_PAGE_BYTES, `list at ${redactUrl(next)}`);
-    yield parsePage(body, key, next);
-    next = nextPage(response.header('link'), next);
+    return response;
+  };
+  const first = new URL(list);
+  first.searchParams.set('n', String(options.pageSize));
+  const trail = new PageTrail(first, options);
+  let page: URL | undefined = first;
+  while (page !== undefined) {
+    let response: HttpResponse;
+    try {
+      response = await ask(page);
+    } catch (error) {
+      if (page !== first || !isPageSizeRefused(error)) throw error;
+      response = await ask(list);
+    }
+    const body = await collect(response.body, MAX_PAGE_BYTES, `list at ${redactUrl(page)}`);
+    const taken: PageTaken<string> = trail.take(page, response, parsePage(body, key, page), (entry) => entry);
+    yield taken.fresh;
+    page = taken.next;
   }
+}
+
+/** ECR says UNSUPPORTED, distribution 3 PAGINATION_NUMBER_INVALID, others nothing but 400. */
+function isPageSizeRefused(error: unknown): boolean {
+  if (!(error instanceof ResponseError)) return false;
+  if (error.status === 400) return true;
+  return error.errors.some(({ code }) => code === 'UNSUPPORTED' || code === 'PAGINATION_NUMBER_INVALID');
 }
 
 function parsePage(body: Uint8Array, key: string, url: URL): readonly string[] {
@@ -47,14 +68,4 @@ function parsePage(body: Uint8Array, key: string, url: URL): readonly string[] {
   } catch (cause) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with a list`, { cause });
   }
-}
-
-function nextPage(link: string | undefined, current: URL): URL | undefined {
-  const target = /<([^<>]*)>\s*;[^,<]*\brel="?next(?:["\s;,]|$)/i.exec(link ?? '')?.[1];
-  if (target === undefined) return undefined;
-  const url = resolveServerUrl(target, current);
-  if (url.origin !== current.origin) {
-    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(current)} continues its list on another host`);
-  }
-  return url;
 }

@@ -6,11 +6,17 @@ import { FerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
-import { isRegistryHost, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
+import { isRegistryHost, isRepositoryName, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
+import type { GithubPackages } from './github-packages.js';
+import { profileOf, type HostProfile } from './host-profile.js';
 import { listPages } from './pages.js';
+import { ReferrersSupport } from './referrers-support.js';
 import { RepositoryClient } from './repository-client.js';
 import type { UploadManners } from './upload-session.js';
+
+/** Repositories asked for at once; distribution refuses more. */
+const CATALOG_PAGE_SIZE = 1000;
 
 /** Options of {@link RegistryClient}; time and chance concern the pauses between whole uploads. */
 export interface RegistryClientOptions extends ClockOptions {
@@ -19,6 +25,12 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly send: Send;
   /** Speak http instead of https. @defaultValue true for loopback hosts only */
   readonly plainHttp?: boolean | undefined;
+  /** What is better known of this registry than by its host name. @defaultValue nothing */
+  readonly profile?: Partial<HostProfile> | undefined;
+  /** Deletes where the registry itself does not, as on ghcr.io. @defaultValue none: deletion is `UNSUPPORTED` there */
+  readonly githubPackages?: GithubPackages | undefined;
+  /** Milliseconds of a clock, for what is known for a while only. @defaultValue a monotonic clock */
+  readonly now?: (() => number) | undefined;
 }
 
 /** A registry reached over HTTP. @see distribution-spec v1.1.1 */
@@ -26,11 +38,13 @@ export class RegistryClient implements Registry {
   readonly location: string;
   /** The limit counts the host too. */
   readonly maxNameLength: number;
-  /** Such as `https://ghcr.io/`. */
+  /** Such as `https://ghcr.io/`; of the API's own host where that is another, as for `docker.io`. */
   readonly baseUrl: URL;
+  readonly profile: HostProfile;
   readonly #send: Send;
-  readonly #clock: ClockOptions;
+  readonly #options: RegistryClientOptions;
   readonly #manners: UploadManners;
+  readonly #support: ReferrersSupport;
   readonly #repositories = new Map<string, RepositoryClient>();
 
   /** @throws FerryError `REFERENCE_INVALID` */
@@ -41,13 +55,22 @@ export class RegistryClient implements Registry {
     const plainHttp = options.plainHttp ?? isLoopbackHost(options.host);
     this.location = options.host;
     this.maxNameLength = MAX_NAME_LENGTH - options.host.length - 1;
-    this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${options.host}/`);
+    this.profile = profileOf(options.host, options.profile);
+    this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${this.profile.apiHost ?? options.host}/`);
     this.#send = options.send;
-    this.#clock = options;
-    this.#manners = { singlePost: 'unknown', chunked: true };
+    this.#options = options;
+    this.#manners = {
+      singlePost: this.profile.singlePost,
+      chunked: this.profile.chunked,
+      maxChunkBytes: this.profile.maxChunkBytes,
+    };
+    this.#support = new ReferrersSupport(options.now);
   }
 
-  repository(name: string): RepositoryClient {
+  repository(shortName: string): RepositoryClient {
+    const { defaultNamespace } = this.profile;
+    const isShort = defaultNamespace !== undefined && shortName !== '' && !shortName.includes('/');
+    const name = isShort ? `${defaultNamespace}/${shortName}` : shortName;
     const known = this.#repositories.get(name);
     if (known !== undefined) return known;
     if (name.length > this.maxNameLength) {
@@ -57,19 +80,27 @@ export class RegistryClient implements Registry {
       parseRepositoryName(name),
       this.baseUrl,
       this.#send,
-      this.#manners,
-      this.#clock,
+      {
+        ...this.#options,
+        profile: this.profile,
+        manners: this.#manners,
+        // A hosted registry is the same for all repositories; others may be proxies of several.
+        support: this.profile.referrers === 'unknown' ? undefined : this.#support,
+      },
     );
     this.#repositories.set(name, repository);
     return repository;
   }
 
-  /** Asks `_catalog`, which many registries do not have. @see distribution API, "Listing Repositories" */
+  /** Asks `_catalog`, which many registries do not have. Names that break the grammar are passed over. @see distribution API, "Listing Repositories" */
   async repositories(options: CallOptions = {}): Promise<readonly string[] | undefined> {
     const names: string[] = [];
-    const first = new URL('v2/_catalog?n=1000', this.baseUrl);
+    const list = new URL('v2/_catalog', this.baseUrl);
+    const listOptions = { ...options, within: list.pathname, pageSize: CATALOG_PAGE_SIZE };
     try {
-      for await (const page of listPages(this.#send, first, 'repositories', options)) names.push(...page);
+      for await (const page of listPages(this.#send, list, 'repositories', listOptions)) {
+        for (const name of page) if (isRepositoryName(name)) names.push(name);
+      }
     } catch (error) {
       if (
         error instanceof FerryError &&

@@ -1,23 +1,46 @@
-import { FerryError, IntegrityError, isFerryError } from '../errors.js';
+import { FerryError, IntegrityError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import { resumedBody, restOf } from '../http/resume.js';
 import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
-import { digestAlgorithm, digestOf, isDigest } from '../io/digest.js';
+import type { Digest } from '../io/digest.js';
 import { SingleFlight } from '../io/single-flight.js';
 import { exactBytes, verifyBytes } from '../io/verify.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.js';
-import { isManifestMediaType, MANIFEST_MEDIA_TYPES } from '../oci/media-types.js';
+import { isManifestMediaType } from '../oci/media-types.js';
 import { parseRepositoryName, parseTag } from '../oci/reference.js';
-import type { CallOptions, PushOptions, Repository, StoredManifest } from '../oci/storage.js';
+import { readReferrer } from '../oci/referrers.js';
+import type {
+  CallOptions,
+  DeleteOptions,
+  PushOptions,
+  ReferrersOptions,
+  Repository,
+  StoredManifest,
+} from '../oci/storage.js';
 import { mountBlob, uploadBlob } from './blob-upload.js';
-import { listPages } from './pages.js';
+import { deleteContent, deleteTag } from './deletion.js';
+import type { GithubPackages } from './github-packages.js';
+import { profileOf, type HostProfile } from './host-profile.js';
+import { checkManifestSize, headManifest, readManifest, writeManifest } from './manifests.js';
+import { Referrers } from './referrers.js';
+import { ReferrersSupport } from './referrers-support.js';
+import type { RepositoryContext } from './repository-context.js';
+import { listTags } from './tag-list.js';
 import type { BlobUpload, UploadManners } from './upload-session.js';
 
-/** Tags asked for at once; some registries refuse more. */
-const TAG_PAGE_SIZE = 1000;
+/** What a {@link RepositoryClient} shares with the others of its registry. */
+export interface RepositoryClientOptions extends ClockOptions {
+  /** @defaultValue what is known of the host of the base URL */
+  readonly profile?: HostProfile | undefined;
+  readonly githubPackages?: GithubPackages | undefined;
+  /** @defaultValue one of its own */
+  readonly support?: ReferrersSupport | undefined;
+  /** What uploads found out. @defaultValue nothing yet */
+  readonly manners?: UploadManners | undefined;
+}
 
 /** One repository of a registry reached over HTTP. */
 export class RepositoryClient implements Repository {
@@ -28,19 +51,25 @@ export class RepositoryClient implements Repository {
   readonly #manners: UploadManners;
   // Two uploads of one blob into one repository at once confuse some registries, and waste bytes on all of them.
   readonly #uploads = new SingleFlight<void>();
+  readonly #context: RepositoryContext;
+  readonly #referrers: Referrers;
+  readonly #githubPackages: GithubPackages | undefined;
 
   constructor(
     name: string,
     baseUrl: URL,
     send: Send,
-    manners: UploadManners = { singlePost: 'unknown', chunked: true },
-    clock: ClockOptions = {},
+    options: RepositoryClientOptions = {},
   ) {
     this.name = name;
     this.#base = new URL(`v2/${name}/`, baseUrl);
     this.#send = (request) => send({ access: { repository: name, actions: actionsOf(request) }, ...request });
-    this.#manners = manners;
-    this.#clock = clock;
+    const profile = options.profile ?? profileOf(baseUrl.host);
+    this.#manners = options.manners ?? { singlePost: 'unknown', chunked: true };
+    this.#clock = options;
+    this.#context = { name, base: this.#base, send: this.#send, clock: options, profile };
+    this.#referrers = new Referrers(this.#context, options.support ?? new ReferrersSupport(options.now));
+    this.#githubPackages = options.githubPackages;
   }
 
   async exists(descriptor: Descriptor, options: CallOptions = {}): Promise<boolean> {
@@ -115,37 +144,11 @@ export class RepositoryClient implements Repository {
   }
 
   async resolve(reference: string, options: CallOptions = {}): Promise<Descriptor | undefined> {
-    const request = this.#manifestRequest('HEAD', reference, options);
-    const response = await this.#send(request);
-    if (response.status === 404) {
-      await response.discard();
-      return undefined;
-    }
-    if (response.status !== 200) throw await responseError(request, response);
-    await response.discard();
-    const descriptor = descriptorOfHeaders(response, reference);
-    return descriptor ?? (await this.fetchManifest(reference, options))?.descriptor;
+    return headManifest(this.#context, reference, options);
   }
 
   async fetchManifest(reference: string, options: CallOptions = {}): Promise<StoredManifest | undefined> {
-    const request = this.#manifestRequest('GET', reference, options);
-    const response = await this.#send(request);
-    if (response.status === 404) {
-      await response.discard();
-      return undefined;
-    }
-    if (response.status !== 200) throw await responseError(request, response);
-    const what = `manifest \`${this.name}:${reference}\``;
-    const bytes = await collect(response.body, MAX_MANIFEST_BYTES, what);
-    const digest = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
-    if (isDigest(reference) && digest !== reference) {
-      throw new IntegrityError('DIGEST_MISMATCH', what, reference, digest);
-    }
-    const mediaType = mediaTypeOf(response);
-    if (mediaType === undefined) {
-      throw new FerryError('MANIFEST_INVALID', `${what} came without a media type`);
-    }
-    return { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes };
+    return readManifest(this.#context, reference, options);
   }
 
   async tag(descriptor: Descriptor, tag: string, options: CallOptions = {}): Promise<void> {
@@ -156,62 +159,61 @@ export class RepositoryClient implements Repository {
     await this.#pushManifest(stored.descriptor, openerOf(stored.bytes), { ...options, tags: [tag] });
   }
 
-  async *tags(options: CallOptions = {}): AsyncIterable<string> {
-    const first = new URL(`tags/list?n=${String(TAG_PAGE_SIZE)}`, this.#base);
-    let hasBegun = false;
-    try {
-      for await (const page of listPages(this.#send, first, 'tags', options)) {
-        hasBegun = true;
-        yield* page;
-      }
-    } catch (error) {
-      // A list that breaks off is no short list.
-      if (hasBegun || !isFerryError(error, 'NOT_FOUND')) throw error;
-    }
+  tags(options: CallOptions = {}): AsyncIterable<string> {
+    return listTags(this.#context, options);
   }
 
-  async delete(descriptor: Descriptor, options: CallOptions = {}): Promise<void> {
+  async untag(tag: string, options: CallOptions = {}): Promise<void> {
+    await deleteTag(this.#context, tag, options);
+  }
+
+  referrers(subject: Descriptor, options: ReferrersOptions = {}): AsyncIterable<Descriptor> {
+    return this.#referrers.list(subject, options);
+  }
+
+  async delete(descriptor: Descriptor, options: DeleteOptions = {}): Promise<void> {
     const isManifest = isManifestMediaType(descriptor.mediaType);
-    const url = isManifest ? this.#manifestUrl(descriptor.digest) : this.#blobUrl(descriptor);
-    // By digest, and what is gone already is no error: sending it twice changes nothing.
-    const request: HttpRequest = { method: 'DELETE', url, signal: options.signal, repeatable: true };
-    const response = await this.#send(request);
-    if (![200, 202, 204, 404].includes(response.status)) throw await responseError(request, response);
-    await response.discard();
+    const remove = this.#deletion(isManifest ? 'manifests' : 'blobs');
+    const referrer = isManifest ? await this.#referrers.findForRemoval(descriptor, options) : undefined;
+    await remove(descriptor.digest, options);
+    if (referrer !== undefined) await this.#referrers.remove(referrer, options);
+  }
+
+  /** How this registry deletes. @throws FerryError `UNSUPPORTED` where it is known not to */
+  #deletion(kind: 'manifests' | 'blobs'): (digest: Digest, options: DeleteOptions) => Promise<void> {
+    const { deleteBy } = this.#context.profile;
+    const packages =
+      deleteBy === 'github-packages' && kind === 'manifests' ? this.#githubPackages : undefined;
+    if (packages !== undefined) {
+      return (digest, options) => packages.deleteManifest(this.name, digest, options);
+    }
+    if (deleteBy === 'digest') {
+      return (digest, options) => deleteContent(this.#context, kind, digest, options);
+    }
+    throw new FerryError('UNSUPPORTED', `\`${this.#base.host}\` does not delete ${kind}`, {
+      hint:
+        deleteBy === 'github-packages' && kind === 'manifests'
+          ? 'give a GitHub token with the scope delete:packages, or delete the versions on the package page of GitHub'
+          : undefined,
+    });
   }
 
   async #pushManifest(descriptor: Descriptor, open: OpenBytes, options: PushOptions): Promise<void> {
+    checkManifestSize(this.#context, descriptor);
     const bytes = await collect(
       verifyBytes(open({ signal: options.signal }), descriptor, `manifest ${descriptor.digest}`),
       MAX_MANIFEST_BYTES,
       `manifest ${descriptor.digest}`,
     );
     const tags = options.tags ?? [];
+    const stored = { descriptor, bytes };
+    const referrer = readReferrer(stored);
+    let isListed = false;
     for (const reference of tags.length === 0 ? [descriptor.digest] : tags.map(parseTag)) {
-      const request: HttpRequest = {
-        method: 'PUT',
-        url: this.#manifestUrl(reference),
-        headers: { 'content-type': descriptor.mediaType },
-        body: { size: bytes.byteLength, open: openerOf(bytes) },
-        signal: options.signal,
-        // The same bytes under the same name: sending them twice changes nothing.
-        repeatable: true,
-      };
-      const response = await this.#send(request);
-      if (response.status !== 201 && response.status !== 200 && response.status !== 202) {
-        throw await responseError(request, response);
-      }
-      await response.discard();
+      const written = await writeManifest(this.#context, stored, reference, { signal: options.signal });
+      isListed = written.listsReferrers;
     }
-  }
-
-  #manifestRequest(method: 'GET' | 'HEAD', reference: string, options: CallOptions): HttpRequest {
-    return {
-      method,
-      url: this.#manifestUrl(isDigest(reference) ? reference : parseTag(reference)),
-      headers: { accept: MANIFEST_MEDIA_TYPES.join(', ') },
-      signal: options.signal,
-    };
+    if (referrer !== undefined) await this.#referrers.add(referrer, isListed, options);
   }
 
   #manifestUrl(reference: string): URL {
@@ -221,28 +223,6 @@ export class RepositoryClient implements Repository {
   #blobUrl(descriptor: Descriptor): URL {
     return new URL(`blobs/${descriptor.digest}`, this.#base);
   }
-}
-
-/** What a HEAD tells, or `undefined` where the registry leaves something out. */
-function descriptorOfHeaders(response: HttpResponse, reference: string): Descriptor | undefined {
-  const mediaType = mediaTypeOf(response);
-  // Some registries answer HEAD with a length of 0.
-  const size = Number(response.header('content-length') ?? 0);
-  const digest = isDigest(reference) ? reference : response.header('docker-content-digest');
-  if (
-    mediaType === undefined ||
-    digest === undefined ||
-    !isDigest(digest) ||
-    !(Number.isInteger(size) && size > 0)
-  ) {
-    return undefined;
-  }
-  return { mediaType, digest, size };
-}
-
-function mediaTypeOf(response: HttpResponse): string | undefined {
-  const mediaType = response.header('content-type')?.split(';')[0]?.trim();
-  return mediaType === '' ? undefined : mediaType;
 }
 
 function actionsOf({ method }: HttpRequest): Access['actions'] {

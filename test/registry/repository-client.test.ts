@@ -54,6 +54,7 @@ describe('resolve', () => {
     ['no media type', 'content-type'],
     ['an empty media type', 'content-type', ''],
     ['a length of 0', 'content-length', '0'],
+    ['a length that no manifest has', 'content-length', '99999999'],
   ])('reads the manifest where HEAD tells %s', async (_, name, value) => {
     const { [name]: _right, ...others } = manifestHeaders;
     const headers = value === undefined ? others : { ...others, [name]: value };
@@ -83,9 +84,40 @@ describe('resolve', () => {
     expect((await repository.fetchManifest('1.0'))?.descriptor).toEqual(manifest.descriptor);
   });
 
-  test.each([401, 403, 405])('a %i is an error, not an absence', async (status) => {
-    const { repository } = await sceneOf(['HEAD /v2/a/b/manifests/1.0', { status }]);
-    expect(await rejection(repository.resolve('1.0'))).toMatchObject({ status });
+  test('a 401 is an error, not an absence', async () => {
+    const { repository } = await sceneOf(['HEAD /v2/a/b/manifests/1.0', { status: 401 }]);
+    expect(await rejection(repository.resolve('1.0'))).toMatchObject({ status: 401 });
+  });
+
+  test.each([400, 403, 405])('a HEAD that is refused with %i is asked for by GET, once', async (status) => {
+    const { repository } = await sceneOf(
+      ['HEAD /v2/a/b/manifests/1.0', { status }],
+      ['GET /v2/a/b/manifests/1.0', stored],
+    );
+    expect(await repository.resolve('1.0')).toEqual(manifest.descriptor);
+  });
+
+  test('what GET says to it has the body that HEAD lacks', async () => {
+    const body = '{"errors":[{"code":"DENIED","message":"not yours"}]}';
+    const { repository } = await sceneOf(
+      ['HEAD /v2/a/b/manifests/1.0', { status: 403 }],
+      ['GET /v2/a/b/manifests/1.0', { status: 403, body }],
+    );
+    expect(await rejection(repository.resolve('1.0'))).toMatchObject({
+      code: 'DENIED',
+      errors: [{ code: 'DENIED', message: 'not yours' }],
+    });
+  });
+
+  test('a HEAD by digest that tells of another one is not believed', async () => {
+    const { repository } = await sceneOf(
+      [
+        `HEAD /v2/a/b/manifests/${digest}`,
+        { headers: { ...manifestHeaders, 'docker-content-digest': other } },
+      ],
+      [`GET /v2/a/b/manifests/${digest}`, stored],
+    );
+    expect(await repository.resolve(digest)).toEqual(manifest.descriptor);
   });
 
   test.each(['../../x', 'a b', 'a/b', 'sha256:abc', ''])(
@@ -132,6 +164,15 @@ describe('fetchManifest', () => {
 
   test('refuses a manifest without a media type', async () => {
     const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { body: manifest.bytes }]);
+    expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'MANIFEST_INVALID' });
+  });
+
+  test.each([
+    ['another type of manifest', IMAGE_INDEX],
+    ['no type of manifest', 'text/html'],
+  ])('refuses a manifest that came as %s (CVE-2021-41190)', async (_, type) => {
+    const headers = { ...stored.headers, 'content-type': type };
+    const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { ...stored, headers }]);
     expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'MANIFEST_INVALID' });
   });
 
@@ -296,14 +337,47 @@ describe('push of a manifest', () => {
     const { server, repository } = await sceneOf();
     const large = contentOf(Buffer.alloc(4 * 1024 * 1024 + 1), IMAGE_MANIFEST);
     const pushing = repository.push(large.descriptor, openerOf(large.bytes));
-    expect(await rejection(pushing)).toMatchObject({ code: 'SIZE_EXCEEDED' });
+    expect(await rejection(pushing)).toMatchObject({ code: 'MANIFEST_TOO_LARGE' });
     expect(server.lines).toEqual([]);
+  });
+
+  test.each<[string, Answer]>([
+    ['413', { status: 413, body: '<html>' }],
+    [
+      'a 400 that says so',
+      {
+        status: 400,
+        body: '{"errors":[{"code":"MANIFEST_INVALID","message":"http: request body too large"}]}',
+      },
+    ],
+  ])('one that is too large for the registry is told as such after %s', async (_, answer) => {
+    const { repository } = await sceneOf([put('one'), answer]);
+    const pushing = repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['one'] });
+    expect(await rejection(pushing)).toMatchObject({
+      code: 'MANIFEST_TOO_LARGE',
+      cause: { status: answer.status },
+    });
+  });
+
+  test('is wrong where the registry read other bytes', async () => {
+    const sha512 = `sha512:${'0'.repeat(128)}`;
+    const { repository } = await sceneOf(
+      [put('one'), { status: 201, headers: { 'docker-content-digest': other } }],
+      [put('one'), { status: 201, headers: { 'docker-content-digest': sha512 } }],
+    );
+    const push = (): Promise<void> =>
+      repository.push(manifest.descriptor, openerOf(manifest.bytes), { tags: ['one'] });
+    expect(await rejection(push())).toMatchObject({ code: 'DIGEST_MISMATCH', actual: other });
+    // Of another algorithm: nothing to compare.
+    await push();
   });
 });
 
 describe('delete', () => {
   test('is repeated, and what is gone by then is deleted', async () => {
     const { server, repository } = await sceneOf(
+      // Has it a subject that lists it?
+      [`GET /v2/a/b/manifests/${digest}`, stored],
       [`DELETE /v2/a/b/manifests/${digest}`, { fault: 'reset' }],
       [`DELETE /v2/a/b/manifests/${digest}`, { status: 404 }],
       [`DELETE ${BLOB}`, { status: 429, headers: { 'retry-after': '1' } }],
@@ -311,12 +385,57 @@ describe('delete', () => {
     );
     await repository.delete(manifest.descriptor);
     await repository.delete(blob.descriptor);
-    expect(server.lines).toHaveLength(4);
+    expect(server.lines).toHaveLength(5);
   });
 
-  test('a registry that cannot says so', async () => {
-    const { repository } = await sceneOf([`DELETE ${BLOB}`, { status: 405 }]);
+  test.each<Answer>([
+    { status: 405 },
+    { status: 400, body: '{"errors":[{"code":"UNSUPPORTED","message":"no"}]}' },
+  ])('a registry that cannot says so: %j', async (answer) => {
+    const { repository } = await sceneOf([`DELETE ${BLOB}`, answer]);
     expect(await rejection(repository.delete(blob.descriptor))).toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  test('a refusal is no lack of power', async () => {
+    const { repository } = await sceneOf(
+      [`DELETE ${BLOB}`, { status: 400 }],
+      [`DELETE ${BLOB}`, { status: 403 }],
+    );
+    expect(await rejection(repository.delete(blob.descriptor))).toMatchObject({ code: 'REGISTRY_REFUSED' });
+    expect(await rejection(repository.delete(blob.descriptor))).toMatchObject({ code: 'DENIED' });
+  });
+});
+
+describe('untag', () => {
+  const LINE = 'DELETE /v2/a/b/manifests/1.0';
+
+  test.each([200, 202, 204, 404])('is done after %i', async (status) => {
+    const { server, repository } = await sceneOf([LINE, { status }]);
+    await repository.untag('1.0');
+    expect(server.lines).toEqual([LINE]);
+  });
+
+  test.each([
+    [400, 'UNSUPPORTED'],
+    [405, 'UNSUPPORTED'],
+    [403, 'DENIED'],
+  ])('a %i means %s', async (status, code) => {
+    const { repository } = await sceneOf([LINE, { status }]);
+    expect(await rejection(repository.untag('1.0'))).toMatchObject({ code });
+  });
+
+  test.each(['a/b', '', digest])('sends nothing for %j', async (tag) => {
+    const { server, repository } = await sceneOf();
+    expect(await rejection(repository.untag(tag))).toMatchObject({ code: 'REFERENCE_INVALID' });
+    expect(server.lines).toEqual([]);
+  });
+
+  test('asks for nothing where the registry is known not to', async () => {
+    const server = await startScriptedServer();
+    const { send } = openTestClient();
+    const registry = new RegistryClient({ host: server.host, send, profile: { deletesTags: false } });
+    expect(await rejection(registry.repository('a/b').untag('1.0'))).toMatchObject({ code: 'UNSUPPORTED' });
+    expect(server.lines).toEqual([]);
   });
 });
 
