@@ -15,7 +15,7 @@ import {
   createCredentialFinder,
   type CredentialSources,
 } from '../http/credentials/credential-chain.js';
-import type { Credential } from '../http/credentials/credential.js';
+import type { Credential, FindCredential } from '../http/credentials/credential.js';
 import { netrcPath } from '../http/credentials/netrc.js';
 import { rattlerAuthPaths } from '../http/credentials/rattler-auth.js';
 import { HostLimits } from '../http/limit.js';
@@ -31,12 +31,16 @@ import { VERSION } from './version.js';
 /** Where Docker and Podman keep the certificates of single hosts. */
 const CERTS_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
+/** What a command does with a registry: `only` where it has to do with one alone and need not write. */
+export type RegistryRole = 'source' | 'destination' | 'only';
+
 /** The network as one command sees it. */
 export class Network {
   readonly #context: CommandContext;
   readonly #flags: ConnectionFlags;
   readonly #limits: HostLimits;
   readonly #trusted: readonly string[];
+  #ofFlags: Promise<Credential | undefined> | undefined;
 
   /** @throws FerryError `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
   constructor(context: CommandContext, flags: ConnectionFlags) {
@@ -52,21 +56,30 @@ export class Network {
   }
 
   /**
-   * Opens a client for a registry. What flags and variables say without naming a host is for `origin` alone, and the
-   * variables only where something is to be written.
+   * Opens a client for a registry. What flags say is for the registry that a command is about, or the destination where
+   * there are two; what variables say without naming a host is for a destination alone.
    */
-  async openRegistryClient(options: {
+  openRegistryClient(options: {
     readonly origin: string;
-    readonly isDestination: boolean;
+    readonly role: RegistryRole;
     readonly onRequest?: (request: HttpRequest) => void;
-  }): Promise<HttpClient> {
-    const sources = await this.credentialSources(options.origin, options.isDestination);
-    return this.#open({ ...options, findCredential: createCredentialFinder(sources) });
+  }): HttpClient {
+    const { origin, role, onRequest } = options;
+    let finding: Promise<FindCredential> | undefined;
+    return this.#open({
+      origin,
+      onRequest,
+      role,
+      findCredential: async (place, signal) => {
+        finding ??= this.credentialSources(origin, role).then(createCredentialFinder);
+        return (await finding)(place, signal);
+      },
+    });
   }
 
   /** Opens a client that has no credentials at all. */
   openAnonymousClient(origin: string): HttpClient {
-    return this.#open({ origin });
+    return this.#open({ origin, role: 'only' });
   }
 
   /** Opens a client for an ordinary conda channel. Its URL may hold user name and password, or a token. */
@@ -82,6 +95,7 @@ export class Network {
     return this.#open({
       origin,
       onRequest,
+      role: 'source',
       findChannelCredential: async (url, signal) => {
         if (url.origin !== origin) return undefined;
         return own ?? (await ofFiles(withoutUserinfo(url), signal));
@@ -90,10 +104,11 @@ export class Network {
   }
 
   /** Where credentials for a registry are looked for. */
-  async credentialSources(origin: string, isDestination: boolean): Promise<CredentialSources> {
+  async credentialSources(origin: string, role: RegistryRole): Promise<CredentialSources> {
     const { environment } = this.#context;
     const { GITHUB_TOKEN: token, GITHUB_ACTOR: username, DOCKER_AUTH_CONFIG } = environment;
-    const credential = (await this.#ofFlags()) ?? (isDestination ? ofVariables(environment) : undefined);
+    const ofFlags = role === 'source' ? undefined : await (this.#ofFlags ??= this.#readFlags());
+    const credential = ofFlags ?? (role === 'destination' ? ofVariables(environment) : undefined);
     return {
       explicit: credential === undefined ? undefined : { origin, credential },
       authConfigText: this.#flags.registryConfig === undefined ? DOCKER_AUTH_CONFIG : undefined,
@@ -107,12 +122,10 @@ export class Network {
   authFiles(): readonly string[] {
     const { environment } = this.#context;
     const { registryConfig } = this.#flags;
-    return registryConfig === undefined
-      ? authFilePaths(environment, homeOf(environment), process.getuid?.())
-      : [registryConfig];
+    return registryConfig === undefined ? authFilePaths(environment, homeOf(environment)) : [registryConfig];
   }
 
-  async #ofFlags(): Promise<Credential | undefined> {
+  async #readFlags(): Promise<Credential | undefined> {
     const { username, passwordStdin } = this.#flags;
     if (passwordStdin !== true && username === undefined) return undefined;
     if (passwordStdin !== true || username === undefined) {
@@ -122,7 +135,7 @@ export class Network {
   }
 
   #open(
-    options: { readonly origin: string } & Pick<
+    options: { readonly origin: string; readonly role: RegistryRole } & Pick<
       Parameters<typeof openHttpClient>[0],
       'findCredential' | 'findChannelCredential' | 'onRequest'
     >,
@@ -132,7 +145,8 @@ export class Network {
       userAgent: `conda-ferry/${VERSION}`,
       limits: this.#limits,
       proxy: proxiesOf(this.#context.environment),
-      findTlsSettings: (origin) => this.#tlsFor(origin, options.origin),
+      findTlsSettings: (origin) =>
+        this.#tlsFor(origin, options.role === 'source' ? undefined : options.origin),
       onWarning: (warning) => {
         this.#talk(warning);
       },
@@ -140,7 +154,7 @@ export class Network {
   }
 
   /** A client certificate and blind trust are for the host that was named; an authority may be trusted by all. */
-  #tlsFor(origin: string, named: string): TlsSettings {
+  #tlsFor(origin: string, named: string | undefined): TlsSettings {
     const host = new URL(origin).host;
     const ofHost = readCertsFolder(this.#certsFolders(), host);
     const ca = [...this.#trusted, ...(ofHost?.ca ?? [])];

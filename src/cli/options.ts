@@ -18,9 +18,17 @@ export interface LocationFlags extends ConnectionFlags {
   readonly schema?: string | undefined;
 }
 
+const CREDENTIALS_HELP = `
+Credentials come from --username, from DOCKER_AUTH_CONFIG, from the files that
+docker, podman, oras and conda-ferry login write, and for ghcr.io from
+GITHUB_TOKEN. CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD (or ORAS_USER and
+ORAS_PASS) go to a destination only. Private conda channels: user:password@ or
+/t/TOKEN/ in the URL, rattler's credentials.json, or netrc.`;
+
 /** Adds the flags on how to reach a registry, named as oras names them. */
 export function addConnectionOptions(command: Command): Command {
   return command
+    .optionsGroup('Reaching registries:')
     .option('--plain-http', 'speak http with registries (it is the default for loopback hosts)')
     .option('--insecure', 'do not check the certificate of the registry')
     .option('--ca-file <file>', 'certificate of an authority to trust besides the usual ones')
@@ -28,12 +36,6 @@ export function addConnectionOptions(command: Command): Command {
     .option('--key-file <file>', 'key of the client certificate')
     .option('--username <name>', 'user name for the registry, with --password-stdin')
     .option('--password-stdin', 'read the password from stdin')
-    .option('--registry-config <file>', "credential file instead of Docker's and Podman's");
+    .option('--registry-config <file>', "credential file instead of Docker's and Podman's")
+    .addHelpText('after', CREDENTIALS_HELP);
 }
-
-/** What the help says about credentials, after a command's examples. */
-export const CREDENTIALS_HELP = `
-Credentials come from --username, from DOCKER_AUTH_CONFIG, from the files that
-docker, podman, oras and conda-ferry login write, and for ghcr.io from
-GITHUB_TOKEN. Those of CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD (or
-ORAS_USER and ORAS_PASS) go to the destination only.`;

@@ -5,7 +5,7 @@ import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
 import { addPullCommand } from './commands/pull.js';
 import type { CommandContext } from './context.js';
-import { VERSION } from './session.js';
+import { VERSION } from './version.js';
 
 /** Makes the command line; it throws instead of exiting. */
 export function createProgram(context: CommandContext): Command {

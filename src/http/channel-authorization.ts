@@ -1,7 +1,4 @@
-import type {
-  ChannelCredential,
-  FindChannelCredential,
-} from './credentials/channel-credential.js';
+import type { ChannelCredential, FindChannelCredential } from './credentials/channel-credential.js';
 import { withCondaToken } from './credentials/channel-credential.js';
 import type { HttpRequest, Send } from './send.js';
 import { basicAuthorization, identityOf } from './token.js';

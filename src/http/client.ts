@@ -47,7 +47,11 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
     findChannelCredential === undefined
       ? withAuthorization(patient, {
           findCredential: options.findCredential ?? (() => Promise.resolve(undefined)),
-          tokens: new TokenService({ send: patient, now: clockOf(options).now, onWarning: options.onWarning }),
+          tokens: new TokenService({
+            send: patient,
+            now: clockOf(options).now,
+            onWarning: options.onWarning,
+          }),
         })
       : withChannelAuthorization(patient, findChannelCredential);
   return {

@@ -114,7 +114,8 @@ async function readBounded(response: HttpResponse): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-function withBody(response: HttpResponse, body: Uint8Array): HttpResponse {
+/** The same answer with its body at hand. */
+export function withBody(response: HttpResponse, body: Uint8Array): HttpResponse {
   return {
     status: response.status,
     url: response.url,

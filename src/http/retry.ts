@@ -1,8 +1,10 @@
 import { TransportError } from '../errors.js';
+import { collect } from '../io/bytes.js';
+import { redactUrl } from '../io/redact.js';
 import { clockOf, type Clock, type ClockOptions } from './clock.js';
 import { MAX_RETRY_AFTER_MS } from './host-limiter.js';
 import type { HostLimits } from './limit.js';
-import { retryAfterOf } from './rate-limit.js';
+import { retryAfterOf, withBody } from './rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
 
 /** Statuses that mean "not now"; those above 504 are of content delivery networks. @see RFC 9110, section 15 */
@@ -73,7 +75,11 @@ type Outcome = { readonly response: HttpResponse } | { readonly error: unknown }
 
 async function attemptOnce(send: Send, request: HttpRequest): Promise<Outcome> {
   try {
-    return { response: await send(request) };
+    const response = await send(request);
+    const { bufferUpTo } = request;
+    if (bufferUpTo === undefined || response.status !== 200) return { response };
+    const what = `the answer to ${request.method} ${redactUrl(request.url)}`;
+    return { response: withBody(response, await collect(response.body, bufferUpTo, what)) };
   } catch (error) {
     return { error };
   }

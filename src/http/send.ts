@@ -47,6 +47,12 @@ export interface HttpRequest {
    */
   readonly identity?: string | undefined;
   /**
+   * Reads a successful answer of up to so many bytes at once, so that a connection which breaks in its middle is a failed
+   * attempt like any other. For documents.
+   * @defaultValue the body is streamed
+   */
+  readonly bufferUpTo?: number | undefined;
+  /**
    * How long the answer with its body may take in all, in ms, for answers that are small by nature.
    * @defaultValue no limit but those on idleness
    */

@@ -183,6 +183,7 @@ function plainRequest(
     givenBy,
     identity: identityOf(credential),
     timeLimitMs: TIME_LIMIT_MS,
+    bufferUpTo: MAX_TOKEN_BYTES,
   };
 }
 
@@ -210,6 +211,7 @@ function refreshRequest(
     repeatable: true,
     givenBy: realm.origin === url.origin ? undefined : url,
     timeLimitMs: TIME_LIMIT_MS,
+    bufferUpTo: MAX_TOKEN_BYTES,
   };
 }
 

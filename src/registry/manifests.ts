@@ -10,6 +10,9 @@ import { parseTag } from '../oci/reference.js';
 import type { CallOptions, StoredManifest } from '../oci/storage.js';
 import { accessTo, type RepositoryContext } from './repository-context.js';
 
+/** A manifest that takes longer is dripped. */
+const DOCUMENT_TIME_LIMIT_MS = 120_000;
+
 /**
  * Asks what a tag or digest names, by HEAD. Where that tells too little, or is refused as some registries and proxies
  * do, the manifest is read instead, once; so an error has the body that HEAD does not.
@@ -146,6 +149,8 @@ function manifestRequest(
     headers: { accept: MANIFEST_MEDIA_TYPES.join(', ') },
     signal: options.signal,
     access: accessTo(context, 'read'),
+    bufferUpTo: MAX_MANIFEST_BYTES,
+    timeLimitMs: DOCUMENT_TIME_LIMIT_MS,
   };
 }
 

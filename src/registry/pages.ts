@@ -28,7 +28,8 @@ export async function* listPages(
   options: ListOptions,
 ): AsyncGenerator<readonly string[]> {
   const ask = async (url: URL): Promise<HttpResponse> => {
-    const request: HttpRequest = { method: 'GET', url, signal: options.signal, access: options.access };
+    const { signal, access } = options;
+    const request: HttpRequest = { method: 'GET', url, signal, access, bufferUpTo: MAX_PAGE_BYTES };
     const response = await send(request);
     if (response.status !== 200) throw await responseError(request, response);
     return response;

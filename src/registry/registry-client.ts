@@ -76,18 +76,13 @@ export class RegistryClient implements Registry {
     if (name.length > this.maxNameLength) {
       throw new FerryError('REFERENCE_INVALID', `\`${this.location}/${name}\` is longer than 255 characters`);
     }
-    const repository = new RepositoryClient(
-      parseRepositoryName(name),
-      this.baseUrl,
-      this.#send,
-      {
-        ...this.#options,
-        profile: this.profile,
-        manners: this.#manners,
-        // A hosted registry is the same for all repositories; others may be proxies of several.
-        support: this.profile.referrers === 'unknown' ? undefined : this.#support,
-      },
-    );
+    const repository = new RepositoryClient(parseRepositoryName(name), this.baseUrl, this.#send, {
+      ...this.#options,
+      profile: this.profile,
+      manners: this.#manners,
+      // A hosted registry is the same for all repositories; others may be proxies of several.
+      support: this.profile.referrers === 'unknown' ? undefined : this.#support,
+    });
     this.#repositories.set(name, repository);
     return repository;
   }

@@ -55,12 +55,7 @@ export class RepositoryClient implements Repository {
   readonly #referrers: Referrers;
   readonly #githubPackages: GithubPackages | undefined;
 
-  constructor(
-    name: string,
-    baseUrl: URL,
-    send: Send,
-    options: RepositoryClientOptions = {},
-  ) {
+  constructor(name: string, baseUrl: URL, send: Send, options: RepositoryClientOptions = {}) {
     this.name = name;
     this.#base = new URL(`v2/${name}/`, baseUrl);
     this.#send = (request) => send({ access: { repository: name, actions: actionsOf(request) }, ...request });

@@ -7,14 +7,15 @@ import { parseRepositoryName } from '../../oci/reference.js';
 import type { CommandContext } from '../context.js';
 import { parseArtifactLocation } from '../locations.js';
 import { formatBytes, printJson, printLine, type OutputFlags } from '../output.js';
-import { Session, type LocationFlags } from '../session.js';
+import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { Session } from '../session.js';
 
 const MAX_INDEX_BYTES = 4 * 1024 * 1024;
 const TITLE = 'org.opencontainers.image.title';
 
 /** Adds `inspect`. */
 export function addInspectCommand(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('inspect')
     .summary('show what an artifact is made of')
     .description(
@@ -24,7 +25,6 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
       '<reference>',
       'oci://host/channel/noarch/name:version-build, or oci-layout:./dir/noarch/name:version-build',
     )
-    .option('--plain-http', 'speak http with the registry')
     .option('--json', 'print manifest and index.json as JSON')
     .addHelpText(
       'after',
@@ -34,9 +34,9 @@ Examples:
   conda-ferry inspect oci://127.0.0.1:5000/ch/noarch/ferry-tool:2.1.0-py_0 --json`,
     )
     .action(async (text: string, flags: LocationFlags & Pick<OutputFlags, 'json'>) => {
-      await using session = new Session(context.environment);
+      await using session = new Session(context, flags);
       const { store, repository: name, reference } = await parseArtifactLocation(text);
-      const registry = session.openRegistry(store, flags, 'destination');
+      const registry = session.openRegistry(store, 'only');
       const repository = registry.repository(parseRepositoryName(name));
       const stored = await repository.fetchManifest(reference, { signal: context.signal });
       if (stored === undefined) throw new FerryError('NOT_FOUND', `there is no artifact \`${text}\``);
@@ -69,4 +69,5 @@ Examples:
       for (const [key, value] of Object.entries(index))
         printLine(output, `  ${key}: ${JSON.stringify(value)}`);
     });
+  addConnectionOptions(command);
 }

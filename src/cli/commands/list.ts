@@ -4,7 +4,8 @@ import { readChannelRecords } from '../../mirror/read-channel.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { count, formatBytes, formatTable, printJson, printLine, type OutputFlags } from '../output.js';
-import { Session, type LocationFlags } from '../session.js';
+import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { Session } from '../session.js';
 
 interface ListFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
   readonly subdir?: readonly string[];
@@ -12,14 +13,13 @@ interface ListFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
 
 /** Adds `list`. */
 export function addListCommand(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('list')
     .summary('show what a channel holds')
     .description('Shows the archives that a channel lists, with media types, sizes and digests.')
     .argument('<channel>', 'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name')
     .option('--subdir <name...>', 'only these subdirs')
     .option('--schema <id>', 'layout of the channel in the registry', 'v0')
-    .option('--plain-http', 'speak http with the registry')
     .option('--json', 'print the list as JSON')
     .addHelpText(
       'after',
@@ -29,8 +29,8 @@ Examples:
   conda-ferry list oci://127.0.0.1:5000/my-channel --subdir noarch --json`,
     )
     .action(async (channel: string, flags: ListFlags) => {
-      await using session = new Session(context.environment);
-      const source = session.openChannel(parseLocation(channel), flags);
+      await using session = new Session(context, flags);
+      const source = session.openChannel(parseLocation(channel), 'only');
       const subdirs = [];
       const options = { subdirs: flags.subdir, workers: session.workers, signal: context.signal };
       for await (const { subdir, records } of readChannelRecords(source, options)) {
@@ -56,4 +56,5 @@ Examples:
         for (const line of formatTable(rows, [1])) printLine(context.output, line);
       }
     });
+  addConnectionOptions(command);
 }

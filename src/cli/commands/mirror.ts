@@ -14,7 +14,8 @@ import {
   type OutputFlags,
 } from '../output.js';
 import { createProgress } from '../progress.js';
-import { Session, type LocationFlags } from '../session.js';
+import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { Session } from '../session.js';
 
 interface MirrorFlags extends LocationFlags, OutputFlags {
   readonly subdir?: readonly string[];
@@ -28,7 +29,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags {
 
 /** Adds `mirror`. */
 export function addMirrorCommand(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('mirror')
     .summary('carry a whole channel into a registry or a folder of image layouts')
     .description(
@@ -46,7 +47,6 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--merge', 'keep records that others published in the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--schema <id>', 'layout of the channel in the registry', 'v0')
-    .option('--plain-http', 'speak http with the registry (it is the default for loopback hosts)')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -62,10 +62,10 @@ Examples:
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action(async (source: string, destination: string, flags: MirrorFlags) => {
-      await using session = new Session(context.environment);
+      await using session = new Session(context, flags);
       const options: MirrorOptions = {
-        source: session.openChannel(parseLocation(source), flags),
-        destination: session.openStore(parseLocation(destination), flags),
+        source: session.openChannel(parseLocation(source)),
+        destination: session.openStore(parseLocation(destination)),
         subdirs: flags.subdir,
         concurrency: flags.concurrency,
         deep: flags.deep,
@@ -92,6 +92,7 @@ Examples:
       else printReport(context.output, report);
       if (report.subdirs.some(({ failed }) => failed.length > 0)) context.setExitCode(1);
     });
+  addConnectionOptions(command);
 }
 
 function printPlan(output: Output, plan: MirrorPlan): void {

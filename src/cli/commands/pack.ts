@@ -4,7 +4,8 @@ import { FerryError, isFerryError } from '../../errors.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { printError, printJson, printLine, type OutputFlags } from '../output.js';
-import { Session, type LocationFlags } from '../session.js';
+import type { LocationFlags } from '../options.js';
+import { Session } from '../session.js';
 
 interface PackFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
   readonly output: string;
@@ -30,14 +31,14 @@ Examples:
   conda-ferry pack *.conda *.tar.bz2 --output oci-layout:./store --json`,
     )
     .action(async (archives: readonly string[], flags: PackFlags) => {
-      await using session = new Session(context.environment);
+      await using session = new Session(context, flags);
       const location = parseLocation(flags.output);
       if (location.kind !== 'layout') {
         throw new FerryError('USAGE', `\`${flags.output}\` is not on this machine`, {
           hint: 'write oci-layout:./dir',
         });
       }
-      const store = session.openStore(location, flags);
+      const store = session.openStore(location);
       const stored: StoredPackage[] = [];
       const failed: { filename: string; code: string; message: string }[] = [];
       for (const archive of archives) {

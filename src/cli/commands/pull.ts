@@ -3,7 +3,8 @@ import { pullArchives, type PulledArchive } from '../../mirror/pull.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { formatBytes, printError, printJson, printLine, type OutputFlags } from '../output.js';
-import { Session, type LocationFlags } from '../session.js';
+import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { Session } from '../session.js';
 
 interface PullFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
   readonly output: string;
@@ -12,7 +13,7 @@ interface PullFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
 
 /** Adds `pull`. */
 export function addPullCommand(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('pull')
     .summary('fetch archives out of a channel')
     .description('Fetches archives out of a channel, each checked against the digest that the channel lists.')
@@ -24,7 +25,6 @@ export function addPullCommand(program: Command, context: CommandContext): void 
     .option('--output <dir>', 'folder for the archives', '.')
     .option('--subdir <name...>', 'only these subdirs')
     .option('--schema <id>', 'layout of the channel in the registry', 'v0')
-    .option('--plain-http', 'speak http with the registry')
     .option('--json', 'print what was fetched as JSON')
     .addHelpText(
       'after',
@@ -34,10 +34,10 @@ Examples:
   conda-ferry pull oci://127.0.0.1:5000/my-channel zlib=1.2 --subdir linux-64`,
     )
     .action(async (channel: string, specs: readonly string[], flags: PullFlags) => {
-      await using session = new Session(context.environment);
+      await using session = new Session(context, flags);
       const pulled: PulledArchive[] = [];
       const archives = pullArchives({
-        channel: session.openChannel(parseLocation(channel), flags),
+        channel: session.openChannel(parseLocation(channel), 'only'),
         specs,
         folder: flags.output,
         subdirs: flags.subdir,
@@ -61,4 +61,5 @@ Examples:
       if (flags.json === true) printJson(context.output, { pulled, failed });
       if (failed.length > 0) context.setExitCode(1);
     });
+  addConnectionOptions(command);
 }
