@@ -19,7 +19,13 @@ import {
 import { FAULT_RULES, type FaultContext, type FaultKind } from './fault-rules.js';
 import { FaultInjector, type FaultSchedule, type RequestPredicate } from './faults.js';
 import { answerCatalog, answerTags } from './list-routes.js';
-import { deliver, headOf, startLoopbackServer, type LoopbackServer } from './loopback-server.js';
+import {
+  deliver,
+  headOf,
+  resetConnection,
+  startLoopbackServer,
+  type LoopbackServer,
+} from './loopback-server.js';
 import { answerManifest, answerReferrers } from './manifest-routes.js';
 import type { RegistryDoubleOptions } from './options.js';
 import { newState, type DoubleRepository, type RegistryState } from './registry-state.js';
@@ -225,7 +231,7 @@ class Registry implements RegistryDouble {
       record.bytesOut = await deliver(head, incoming, response, answer);
     };
     const reset = (): void => {
-      incoming.socket.resetAndDestroy();
+      resetConnection(incoming);
     };
     record.fault = fault?.kind;
     const context = this.#faultContext();
