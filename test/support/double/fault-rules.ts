@@ -277,11 +277,11 @@ export const FAULT_RULES: Readonly<Record<FaultKind, FaultRule>> = {
   'head-no-length': change(heads, (_head, _context, answer) =>
     answer.status === 200 ? { ...answer, withoutLength: true } : undefined,
   ),
-  'head-wrong-length': change(heads, (_head, _context, answer) =>
-    answer.status === 200
-      ? { ...answer, body: `${Buffer.from(answer.body ?? '').toString('latin1')}12345` }
-      : undefined,
-  ),
+  'head-wrong-length': change(heads, (_head, _context, answer) => {
+    if (answer.status !== 200) return undefined;
+    const wrong = Buffer.byteLength(answer.body ?? '') + 5;
+    return { ...answer, headers: { ...answer.headers, 'content-length': wrong } };
+  }),
   'cyclic-referrers': changeBody(gets('referrers'), (body, _answer, { route }, context) => {
     const index = JSON.parse(body.toString()) as { manifests: unknown[] };
     index.manifests.push({

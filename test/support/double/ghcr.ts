@@ -63,11 +63,17 @@ export async function startGhcrDouble(options: GhcrOptions = {}): Promise<GhcrDo
   const limits = new GhcrLimits(options, now);
   const users = options.users ?? [];
   let versions = 0;
-  let api: PackagesApi | undefined;
+  const api: PackagesApi = {
+    packages,
+    repositories: new Map(),
+    users,
+    ownerKinds: options.ownerKinds ?? {},
+    budget: options.apiBudget ?? 5000,
+  };
 
   const register = (request: DoubleRequest, identity: Identity | undefined): void => {
     const { repository, reference } = request.route;
-    const manifest = findManifest(api?.repositories.get(repository), reference);
+    const manifest = findManifest(api.repositories.get(repository), reference);
     if (manifest === undefined) return;
     const linkedTo = userOf(identity, users)?.linkedTo;
     const known = packages.get(repository) ?? {
@@ -111,17 +117,10 @@ export async function startGhcrDouble(options: GhcrOptions = {}): Promise<GhcrDo
         }
         return answer;
       },
-      route: (request) =>
-        request.route.kind === 'api' && api !== undefined ? answerPackagesApi(api, request) : undefined,
+      route: (request) => (request.route.kind === 'api' ? answerPackagesApi(api, request) : undefined),
     },
   );
-  api = {
-    packages,
-    repositories: registry.repositories,
-    users,
-    ownerKinds: options.ownerKinds ?? {},
-    budget: options.apiBudget ?? 5000,
-  };
+  api.repositories = registry.repositories;
   return Object.assign(registry, {
     apiUrl: `${registry.origin}/api`,
     packages,

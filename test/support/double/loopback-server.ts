@@ -133,7 +133,7 @@ export async function deliver(
     await new Promise((resolve) => response.write(part, resolve));
     if (delivery.ending === 'reset') {
       await delay(BEFORE_RESET_MS);
-      incoming.socket.resetAndDestroy();
+      resetConnection(incoming);
     } else {
       incoming.socket.end();
     }
@@ -150,6 +150,12 @@ export async function deliver(
   }
   response.end(payload);
   return payload.byteLength;
+}
+
+/** Breaks the connection off. Under TLS no reset can be sent; there it ends without TLS's own goodbye. */
+export function resetConnection({ socket }: IncomingMessage): void {
+  if ('encrypted' in socket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function lengthOf(answer: Answer, body: Buffer): { 'content-length'?: number } {

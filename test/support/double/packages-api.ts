@@ -36,7 +36,8 @@ export interface GhcrPackage {
 /** What the API works on. */
 export interface PackagesApi {
   readonly packages: Map<string, GhcrPackage>;
-  readonly repositories: Map<string, DoubleRepository>;
+  /** The registry's, once there is one. */
+  repositories: Map<string, DoubleRepository>;
   readonly users: readonly GhcrUser[];
   /** Kinds of owners; who is not named is both. */
   readonly ownerKinds: Readonly<Record<string, 'org' | 'user'>>;

@@ -2,10 +2,11 @@
  * A registry of this process: the distribution-spec in memory, with options for how registries differ, and faults on
  * request. What is written here is read from the specification, not from the client that is tested with it.
  */
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { answerBlob, answerBlobHost, type BlobHost } from './blob-routes.js';
+import { recordOf, type DoubleRecord } from './double-record.js';
 import {
   basicOf,
   bearerOf,
@@ -19,7 +20,13 @@ import {
 import { FAULT_RULES, type FaultContext, type FaultKind } from './fault-rules.js';
 import { FaultInjector, type FaultSchedule, type RequestPredicate } from './faults.js';
 import { answerCatalog, answerTags } from './list-routes.js';
-import { deliver, headOf, startLoopbackServer, type LoopbackServer } from './loopback-server.js';
+import {
+  deliver,
+  headOf,
+  resetConnection,
+  startLoopbackServer,
+  type LoopbackServer,
+} from './loopback-server.js';
 import { answerManifest, answerReferrers } from './manifest-routes.js';
 import type { RegistryDoubleOptions } from './options.js';
 import { newState, type DoubleRepository, type RegistryState } from './registry-state.js';
@@ -28,26 +35,6 @@ import { answerUpload, answerUploadStart } from './upload-routes.js';
 
 const CLOSED_PORT = 'http://127.0.0.2:9';
 const EMPTY: Answer = { status: 200 };
-
-/** A request as it came in, with what became of it. */
-export interface DoubleRecord {
-  readonly method: string;
-  readonly path: string;
-  readonly query: string;
-  readonly headers: IncomingHttpHeaders;
-  /** Of the registry, or of its second host. */
-  readonly origin: string;
-  readonly kind: RequestHead['route']['kind'];
-  readonly repository: string;
-  readonly clientCertificate: string | undefined;
-  /** Of the request's body, as far as it was read. */
-  bytesIn: number;
-  /** Of the answer's body. */
-  bytesOut: number;
-  /** 0 until it is answered, and for good where the connection was reset instead. */
-  status: number;
-  fault: FaultKind | undefined;
-}
 
 /** What a special registry adds. */
 export interface RegistryHooks {
@@ -225,7 +212,7 @@ class Registry implements RegistryDouble {
       record.bytesOut = await deliver(head, incoming, response, answer);
     };
     const reset = (): void => {
-      incoming.socket.resetAndDestroy();
+      resetConnection(incoming);
     };
     record.fault = fault?.kind;
     const context = this.#faultContext();
@@ -367,24 +354,6 @@ class Registry implements RegistryDouble {
         return { status: 404 };
     }
   }
-}
-
-function recordOf(head: RequestHead): DoubleRecord {
-  const { method, url, path, headers, origin, route, clientCertificate } = head;
-  return {
-    method,
-    path,
-    query: url.slice(path.length + 1),
-    headers,
-    origin,
-    kind: route.kind,
-    repository: route.repository,
-    clientCertificate,
-    bytesIn: 0,
-    bytesOut: 0,
-    status: 0,
-    fault: undefined,
-  };
 }
 
 /** The request as if its connection had broken in the middle of its body, and the registry kept what it had. */
