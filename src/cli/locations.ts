@@ -61,6 +61,18 @@ export function parseLocation(text: string): Location {
   return webLocation(text, `${CHANNEL_ALIAS}${text}`);
 }
 
+/**
+ * Parses the host of a registry: `ghcr.io`, `127.0.0.1:5000`, also written `oci://ghcr.io` or `https://ghcr.io/`.
+ * @throws ParseError `REFERENCE_INVALID`
+ */
+export function parseRegistryHost(text: string): string {
+  const host = text.replace(/^(?:oci|docker|https?):\/\//i, '').replace(/\/+$/, '');
+  if (isRegistryHost(host)) return host;
+  throw new ParseError('REFERENCE_INVALID', 'what was given is no registry host', '', {
+    hint: 'write the host alone, such as ghcr.io or registry.example.org:5000',
+  });
+}
+
 /** A place of one artifact: its store, and what names it there. */
 export interface ArtifactLocation {
   readonly store: Extract<Location, { readonly kind: 'registry' | 'layout' }>;
@@ -141,7 +153,7 @@ function registryLocation(text: string, rest: string): Location {
   const path = slash === -1 ? '' : rest.slice(slash + 1).replace(/\/+$/, '');
   if (host.includes('@')) {
     throw new ParseError('CHANNEL_INVALID', 'a registry location holds no user name or password', '', {
-      hint: 'set CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD for the destination',
+      hint: 'log in with conda-ferry login, or pass --username and --password-stdin',
     });
   }
   if (!isRegistryHost(host)) throw new ParseError('CHANNEL_INVALID', `\`${text}\` has no valid host`, text);

@@ -77,9 +77,11 @@ export class Network {
     });
   }
 
-  /** Opens a client that has no credentials at all. */
-  openAnonymousClient(origin: string): HttpClient {
-    return this.#open({ origin, role: 'only' });
+  /** Opens a client for a registry with this credential and no other; `undefined` for an anonymous one. */
+  openClientWith(origin: string, credential: Credential | undefined): HttpClient {
+    const findCredential: FindCredential = (place) =>
+      Promise.resolve(place.origin === origin ? credential : undefined);
+    return this.#open({ origin, role: 'only', findCredential });
   }
 
   /** Opens a client for an ordinary conda channel. Its URL may hold user name and password, or a token. */
@@ -101,6 +103,11 @@ export class Network {
         return own ?? (await ofFiles(withoutUserinfo(url), signal));
       },
     });
+  }
+
+  /** What programs that are started get to see. */
+  get environment(): NodeJS.ProcessEnv {
+    return this.#context.environment;
   }
 
   /** Where credentials for a registry are looked for. */

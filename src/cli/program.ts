@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { addInspectCommand } from './commands/inspect.js';
 import { addListCommand } from './commands/list.js';
+import { addLoginCommand } from './commands/login.js';
+import { addLogoutCommand } from './commands/logout.js';
 import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
 import { addPullCommand } from './commands/pull.js';
@@ -24,5 +26,7 @@ export function createProgram(context: CommandContext): Command {
   addInspectCommand(program, context);
   addPullCommand(program, context);
   addPackCommand(program, context);
+  addLoginCommand(program, context);
+  addLogoutCommand(program, context);
   return program;
 }

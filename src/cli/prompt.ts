@@ -15,7 +15,8 @@ export async function ask(
     });
   }
   output.stderr.write(question);
-  const echo = options.secret === true ? new Writable({ write: (_chunk, _encoding, done) => done() }) : output.stderr;
+  const echo =
+    options.secret === true ? new Writable({ write: (_chunk, _encoding, done) => done() }) : output.stderr;
   const lines = createInterface({ input: stdin, output: echo, terminal: true });
   try {
     return await lines.question('', { signal });

@@ -7,6 +7,7 @@ import { DirectoryChannel } from '../channel/directory-channel.js';
 import { HttpChannel } from '../channel/http-channel.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
+import type { Credential } from '../http/credentials/credential.js';
 import { withoutUserinfo } from '../http/credentials/channel-credential.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { openLayoutRegistry } from '../image-layout/layout-registry.js';
@@ -86,6 +87,14 @@ export class Session implements AsyncDisposable {
     const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
     const onRequest = this.#counter(role === 'destination' ? 'destination' : 'source');
     const client = this.#use(this.network.openRegistryClient({ origin: baseUrl.origin, role, onRequest }));
+    return this.#use(new RegistryClient({ ...options, send: client.send }));
+  }
+
+  /** Opens a registry with one credential, or with none at all. */
+  openRegistryWith(host: string, credential: Credential | undefined): RegistryClient {
+    const options = { host, plainHttp: this.#flags.plainHttp };
+    const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
+    const client = this.#use(this.network.openClientWith(baseUrl.origin, credential));
     return this.#use(new RegistryClient({ ...options, send: client.send }));
   }
 

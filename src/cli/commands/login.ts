@@ -1,0 +1,61 @@
+import type { Command } from 'commander';
+import { FerryError } from '../../errors.js';
+import type { Credential } from '../../http/credentials/credential.js';
+import { saveCredential } from '../../http/credentials/save-credential.js';
+import type { CommandContext } from '../context.js';
+import { loginFileFor } from '../login-file.js';
+import { readSecret } from '../network.js';
+import { addConnectionOptions, type ConnectionFlags } from '../options.js';
+import { printLine } from '../output.js';
+import { ask } from '../prompt.js';
+import { parseRegistryHost } from '../locations.js';
+import { Session } from '../session.js';
+
+interface LoginFlags extends ConnectionFlags {
+  readonly identityTokenStdin?: boolean | undefined;
+}
+
+/** Adds `login`. */
+export function addLoginCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command('login')
+    .summary('keep the credentials of a registry')
+    .description(
+      'Checks credentials with a registry, and keeps them where docker, podman and oras find them too.',
+    )
+    .argument('<registry>', 'host[:port], such as ghcr.io')
+    .option('--identity-token-stdin', 'read a refresh token from stdin instead of a password')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  echo "$GITHUB_TOKEN" | conda-ferry login ghcr.io --username me --password-stdin
+  conda-ferry login 127.0.0.1:5000`,
+    )
+    .action(async (registry: string, flags: LoginFlags) => {
+      const host = parseRegistryHost(registry);
+      const credential = await readCredential(flags, context);
+      await using session = new Session(context, { ...flags, username: undefined, passwordStdin: undefined });
+      const client = session.openRegistryWith(host, credential);
+      await client.ping({ signal: context.signal });
+      const { file, helpers } = await loginFileFor(session.network, host);
+      await saveCredential(file, host, credential, { helpers, signal: context.signal });
+      printLine(context.output, `logged in to ${host}; kept in ${file}`);
+    });
+  addConnectionOptions(command);
+}
+
+async function readCredential(flags: LoginFlags, context: CommandContext): Promise<Credential> {
+  if (flags.identityTokenStdin === true) return { kind: 'refresh', token: await readSecret(context) };
+  if (flags.passwordStdin === true && flags.username === undefined) {
+    throw new FerryError('USAGE', '`--password-stdin` needs `--username`');
+  }
+  const username = flags.username ?? (await ask('user name: ', context));
+  const password =
+    flags.passwordStdin === true
+      ? await readSecret(context)
+      : await ask('password or token: ', context, { secret: true });
+  if (username === '' || password === '')
+    throw new FerryError('USAGE', 'user name and password cannot be empty');
+  return { kind: 'basic', username, password };
+}
