@@ -88,14 +88,17 @@ export function describeLookup(
 /**
  * Paths of the credential files that docker, podman and others share, in the order in which they are looked at:
  * `$REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json` (or what
- * `$XDG_CONFIG_HOME` says), `~/.docker/config.json` (or what `$DOCKER_CONFIG` says).
+ * `$XDG_CONFIG_HOME` says), `~/.docker/config.json` (or what `$DOCKER_CONFIG` says). Without `$XDG_RUNTIME_DIR` its
+ * place is taken by `/run/containers/<uid>/auth.json`, where the user's number is known.
  * @see containers-auth.json(5)
  */
-export function authFilePaths(environment: Environment, home: string): readonly string[] {
+export function authFilePaths(environment: Environment, home: string, uid?: number): readonly string[] {
   const { REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG } = environment;
+  const ofUser = uid === undefined ? '' : join('/run/containers', String(uid));
+  const runtime = XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'containers') : ofUser;
   const paths = [
     REGISTRY_AUTH_FILE ?? '',
-    XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'containers', 'auth.json') : '',
+    runtime === '' ? '' : join(runtime, 'auth.json'),
     join(XDG_CONFIG_HOME || join(home, '.config'), 'containers', 'auth.json'),
     join(DOCKER_CONFIG || join(home, '.docker'), 'config.json'),
   ];

@@ -46,12 +46,18 @@ export interface CredentialHelperOptions {
  */
 export interface CredentialHelpers {
   /** Result kept for an hour, "none" for a minute; one run at a time for a helper and server. */
-  get(name: string, server: string, signal?: AbortSignal): Promise<Credential | undefined>;
-  store(name: string, server: string, credential: Credential, signal?: AbortSignal): Promise<void>;
+  readonly get: (name: string, server: string, signal?: AbortSignal) => Promise<Credential | undefined>;
+  /** Throws `UNSUPPORTED` for a bearer token, which the protocol does not know. */
+  readonly store: (
+    name: string,
+    server: string,
+    credential: Credential,
+    signal?: AbortSignal,
+  ) => Promise<void>;
   /** `false` where the helper had nothing to erase and said so. */
-  erase(name: string, server: string, signal?: AbortSignal): Promise<boolean>;
+  readonly erase: (name: string, server: string, signal?: AbortSignal) => Promise<boolean>;
   /** Server to user name. */
-  list(name: string, signal?: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  readonly list: (name: string, signal?: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 }
 
 type Verb = 'get' | 'store' | 'erase' | 'list';

@@ -57,11 +57,13 @@ export function parseNetrc(source: string, name: string): readonly NetrcEntry[] 
   return entries;
 }
 
-/** The credential of a host such as `conda.example`: of its first `machine`, else of `default`. */
+/** The credential of a host such as `conda.example`: of its last `machine`, else of `default`. */
 export function findInNetrc(entries: readonly NetrcEntry[], host: string): Credential | undefined {
   const name = host.toLowerCase();
+  // The last, as conda has it, though curl takes the first.
   const entry =
-    entries.find(({ machine }) => machine === name) ?? entries.find(({ machine }) => machine === undefined);
+    entries.findLast(({ machine }) => machine === name) ??
+    entries.findLast(({ machine }) => machine === undefined);
   if (entry?.password === undefined) return undefined;
   return { kind: 'basic', username: entry.login ?? '', password: entry.password };
 }

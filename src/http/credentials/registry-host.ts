@@ -68,5 +68,5 @@ export function parseOrigin(origin: string): URL {
 
 function normalizeHost(host: string): string {
   const lower = host.toLowerCase();
-  return DOCKER_HUB_NAMES.has(lower.replace(/:443$/, '')) ? DOCKER_HUB : lower;
+  return DOCKER_HUB_NAMES.has(lower) ? DOCKER_HUB : lower;
 }

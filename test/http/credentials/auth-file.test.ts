@@ -52,7 +52,7 @@ describe('keys', () => {
         ['https://docker.io', 'https://index.docker.io', 'https://registry-1.docker.io'].map((o) => [key, o]),
     ),
   ])('%s is for %s', async (key, origin) => {
-    expect(await find({ [key]: entry('me') }, origin!)).toEqual(basic('me'));
+    expect(await find({ [key]: entry('me') }, origin)).toEqual(basic('me'));
   });
 
   test.each([
@@ -194,7 +194,6 @@ describe('files', () => {
       ),
     );
     expect(error.message.length).toBeLessThan(500);
-    // eslint-disable-next-line no-control-regex -- that is what must not be there
     expect(error.message).not.toMatch(/[\u0000-\u001f]/);
   });
 

@@ -112,7 +112,6 @@ describe('get', () => {
       /^credential helper `docker-credential-x get` failed with exit code 3: locked:/,
     );
     expect(error.message.length).toBeLessThan(400);
-    // eslint-disable-next-line no-control-regex -- that is what must not be there
     expect(error.message).not.toMatch(/[\u0000-\u001f]/);
     expect(await programs.calls()).toHaveLength(2);
     await refusal(get('x', 'ghcr.io'));

@@ -14,7 +14,7 @@ describe('a netrc file', () => {
     ['in several lines', 'machine h\n\tlogin me\r\n\tpassword p\n'],
     ['with the words in another order', 'machine h password p account a user me'],
     ['with another host name', 'machine H login me password p'],
-    ['with a second entry of the host', 'machine h login me password p machine h login you password q'],
+    ['with a second entry of the host', 'machine h login you password q machine h login me password p'],
     [
       'with comments',
       '# password x\nmachine h # login x "\nlogin me #\n#\npassword p#\n'.replace('p#', 'p #x'),
