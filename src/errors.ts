@@ -53,6 +53,7 @@ export const ERROR_CODES = {
   SOURCE_OLDER: "the source's repodata is older than what was mirrored last",
   SOURCE_UNREADABLE: 'the source has a file that cannot be read',
   SOURCE_VANISHED: 'the source lists nothing of what was mirrored last',
+  TAG_MOVED: 'a tag was moved by somebody else while it was worked on',
   TIMEOUT: 'no answer came in time',
   UNAUTHORIZED: 'the server asks for credentials',
   UNSUPPORTED: 'the server or this version cannot do that',

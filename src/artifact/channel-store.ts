@@ -3,7 +3,7 @@ import { openerOf } from '../io/bytes.js';
 import { SingleFlight } from '../io/single-flight.js';
 import type { ImageManifest } from '../oci/manifest.js';
 import { parseRepositoryName } from '../oci/reference.js';
-import type { CallOptions, Registry, Repository } from '../oci/storage.js';
+import type { CallOptions, Registry, ReplacedManifest, Repository } from '../oci/storage.js';
 import type { MetadataFile, PackagePlace, Schema } from './schema.js';
 
 /** A channel in an OCI store: repositories under one prefix, laid out by one schema. */
@@ -14,6 +14,8 @@ export class ChannelStore {
   readonly schema: Schema;
   readonly #withConfig = new Set<string>();
   readonly #configs = new SingleFlight<void>();
+  /** What the `latest` of metadata repositories was seen to name. */
+  readonly #latest = new Map<string, ReplacedManifest>();
 
   /** @throws ParseError `REFERENCE_INVALID` for a path that cannot be part of a repository name */
   constructor(registry: Registry, path: string, schema: Schema) {
@@ -44,6 +46,16 @@ export class ChannelStore {
   /** Repository of a metadata file of a subdir. */
   metadataRepository(subdir: string, file: MetadataFile): Repository {
     return this.registry.repository(this.repositoryName(subdir, this.schema.metadataRepository(file)));
+  }
+
+  /** What `latest` of a metadata repository named when it was last read or written here; `undefined` before that. */
+  latestOf(repository: Repository): ReplacedManifest | undefined {
+    return this.#latest.get(repository.name);
+  }
+
+  /** Remembers what `latest` of a metadata repository names: the next content is made out of that. */
+  rememberLatest(repository: Repository, digest: ReplacedManifest): void {
+    this.#latest.set(repository.name, digest);
   }
 
   /**

@@ -51,12 +51,44 @@ export async function pushMetadata(
       openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
   };
   await store.ensureConfig(repository, options);
+  const isLatest = options.tags.includes(LATEST);
   await copyGraph(source, repository, root, {
     ...options,
+    replaces: isLatest ? store.latestOf(repository) : undefined,
     // New content: asking for it first would cost a request each.
     destinationHas: ({ digest }) => digest === schema.config.digest,
   });
+  if (isLatest) store.rememberLatest(repository, root.digest);
   return root;
+}
+
+/** Asks what `latest` of a metadata file names. */
+export async function resolveLatest(
+  store: ChannelStore,
+  subdir: string,
+  file: MetadataFile,
+  options: CallOptions = {},
+): Promise<Descriptor | undefined> {
+  const repository = store.metadataRepository(subdir, file);
+  const found = await repository.resolve(LATEST, options);
+  store.rememberLatest(repository, found?.digest ?? 'nothing');
+  return found;
+}
+
+/**
+ * Moves `latest` of a metadata file to a manifest that is there.
+ * @throws FerryError `TAG_MOVED` where it is found to be somebody else's by now
+ */
+export async function moveLatest(
+  store: ChannelStore,
+  subdir: string,
+  file: MetadataFile,
+  descriptor: Descriptor,
+  { signal }: CallOptions,
+): Promise<void> {
+  const repository = store.metadataRepository(subdir, file);
+  await repository.tag(descriptor, LATEST, { signal, replaces: store.latestOf(repository) });
+  store.rememberLatest(repository, descriptor.digest);
 }
 
 /** A metadata artifact as found. */
@@ -76,6 +108,9 @@ export async function findMetadata(
 ): Promise<FoundMetadata | undefined> {
   const repository = store.metadataRepository(subdir, file);
   const stored = await repository.fetchManifest(options.reference ?? LATEST, options);
+  if (options.reference === undefined) {
+    store.rememberLatest(repository, stored?.descriptor.digest ?? 'nothing');
+  }
   if (stored === undefined) return undefined;
   const manifest = parseNamed(stored.bytes, `${repository.name}:${options.reference ?? LATEST}`);
   store.rememberConfig(repository, manifest);

@@ -129,7 +129,9 @@ export class Network {
   authFiles(): readonly string[] {
     const { environment } = this.#context;
     const { registryConfig } = this.#flags;
-    return registryConfig === undefined ? authFilePaths(environment, homeOf(environment)) : [registryConfig];
+    return registryConfig === undefined
+      ? authFilePaths(environment, homeOf(environment), process.getuid?.())
+      : [registryConfig];
   }
 
   async #readFlags(): Promise<Credential | undefined> {

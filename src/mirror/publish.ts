@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
-import { LATEST, pushMetadata, type MetadataLayer } from '../artifact/metadata-artifact.js';
+import { moveLatest, pushMetadata, type MetadataLayer } from '../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { Repodata } from '../conda/repodata.js';
 import { digestOf, type Digest } from '../io/digest.js';
@@ -68,7 +68,7 @@ export async function publishRepodata(
   const pushed = await pushMetadata(store, subdir, 'repodata.json', layers, { tags: [history], signal });
   const running = ledger.running ?? newRunning(options.now());
   await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
-  await store.metadataRepository(subdir, 'repodata.json').tag(pushed, LATEST, { signal });
+  await moveLatest(store, subdir, 'repodata.json', pushed, { signal });
   return pushed;
 }
 

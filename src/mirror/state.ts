@@ -3,7 +3,7 @@ import { readLedger, type Ledger } from '../artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
 import {
   findMetadata,
-  LATEST,
+  resolveLatest,
   readMetadataLayer,
   type FoundMetadata,
 } from '../artifact/metadata-artifact.js';
@@ -50,7 +50,7 @@ export async function readState(
     if (options.deep && isFerryError(error, 'LEDGER_INVALID')) return undefined;
     throw error;
   });
-  const latest = await store.metadataRepository(subdir, 'repodata.json').resolve(LATEST, options);
+  const latest = await resolveLatest(store, subdir, 'repodata.json', options);
   return { trust: trustIn(ledger, latest, store, options.source), ledger, latest };
 }
 

@@ -4,13 +4,13 @@ import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from './descriptor.js';
 import { MAX_MANIFEST_BYTES, successorsOf } from './manifest.js';
 import { isManifestMediaType } from './media-types.js';
-import type { CallOptions, ContentSource, Repository } from './storage.js';
+import type { CallOptions, ContentSource, Repository, TagOptions } from './storage.js';
 
 /** Blobs of one artifact under way at once. */
 const DEFAULT_CONCURRENCY = 3;
 
 /** Options of {@link copyGraph}. */
-export interface CopyOptions extends CallOptions {
+export interface CopyOptions extends TagOptions {
   /** Tags the root gets with its push, after everything below it is there. */
   readonly tags?: readonly string[] | undefined;
   /**
@@ -63,7 +63,10 @@ export async function copyGraph(
       }
     };
     const pushNode = (): Promise<void> =>
-      destination.push(node, openerOf(bytes), { signal: options.signal, tags: isRoot ? options.tags : [] });
+      destination.push(node, openerOf(bytes), {
+        signal: options.signal,
+        ...(isRoot ? { tags: options.tags, replaces: options.replaces } : {}),
+      });
     await pushChildren(false);
     try {
       await pushNode();

@@ -1,4 +1,5 @@
 import type { Bytes, OpenBytes, OpenOptions } from '../io/bytes.js';
+import type { Digest } from '../io/digest.js';
 import type { Descriptor } from './descriptor.js';
 
 /**
@@ -27,8 +28,21 @@ export interface StoredManifest {
   readonly bytes: Uint8Array;
 }
 
+/** What a tag named when its new content was made out of it. */
+export type ReplacedManifest = Digest | 'nothing';
+
+/** Options of {@link Repository.tag}. */
+export interface TagOptions extends CallOptions {
+  /**
+   * What the tag named when the new content was made out of it. Then an answer that was lost is not answered by writing
+   * blindly again: the tag is read, and `TAG_MOVED` thrown where somebody else has written it.
+   * @defaultValue the content does not depend on what was there
+   */
+  readonly replaces?: ReplacedManifest | undefined;
+}
+
 /** Options of {@link Repository.push}. */
-export interface PushOptions extends CallOptions {
+export interface PushOptions extends TagOptions {
   /** Tags the manifest gets with the push; only for manifests. */
   readonly tags?: readonly string[] | undefined;
   /** A repository of the same registry that may hold the blob, so that it need not be sent; only for blobs. */
@@ -69,8 +83,8 @@ export interface Repository extends ContentSource {
   resolve(reference: string, options?: CallOptions): Promise<Descriptor | undefined>;
   /** Reads a manifest by tag or digest in one step; `undefined` as in {@link resolve}. */
   fetchManifest(reference: string, options?: CallOptions): Promise<StoredManifest | undefined>;
-  /** Names a manifest that is there. @throws FerryError `NOT_FOUND` */
-  tag(descriptor: Descriptor, tag: string, options?: CallOptions): Promise<void>;
+  /** Names a manifest that is there. @throws FerryError `NOT_FOUND`, `TAG_MOVED` */
+  tag(descriptor: Descriptor, tag: string, options?: TagOptions): Promise<void>;
   /** All tags, each once, in no order that means anything; none where the repository is absent. */
   tags(options?: CallOptions): AsyncIterable<string>;
   /**

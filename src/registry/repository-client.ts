@@ -19,6 +19,7 @@ import type {
   ReferrersOptions,
   Repository,
   StoredManifest,
+  TagOptions,
 } from '../oci/storage.js';
 import { mountBlob, uploadBlob } from './blob-upload.js';
 import { deleteContent, deleteTag } from './deletion.js';
@@ -29,6 +30,7 @@ import { Referrers } from './referrers.js';
 import { ReferrersSupport } from './referrers-support.js';
 import type { RepositoryContext } from './repository-context.js';
 import { listTags } from './tag-list.js';
+import { moveTag } from './tag-move.js';
 import type { BlobUpload, UploadManners } from './upload-session.js';
 
 /** What a {@link RepositoryClient} shares with the others of its registry. */
@@ -146,7 +148,7 @@ export class RepositoryClient implements Repository {
     return readManifest(this.#context, reference, options);
   }
 
-  async tag(descriptor: Descriptor, tag: string, options: CallOptions = {}): Promise<void> {
+  async tag(descriptor: Descriptor, tag: string, options: TagOptions = {}): Promise<void> {
     const stored = await this.fetchManifest(descriptor.digest, options);
     if (stored === undefined) {
       throw new FerryError('NOT_FOUND', `\`${this.name}\` has no manifest ${descriptor.digest}`);
@@ -205,7 +207,11 @@ export class RepositoryClient implements Repository {
     const referrer = readReferrer(stored);
     let isListed = false;
     for (const reference of tags.length === 0 ? [descriptor.digest] : tags.map(parseTag)) {
-      const written = await writeManifest(this.#context, stored, reference, { signal: options.signal });
+      const { signal, replaces } = options;
+      const written =
+        replaces === undefined || tags.length === 0
+          ? await writeManifest(this.#context, stored, reference, { signal })
+          : await moveTag(this.#context, stored, reference, replaces, { signal });
       isListed = written.listsReferrers;
     }
     if (referrer !== undefined) await this.#referrers.add(referrer, isListed, options);
