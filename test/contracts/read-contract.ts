@@ -24,6 +24,8 @@ export interface ReadSubject {
 
 /** What a registry that is only read can do beyond what every one must. */
 export interface ReadCapabilities {
+  /** Says of a manifest's digest that there is none; a docker-registry in front of another answers 500. @defaultValue true */
+  readonly tellsMissingDigests?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;
 }
@@ -38,6 +40,7 @@ const absent = artifactOf('never pushed');
 export function describeReadContract(name: string, makeSubject: () => Promise<ReadSubject>): void {
   describe(`read contract: ${name}`, () => {
     let registry: Registry | undefined;
+    let capabilities: ReadCapabilities = {};
     let [repository, missing]: (Repository | undefined)[] = [];
     const run = randomBytes(4).toString('hex');
 
@@ -46,8 +49,8 @@ export function describeReadContract(name: string, makeSubject: () => Promise<Re
 
     beforeAll(async () => {
       const subject = await makeSubject();
-      registry = subject.registry;
-      const prefix = `${subject.capabilities.namePrefix ?? ''}read-${run}`;
+      ({ registry, capabilities } = subject);
+      const prefix = `${capabilities.namePrefix ?? ''}read-${run}`;
       const source = subject.upstream.repository(`${prefix}/there`);
       await pushContent(source, large);
       await pushArtifact(source, first, ['1.0-0', 'latest']);
@@ -107,20 +110,37 @@ export function describeReadContract(name: string, makeSubject: () => Promise<Re
       expect(await tagsOf(there())).toEqual(['1.0-0', '_2', 'both', 'latest']);
     });
 
-    test('what is missing is missing: tag, manifest, blob, repository', async () => {
-      const { descriptor } = absent.manifest;
+    test('what is missing is missing: tag, blob, repository', async () => {
       const { descriptor: blob } = contentOf('never pushed');
       for (const place of [there(), nowhere()]) {
-        for (const reference of ['no-such-tag', descriptor.digest]) {
-          expect(await place.resolve(reference)).toBeUndefined();
-          expect(await place.fetchManifest(reference)).toBeUndefined();
-        }
-        expect(await place.exists(descriptor)).toBe(false);
+        expect(await place.resolve('no-such-tag')).toBeUndefined();
+        expect(await place.fetchManifest('no-such-tag')).toBeUndefined();
         expect(await place.exists(blob)).toBe(false);
         await expect(readAll(place.fetch(blob))).rejects.toMatchObject({ code: 'NOT_FOUND' });
-        await expect(readAll(place.fetch(descriptor))).rejects.toMatchObject({ code: 'NOT_FOUND' });
       }
       expect(await tagsOf(nowhere())).toEqual([]);
+    });
+
+    test('a manifest that is missing by its digest is missing, or nothing is said of it', async () => {
+      const { descriptor } = absent.manifest;
+      for (const place of [there(), nowhere()]) {
+        if (capabilities.tellsMissingDigests === false) {
+          // An answer that means "not now" must not be taken for absence.
+          for (const asking of [
+            () => place.resolve(descriptor.digest),
+            () => place.fetchManifest(descriptor.digest),
+            () => place.exists(descriptor),
+            () => readAll(place.fetch(descriptor)),
+          ]) {
+            expect(await rejection(asking())).toMatchObject({ code: 'REGISTRY_REFUSED', status: 500 });
+          }
+          continue;
+        }
+        expect(await place.resolve(descriptor.digest)).toBeUndefined();
+        expect(await place.fetchManifest(descriptor.digest)).toBeUndefined();
+        expect(await place.exists(descriptor)).toBe(false);
+        await expect(readAll(place.fetch(descriptor))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      }
     });
 
     test('refuses writing with a code that says why', async () => {
