@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { env, getuid, platform, stdout } from 'node:process';
+import { env, getuid, platform, stderr } from 'node:process';
 
 /**
  * Installs a Debian package where its program is missing and that is possible.
@@ -11,7 +11,7 @@ export function bring(program, debianPackage) {
   if (isThere(program)) return true;
   const mayInstall = platform === 'linux' && getuid?.() === 0 && isThere('apt-get');
   if (!mayInstall) return false;
-  stdout.write(`installing ${debianPackage}\n`);
+  stderr.write(`installing ${debianPackage}\n`);
   const quiet = { stdio: 'ignore', env: { ...env, DEBIAN_FRONTEND: 'noninteractive' } };
   const install = () =>
     spawnSync('apt-get', ['install', '-y', '-q', debianPackage], /** @type {object} */ (quiet));

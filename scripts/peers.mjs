@@ -71,7 +71,7 @@ function bringPeer(peer, cache) {
   const program = join(folder, platform === 'win32' ? `${peer.name}.exe` : peer.name);
   if (existsSync(program)) return program;
   if (!bring('go', 'golang')) {
-    throw new Error('it is built with Go; install Go 1.25 or later from https://go.dev/dl');
+    throw new Error('it is built with Go; install Go 1.26 or later');
   }
   mkdirSync(cache, { recursive: true });
   const temporary = mkdtempSync(join(cache, '.building-'));
@@ -117,7 +117,11 @@ function build(peer, folder) {
 function go(folder, args) {
   const compilers = String(Math.min(availableParallelism(), MAX_COMPILERS));
   const bounds = { CGO_ENABLED: '0', GOMAXPROCS: compilers, GOWORK: 'off' };
-  const { error, status, stderr: said } = spawnSync('go', args, {
+  const {
+    error,
+    status,
+    stderr: said,
+  } = spawnSync('go', args, {
     cwd: folder,
     env: { ...env, ...bounds },
     encoding: 'utf8',

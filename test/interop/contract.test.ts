@@ -37,7 +37,11 @@ const DISTRIBUTION_3: RepositoryCapabilities = { emptyBlob: true };
 const OLAREG: RepositoryCapabilities = { emptyBlob: true, namesWrongDigest: false };
 
 const WRITABLE: readonly [string, () => Promise<StartedRegistry>, RepositoryCapabilities][] = [
-  ['docker-registry in memory, relative URLs', () => startMemoryRegistry({ relativeUrls: true }), DISTRIBUTION],
+  [
+    'docker-registry in memory, relative URLs',
+    () => startMemoryRegistry({ relativeUrls: true }),
+    DISTRIBUTION,
+  ],
   ['docker-registry on disk, relative URLs', () => startDiskRegistry({ relativeUrls: true }), DISTRIBUTION],
   ['docker-registry on disk, whole URLs', () => startDiskRegistry(), DISTRIBUTION],
   ['distribution 3 in memory', () => startDistribution3(), DISTRIBUTION_3],

@@ -159,7 +159,9 @@ describe.each(REGISTRIES)('oras and skopeo on %s', (_name, start, { hasReferrers
     for (const artifact of [first, second]) await pushArtifact(source, artifact);
     const index = indexOf(first.manifest, second.manifest);
     await pushContent(source, index, ['both']);
-    await copyGraph(source, registry.repository(name), first.manifest.descriptor, { tags: ['1.0-0', 'a_B.c'] });
+    await copyGraph(source, registry.repository(name), first.manifest.descriptor, {
+      tags: ['1.0-0', 'a_B.c'],
+    });
     await copyGraph(source, registry.repository(name), index.descriptor, { tags: ['both'] });
     for (const [tag, { bytes }] of [
       ['a_B.c', first.manifest],

@@ -1,9 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { request as requestPlain, type IncomingMessage } from 'node:http';
-import { request as requestTls } from 'node:https';
-import { buffer } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { artifactOf } from '../contracts/artifacts.js';
+import { ask, basicAuthorization, type Question, type Reply } from '../support/ask.js';
 import { startDistribution3 } from '../support/registries/distribution3.js';
 import {
   startDiskRegistry,
@@ -21,39 +18,10 @@ import { startTokenServer, type TokenRules, type TokenServer } from '../support/
  * set-up says.
  */
 
-interface Reply {
-  readonly status: number;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: string;
-}
-
-interface Question {
-  readonly method?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array | string;
-  readonly caFile?: string | undefined;
-}
-
 const artifact = artifactOf('behind a door');
 const [config, layer] = artifact.blobs;
-const basic = basicOf(TEST_USER.password);
-
-function basicOf(password: string): string {
-  return `Basic ${Buffer.from(`${TEST_USER.username}:${password}`).toString('base64')}`;
-}
-
-async function ask(url: string | URL, question: Question = {}): Promise<Reply> {
-  const { method = 'GET', headers = {}, body, caFile } = question;
-  const options = { method, headers, agent: false } as const;
-  const ca = caFile === undefined ? undefined : await readFile(caFile);
-  const isTls = new URL(url).protocol === 'https:';
-  const request = isTls ? requestTls(url, { ...options, ca }) : requestPlain(url, options);
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request.on('response', resolve).on('error', reject).end(body);
-  });
-  const bytes = await buffer(response);
-  return { status: response.statusCode ?? 0, headers: response.headers, body: bytes.toString('utf8') };
-}
+const basic = basicAuthorization(TEST_USER);
+const wrong = basicAuthorization({ ...TEST_USER, password: 'wrong' });
 
 /** Pushes the artifact as `a/b:1.0-0` and reads it back: each step's status. */
 async function pushAndPull(registry: StartedRegistry, authorization: string): Promise<number[]> {
@@ -76,7 +44,7 @@ async function pushAndPull(registry: StartedRegistry, authorization: string): Pr
   const manifest = `${origin}/v2/a/b/manifests/1.0-0`;
   await step(manifest, { method: 'PUT', headers: { 'content-type': descriptor.mediaType }, body: bytes });
   const stored = await step(manifest, { headers: { accept: descriptor.mediaType } });
-  expect(stored.body).toBe(Buffer.from(bytes).toString('utf8'));
+  expect(stored.body.equals(bytes)).toBe(true);
   await step(`${origin}/v2/a/b/blobs/${layer?.descriptor.digest ?? ''}`);
   return statuses;
 }
@@ -90,8 +58,7 @@ describe('a registry of our own authority', () => {
     const stranger = await ask(`${origin}/v2/`, { caFile });
     expect(stranger.status).toBe(401);
     expect(stranger.headers['www-authenticate']).toBe('Basic realm="test"');
-    const wrong = await ask(`${origin}/v2/`, { caFile, headers: { authorization: basicOf('wrong') } });
-    expect(wrong.status).toBe(401);
+    expect((await ask(`${origin}/v2/`, { caFile, headers: { authorization: wrong } })).status).toBe(401);
     expect(await pushAndPull(registry, basic)).toEqual(DONE);
     const byName = origin.replace('127.0.0.1', 'localhost');
     expect((await ask(`${byName}/v2/`, { caFile, headers: { authorization: basic } })).status).toBe(200);
@@ -104,7 +71,7 @@ describe('a registry with tokens', () => {
   async function scene(rules: Partial<TokenRules> = {}): Promise<{
     tokens: TokenServer;
     registry: StartedRegistry;
-    fetchToken(scope: string, authorization?: string): Promise<Reply>;
+    fetchToken: (scope: string, authorization?: string) => Promise<Reply>;
   }> {
     const tokens = await startTokenServer(rules);
     const registry = await startTokenRegistry(tokens);
@@ -119,8 +86,12 @@ describe('a registry with tokens', () => {
     return { tokens, registry, fetchToken };
   }
 
-  function bearerOf({ body }: Reply): string {
-    return `Bearer ${(JSON.parse(body) as { token: string }).token}`;
+  function jsonOf({ body }: Reply): unknown {
+    return JSON.parse(body.toString('utf8'));
+  }
+
+  function bearerOf(reply: Reply): string {
+    return `Bearer ${(jsonOf(reply) as { token: string }).token}`;
   }
 
   test('says where tokens are and for what, and takes them', async () => {
@@ -131,9 +102,9 @@ describe('a registry with tokens', () => {
       `Bearer realm="${tokens.url}",service="test-service",scope="repository:a/b:pull,push"`,
     );
     expect((await fetchToken('repository:a/b:pull')).status).toBe(401);
-    expect((await fetchToken('repository:a/b:pull', basicOf('wrong'))).status).toBe(401);
+    expect((await fetchToken('repository:a/b:pull', wrong)).status).toBe(401);
     const given = await fetchToken('repository:a/b:pull,push', basic);
-    expect(JSON.parse(given.body)).toMatchObject({ expires_in: 300 });
+    expect(jsonOf(given)).toMatchObject({ expires_in: 300 });
     expect(await pushAndPull(registry, bearerOf(given))).toEqual(DONE);
     const elsewhere = { headers: { authorization: bearerOf(given) } };
     const refused = await ask(`${registry.origin}/v2/c/d/tags/list`, elsewhere);
@@ -141,7 +112,7 @@ describe('a registry with tokens', () => {
     const pull = { method: 'GET', scopes: ['repository:a/b:pull'], service: 'test-service' };
     expect(tokens.requests).toMatchObject([
       { ...pull, authorization: undefined, status: 401 },
-      { ...pull, authorization: basicOf('wrong'), status: 401 },
+      { ...pull, authorization: wrong, status: 401 },
       { ...pull, scopes: ['repository:a/b:pull,push'], authorization: basic, status: 200 },
     ]);
   });
@@ -149,7 +120,7 @@ describe('a registry with tokens', () => {
   test('takes no token that has ended', async () => {
     const { registry, fetchToken } = await scene({ lifetime: -120, expiresIn: 1 });
     const old = await fetchToken('repository:a/b:pull,push', basic);
-    expect(JSON.parse(old.body)).toMatchObject({ expires_in: 1 });
+    expect(jsonOf(old)).toMatchObject({ expires_in: 1 });
     expect(await pushAndPull(registry, bearerOf(old))).toEqual([401]);
     const reply = await ask(`${registry.origin}/v2/`, { headers: { authorization: bearerOf(old) } });
     expect(reply.headers['www-authenticate']).toContain('error="invalid_token"');
@@ -166,7 +137,7 @@ describe('a registry with tokens', () => {
     expect(await pushAndPull(registry, mine)).toEqual(DONE);
     const list = `${registry.origin}/v2/a/b/tags/list`;
     const tags = await ask(list, { headers: { authorization: everything } });
-    expect(JSON.parse(tags.body)).toEqual({ name: 'a/b', tags: ['1.0-0'] });
+    expect(jsonOf(tags)).toEqual({ name: 'a/b', tags: ['1.0-0'] });
     tokens.rules.allows = () => false;
     const nothing = bearerOf(await fetchToken('repository:a/b:pull', basic));
     expect((await ask(list, { headers: { authorization: nothing } })).status).toBe(401);
@@ -182,7 +153,7 @@ describe('a registry with tokens', () => {
       });
     const scope = 'repository:a/b:pull,push repository:c/d:pull';
     const password = { grant_type: 'password', ...TEST_USER, access_type: 'offline', scope };
-    const first = JSON.parse((await post(password)).body) as Record<string, string>;
+    const first = jsonOf(await post(password)) as Record<string, string>;
     expect(first).not.toHaveProperty('expires_in');
     const refresh = { grant_type: 'refresh_token', refresh_token: first['refresh_token'] ?? '', scope };
     const second = await post(refresh);

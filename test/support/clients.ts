@@ -5,7 +5,10 @@ import { peer } from './peers.js';
 const run = promisify(execFile);
 
 /** Runs the command `oras` and gives what it printed, byte for byte. */
-export async function oras(args: readonly string[], options: { readonly cwd?: string } = {}): Promise<Buffer> {
+export async function oras(
+  args: readonly string[],
+  options: { readonly cwd?: string } = {},
+): Promise<Buffer> {
   const { stdout } = await run(peer('oras'), args, {
     ...options,
     encoding: 'buffer',

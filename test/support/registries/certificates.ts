@@ -41,7 +41,15 @@ export async function makeSelfSigned(folder: string, name: string): Promise<KeyP
   await writeFile(config, CONFIG);
   const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', pair.keyFile];
   const certificate = ['-x509', '-days', '2', '-extensions', 'authority', '-out', pair.certificateFile];
-  await run('openssl', ['req', '-config', config, '-subj', `/CN=conda-ferry ${name}`, ...key, ...certificate]);
+  await run('openssl', [
+    'req',
+    '-config',
+    config,
+    '-subj',
+    `/CN=conda-ferry ${name}`,
+    ...key,
+    ...certificate,
+  ]);
   return pair;
 }
 

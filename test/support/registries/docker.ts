@@ -62,13 +62,17 @@ export async function startReadOnlyView({
 
 /** D: TLS by an authority of our own, and {@link TEST_USER} alone is let in. Speaks HTTP/2 too. */
 export async function startTlsRegistry(): Promise<StartedRegistry & { readonly caFile: string }> {
-  const folder = await registryFolder();
-  const htpasswd = join(folder, 'htpasswd');
-  await writeFile(htpasswd, TEST_HTPASSWD);
+  const { folder, auth } = await folderWithPassword();
   const { certificateFile, keyFile, caFile } = await makeServerCertificate(folder);
   const tls = { certificate: certificateFile, key: keyFile, minimumtls: 'tls1.2' };
-  const setUp = { storage: IN_MEMORY, http: { tls }, auth: basicAuth(htpasswd), caFile };
+  const setUp = { storage: IN_MEMORY, http: { tls }, auth, caFile };
   return { ...(await startDistribution(PROGRAM, folder, setUp)), caFile };
+}
+
+/** D without TLS: {@link TEST_USER} alone is let in. */
+export async function startPasswordRegistry(): Promise<StartedRegistry> {
+  const { folder, auth } = await folderWithPassword();
+  return startDistribution(PROGRAM, folder, { storage: IN_MEMORY, auth });
 }
 
 /** E: asks for tokens of a token server, which decides who may do what. */
@@ -79,14 +83,19 @@ export async function startTokenRegistry(tokens: TokenServer): Promise<StartedRe
 }
 
 /** F: hands on what another registry holds, and keeps a copy; takes no pushes. */
-export async function startPullThrough(
-  upstream: Pick<StartedRegistry, 'origin'>,
-): Promise<StartedRegistry> {
+export async function startPullThrough(upstream: Pick<StartedRegistry, 'origin'>): Promise<StartedRegistry> {
   return start({ storage: IN_MEMORY, proxy: { remoteurl: upstream.origin } });
 }
 
 async function start(setUp: DistributionSetUp): Promise<StartedRegistry> {
   return startDistribution(PROGRAM, await registryFolder(), setUp);
+}
+
+async function folderWithPassword(): Promise<{ folder: string; auth: ReturnType<typeof basicAuth> }> {
+  const folder = await registryFolder();
+  const htpasswd = join(folder, 'htpasswd');
+  await writeFile(htpasswd, TEST_HTPASSWD);
+  return { folder, auth: basicAuth(htpasswd) };
 }
 
 function sectionsOf({ relativeUrls, htpasswd }: DiskRegistryOptions): Omit<DistributionSetUp, 'storage'> {
