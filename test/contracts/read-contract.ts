@@ -24,7 +24,7 @@ export interface ReadSubject {
 
 /** What a registry that is only read can do beyond what every one must. */
 export interface ReadCapabilities {
-  /** Says of a manifest's digest that there is none; a docker-registry in front of another answers 500. @defaultValue true */
+  /** Says of a manifest's digest that there is none; distribution in front of another registry answers 500. @defaultValue true */
   readonly tellsMissingDigests?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;

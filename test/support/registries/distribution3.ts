@@ -16,3 +16,10 @@ export async function startDistribution3(options: Distribution3Options = {}): Pr
   const onDisk = { filesystem: { rootdirectory: join(folder, 'data') } };
   return startDistribution(program, folder, { storage: options.onDisk === true ? onDisk : IN_MEMORY });
 }
+
+/** Starts release 3 of distribution in front of another registry; takes no pushes. */
+export async function startPullThrough3(upstream: Pick<StartedRegistry, 'origin'>): Promise<StartedRegistry> {
+  const program = peer('distribution');
+  const proxy = { remoteurl: upstream.origin };
+  return startDistribution(program, await registryFolder(), { storage: IN_MEMORY, proxy });
+}

@@ -10,15 +10,33 @@ export interface OlaregOptions {
   readonly store?: 'memory' | 'dir';
 }
 
+/** An olareg whose image layouts others may read. */
+export interface OlaregFolder extends StartedRegistry {
+  readonly rootFolder: string;
+}
+
 /** Starts olareg, a small registry that follows distribution-spec 1.1: referrers, pages of tags, ranges of chunks. */
-export async function startOlareg(options: OlaregOptions = {}): Promise<StartedRegistry> {
-  const program = peer('olareg');
+export async function startOlareg(options: OlaregOptions = {}): Promise<OlaregFolder> {
   const folder = await registryFolder();
-  const root = join(folder, 'data');
-  await mkdir(root);
-  const store = options.store === 'dir' ? ['--store-type', 'dir', '--dir', root] : ['--store-type', 'mem'];
+  const rootFolder = join(folder, 'data');
+  await mkdir(rootFolder);
+  const store =
+    options.store === 'dir' ? ['--store-type', 'dir', '--dir', rootFolder] : ['--store-type', 'mem'];
+  return { ...(await start(folder, [...store, '--api-delete', '--api-blob-delete'])), rootFolder };
+}
+
+/** Starts olareg on a folder of OCI image layouts, one for each repository, to be read only. */
+export async function startOlaregView({
+  rootFolder,
+}: Pick<OlaregFolder, 'rootFolder'>): Promise<StartedRegistry> {
+  const store = ['--store-type', 'dir', '--dir', rootFolder, '--store-ro'];
+  return start(await registryFolder(), [...store, '--api-push=false']);
+}
+
+async function start(folder: string, options: readonly string[]): Promise<StartedRegistry> {
+  const program = peer('olareg');
   // Its garbage collection takes what has no tag; tests look at just that.
-  const rules = ['--api-delete', '--api-blob-delete', '--gc-frequency', '-1s'];
+  const others = ['--gc-frequency', '-1s', '--verbosity', 'trace'];
   return startServer({
     what: 'olareg',
     folder,
@@ -26,7 +44,7 @@ export async function startOlareg(options: OlaregOptions = {}): Promise<StartedR
       Promise.resolve([
         program,
         'serve',
-        ...['--addr', '127.0.0.1', '--port', String(port), ...store, ...rules, '--verbosity', 'trace'],
+        ...['--addr', '127.0.0.1', '--port', String(port), ...options, ...others],
       ]),
     toLogLine,
   });
