@@ -6,14 +6,19 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { argv, env, execPath, exit, getuid, platform, stdout } from 'node:process';
+import { argv, env, execPath, exit, stdout } from 'node:process';
+import { bring } from './bring.mjs';
+import { bringPeers } from './peers.mjs';
 
 const root = join(import.meta.dirname, '..');
 const project = argv[2] ?? 'unit';
 const filters = argv.slice(3);
 
 const container = bringRegistry();
-if (project === 'interop') bring('skopeo', 'skopeo');
+if (project === 'interop') {
+  bring('skopeo', 'skopeo');
+  bringPeers();
+}
 if (project === 'long') bring('/usr/bin/time', 'time');
 let code = 1;
 try {
@@ -71,30 +76,4 @@ function bringRegistry() {
     execFileSync('docker', ['port', id, '5000'], { encoding: 'utf8' }).trim().split(':').pop() ?? '';
   env['CONDA_FERRY_TEST_REGISTRY'] = `http://127.0.0.1:${port}`;
   return id;
-}
-
-/**
- * Installs a Debian package where its program is missing and that is possible.
- * @param {string} program
- * @param {string} debianPackage
- * @returns {boolean} whether the program is there now
- */
-function bring(program, debianPackage) {
-  if (isThere(program)) return true;
-  const mayInstall = platform === 'linux' && getuid?.() === 0 && isThere('apt-get');
-  if (!mayInstall) return false;
-  stdout.write(`installing ${debianPackage}\n`);
-  const quiet = { stdio: 'ignore', env: { ...env, DEBIAN_FRONTEND: 'noninteractive' } };
-  const install = () =>
-    spawnSync('apt-get', ['install', '-y', '-q', debianPackage], /** @type {object} */ (quiet));
-  if (install().status !== 0) {
-    spawnSync('apt-get', ['update', '-q'], /** @type {object} */ (quiet));
-    install();
-  }
-  return isThere(program);
-}
-
-/** @param {string} program */
-function isThere(program) {
-  return spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
 }

@@ -74,7 +74,8 @@ export function describeBlobs(subject: Subject): void {
       const repository = subject.newRepository();
       const expected = contentOf('right');
       const error = await rejection(repository.push(expected.descriptor, openerOf(Buffer.from(actual))));
-      expect(codes).toContain((error as { code?: string }).code);
+      const vague = subject.capabilities.namesWrongDigest === false ? ['REGISTRY_REFUSED'] : [];
+      expect([...codes, ...vague]).toContain((error as { code?: string }).code);
       expect(await repository.exists(expected.descriptor)).toBe(false);
       if (actual !== '') expect(await repository.exists(contentOf(actual).descriptor)).toBe(false);
       await expect(readAll(repository.fetch(expected.descriptor))).rejects.toMatchObject({

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
+import { ask, type Question } from './ask.js';
 
 /**
  * Looks at what is stored from the outside, with nothing of ours in between: plain HTTP requests, plain files, and a
@@ -39,14 +40,18 @@ const ACCEPT = 'application/vnd.oci.image.manifest.v1+json';
 // Registries on disk are unreadable for moments while others write to them; absence is believed the second time.
 const READS = 3;
 
-/** Reads a registry over HTTP. */
-export function registryReader(host: string): StoreReader {
+/** How to get into a registry that does not let everybody in over plain HTTP. */
+export type RegistryAccess = Pick<Question, 'caFile' | 'headers'>;
+
+/** Reads a registry over HTTP, or over TLS where `access` names a certificate to trust. */
+export function registryReader(host: string, access: RegistryAccess = {}): StoreReader {
+  const scheme = access.caFile === undefined ? 'http' : 'https';
+  const question = { ...access, headers: { ...access.headers, accept: ACCEPT } };
   const get = async (path: string): Promise<Buffer | undefined> => {
     for (let read = 1; ; read += 1) {
-      const response = await fetch(`http://${host}/v2/${path}`, { headers: { accept: ACCEPT } });
-      const body = Buffer.from(await response.arrayBuffer());
-      if (response.status === 200) return body;
-      if (response.status !== 404) throw new Error(`${path} answered ${response.status}`);
+      const { status, body } = await ask(`${scheme}://${host}/v2/${path}`, question);
+      if (status === 200) return body;
+      if (status !== 404) throw new Error(`${path} answered ${status}`);
       if (read === READS) return undefined;
     }
   };
