@@ -5,6 +5,7 @@ import { addLoginCommand } from './commands/login.js';
 import { addLogoutCommand } from './commands/logout.js';
 import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
+import { addProbeCommand } from './commands/probe.js';
 import { addPullCommand } from './commands/pull.js';
 import type { CommandContext } from './context.js';
 import { VERSION } from './version.js';
@@ -28,5 +29,6 @@ export function createProgram(context: CommandContext): Command {
   addPackCommand(program, context);
   addLoginCommand(program, context);
   addLogoutCommand(program, context);
+  addProbeCommand(program, context);
   return program;
 }

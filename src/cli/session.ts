@@ -83,19 +83,27 @@ export class Session implements AsyncDisposable {
 
   /** Opens a registry by its host. */
   openRegistryClient(host: string, role: RegistryRole): RegistryClient {
-    const options = { host, plainHttp: this.#flags.plainHttp };
-    const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
-    const onRequest = this.#counter(role === 'destination' ? 'destination' : 'source');
-    const client = this.#use(this.network.openRegistryClient({ origin: baseUrl.origin, role, onRequest }));
-    return this.#use(new RegistryClient({ ...options, send: client.send }));
+    const { send } = this.openSend(host, role);
+    return this.#use(new RegistryClient({ ...this.#place(host), send }));
   }
 
-  /** Opens a registry with one credential, or with none at all. */
-  openRegistryWith(host: string, credential: Credential | undefined): RegistryClient {
-    const options = { host, plainHttp: this.#flags.plainHttp };
-    const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
-    const client = this.#use(this.network.openClientWith(baseUrl.origin, credential));
-    return this.#use(new RegistryClient({ ...options, send: client.send }));
+  /** Opens a registry with one credential. */
+  openRegistryWith(host: string, credential: Credential): RegistryClient {
+    const client = this.#use(this.network.openClientWith(this.#baseUrl(host).origin, credential));
+    return this.#use(new RegistryClient({ ...this.#place(host), send: client.send }));
+  }
+
+  /** Opens the bare way to a registry, with whatever credentials there are for it. */
+  openSend(host: string, role: RegistryRole): { readonly baseUrl: URL; readonly send: Send } {
+    const baseUrl = this.#baseUrl(host);
+    const onRequest = this.#counter(role === 'destination' ? 'destination' : 'source');
+    const client = this.#use(this.network.openRegistryClient({ origin: baseUrl.origin, role, onRequest }));
+    return { baseUrl, send: client.send };
+  }
+
+  /** Opens the bare way to a registry, without credentials. */
+  openAnonymousSend(host: string): Send {
+    return this.#use(this.network.openClientWith(this.#baseUrl(host).origin, undefined)).send;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,6 +113,14 @@ export class Session implements AsyncDisposable {
   #use<T extends AsyncDisposable>(resource: T): T {
     this.#open.push(resource);
     return resource;
+  }
+
+  #place(host: string): { readonly host: string; readonly plainHttp: boolean | undefined } {
+    return { host, plainHttp: this.#flags.plainHttp };
+  }
+
+  #baseUrl(host: string): URL {
+    return new RegistryClient({ ...this.#place(host), send: unusedSend }).baseUrl;
   }
 
   #counter(side: 'source' | 'destination'): (request: HttpRequest) => void {

@@ -7,7 +7,7 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
-import { FerryError } from '../errors.js';
+import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import type { MirrorPlan, MirrorReport, MirrorReporter, PlannedSubdir, SubdirReport } from './report.js';
@@ -78,6 +78,7 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   for (const work of prepared.works)
     works.push(work.status === 'retry' ? await retryQuarantine(work, context) : work);
   announce(works, context.reporter);
+  await checkDestination(works, context);
 
   const reports: SubdirReport[] = [];
   for (const work of works) {
@@ -85,6 +86,18 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
     reports.push(await runSubdir(work, prepared.discovered, context));
   }
   return { ...names(options), subdirs: reports };
+}
+
+/** One early error instead of one for each archive: asks once, in the deepest kind of repository there will be. */
+async function checkDestination(works: readonly SubdirWork[], context: RunContext): Promise<void> {
+  const first = works.find((work) => work.status === 'planned' && work.plan.items.length > 0);
+  if (first === undefined) return;
+  try {
+    await context.store.metadataRepository(first.subdir, 'ledger').checkPush?.(context);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    throw new CopyError('destination', `\`${context.store.location}\` takes no uploads`, error);
+  }
 }
 
 function names(options: MirrorOptions): { source: string; destination: string; schema: string } {

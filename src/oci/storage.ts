@@ -104,6 +104,11 @@ export interface Repository extends ContentSource {
    */
   referrers?(subject: Descriptor, options?: ReferrersOptions): AsyncIterable<Descriptor>;
   /**
+   * Finds out whether a push would be let in, before anything is sent.
+   * @throws FerryError with the code of what stands in the way, such as `UNAUTHORIZED` or `DENIED`
+   */
+  checkPush?(options?: CallOptions): Promise<void>;
+  /**
    * Takes a blob over from another repository of the same registry, or from wherever the registry knows it; `false`
    * where that did not work.
    */

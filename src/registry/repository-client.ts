@@ -26,6 +26,7 @@ import { deleteContent, deleteTag } from './deletion.js';
 import type { GithubPackages } from './github-packages.js';
 import { profileOf, type HostProfile } from './host-profile.js';
 import { checkManifestSize, headManifest, readManifest, writeManifest } from './manifests.js';
+import { checkPush } from './preflight.js';
 import { Referrers } from './referrers.js';
 import { ReferrersSupport } from './referrers-support.js';
 import type { RepositoryContext } from './repository-context.js';
@@ -124,6 +125,10 @@ export class RepositoryClient implements Repository {
   async mount(descriptor: Descriptor, from: string | undefined, options: CallOptions = {}): Promise<boolean> {
     const mountFrom = from === undefined ? undefined : parseRepositoryName(from);
     return mountBlob({ ...this.#upload(descriptor, openerOf(new Uint8Array()), options), mountFrom });
+  }
+
+  async checkPush(options: CallOptions = {}): Promise<void> {
+    await checkPush(this.#context, options);
   }
 
   #upload(descriptor: Descriptor, open: OpenBytes, { signal }: CallOptions): BlobUpload {

@@ -1,0 +1,241 @@
+/** Finds out what a registry can do, by doing it with a tiny artifact. */
+import { FerryError, isFerryError } from '../errors.js';
+import { parseChallenges } from '../http/challenge.js';
+import type { Send } from '../http/send.js';
+import { openerOf } from '../io/bytes.js';
+import { describe, type Descriptor } from '../oci/descriptor.js';
+import { encodeJson } from '../oci/manifest.js';
+import { IMAGE_INDEX, IMAGE_MANIFEST } from '../oci/media-types.js';
+import type { CallOptions } from '../oci/storage.js';
+import { profileOf, type HostProfile } from './host-profile.js';
+import { ProbeSession, type Answer } from './probe-session.js';
+
+/** What was found out about one power of a registry. */
+export interface ProbeFinding {
+  /** Such as `single-post`; see {@link PROBE_SUBJECTS}. */
+  readonly subject: ProbeSubject;
+  readonly result: 'yes' | 'no' | 'unknown';
+  /** One line for people. */
+  readonly detail: string;
+}
+
+/** Everything that is looked at, in the order of the report. */
+export const PROBE_SUBJECTS = {
+  registry: 'answers as a registry',
+  push: 'takes pushes',
+  'creates-repositories': 'makes repositories by itself',
+  depth: 'takes paths two components deeper',
+  names: 'takes dots, dashes and underscores in names',
+  'media-types': 'keeps media types of conda',
+  'single-post': 'takes a blob with the first request',
+  chunked: 'takes blobs in chunks',
+  mount: 'takes blobs over from other repositories',
+  'anonymous-mount': 'finds blobs wherever they are',
+  ranges: 'gives parts of blobs',
+  'digest-header': 'tells digests of manifests',
+  tags: 'lists tags',
+  referrers: 'lists referrers itself',
+  'delete-tag': 'deletes tags',
+  'delete-manifest': 'deletes manifests',
+  'delete-blob': 'deletes blobs',
+  public: 'lets everybody read what is new',
+} as const;
+
+/** Such as `single-post`. */
+export type ProbeSubject = keyof typeof PROBE_SUBJECTS;
+
+/** What {@link probeRegistry} found. */
+export interface ProbeReport {
+  /** Such as `ghcr.io`. */
+  readonly host: string;
+  /** Repository that was pushed to; `undefined` where nothing was written. */
+  readonly repository: string | undefined;
+  readonly authentication: 'none' | 'basic' | 'bearer' | 'unknown';
+  /** What was known beforehand. */
+  readonly profile: HostProfile;
+  readonly findings: readonly ProbeFinding[];
+  /** References of what could not be deleted again, such as `ghcr.io/me/ch/noarch/probe:1`. */
+  readonly leftBehind: readonly string[];
+}
+
+/** What {@link probeRegistry} is told. */
+export interface ProbeOptions extends CallOptions {
+  /** Such as `https://ghcr.io/`. */
+  readonly baseUrl: URL;
+  /** Sends with credentials. */
+  readonly send: Send;
+  /** Sends without. */
+  readonly sendAnonymously: Send;
+  /** Channel path to push under, such as `me/my-channel`. Without it nothing is written. */
+  readonly prefix?: string | undefined;
+  /** Makes the pushed content one of a kind, such as a random text. */
+  readonly nonce: string;
+  /** Media types to try: of a config and of a layer. */
+  readonly mediaTypes: { readonly config: string; readonly layer: string };
+}
+
+/**
+ * Asks what a registry can do. With a prefix it pushes a tiny artifact to `<prefix>/noarch/conda-ferry-probe`, as deep
+ * as packages of a channel go, tries everything on it, and deletes it again where that is possible.
+ * @throws FerryError `UNSUPPORTED` where there is no registry; what keeps the artifact from being pushed
+ */
+export async function probeRegistry(options: ProbeOptions): Promise<ProbeReport> {
+  const { baseUrl, prefix } = options;
+  const profile = profileOf(baseUrl.host);
+  const findings: ProbeFinding[] = [];
+  const note: Note = (subject, result, detail = '') => findings.push({ subject, result, detail });
+  const authentication = await probePing(options, note);
+  if (prefix === undefined) {
+    return { host: baseUrl.host, repository: undefined, authentication, profile, findings, leftBehind: [] };
+  }
+  const session = new ProbeSession(options, `${prefix}/noarch/conda-ferry-probe`);
+  const artifact = await probePush(session, options, note);
+  await probeNames(session, note);
+  await probeUploads(session, options, note);
+  await probeReads(session, artifact, options, note);
+  await probeReferrers(session, artifact, note);
+  await probeDeletion(session, artifact, note);
+  const order = Object.keys(PROBE_SUBJECTS);
+  findings.sort((a, b) => order.indexOf(a.subject) - order.indexOf(b.subject));
+  const leftBehind = session.leftBehind;
+  return {
+    host: baseUrl.host,
+    repository: session.repository,
+    authentication,
+    profile,
+    findings,
+    leftBehind,
+  };
+}
+
+type Note = (subject: ProbeSubject, result: ProbeFinding['result'], detail?: string) => void;
+
+interface ProbeArtifact {
+  readonly layer: Descriptor;
+  readonly layerBytes: Uint8Array;
+  readonly manifest: Descriptor;
+  readonly tag: string;
+}
+
+async function probePing(
+  { baseUrl, sendAnonymously, signal }: ProbeOptions,
+  note: Note,
+): Promise<ProbeReport['authentication']> {
+  const response = await sendAnonymously({ method: 'GET', url: new URL('v2/', baseUrl), signal });
+  await response.discard();
+  const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
+  if (response.status !== 200 && !(response.status === 401 && schemes.length > 0)) {
+    throw new FerryError(
+      'UNSUPPORTED',
+      `there is no registry at \`${baseUrl.host}\`: /v2/ answered ${String(response.status)}`,
+    );
+  }
+  note('registry', 'yes');
+  if (response.status === 200) return 'none';
+  if (schemes.includes('bearer')) return 'bearer';
+  return schemes.includes('basic') ? 'basic' : 'unknown';
+}
+
+/** Everything else needs an artifact, so this may fail as a whole. */
+async function probePush(
+  session: ProbeSession,
+  { nonce, mediaTypes }: ProbeOptions,
+  note: Note,
+): Promise<ProbeArtifact> {
+  const wasThere = (await session.get('tags/list')).status === 200;
+  const layerBytes = Buffer.from(`conda-ferry probe ${nonce}\n`, 'utf8');
+  const configBytes = Buffer.from('{}', 'utf8');
+  const layer = describe(mediaTypes.layer, layerBytes);
+  const config = describe(mediaTypes.config, configBytes);
+  await session.client.push(config, openerOf(configBytes));
+  await session.client.push(layer, openerOf(layerBytes));
+  const bytes = encodeJson({ schemaVersion: 2, mediaType: IMAGE_MANIFEST, config, layers: [layer] });
+  const manifest = describe(IMAGE_MANIFEST, bytes);
+  const tag = `probe-${nonce}`;
+  await session.client.push(manifest, openerOf(bytes), { tags: [tag] });
+  session.keep(tag);
+  note('push', 'yes');
+  note(
+    'creates-repositories',
+    wasThere ? 'unknown' : 'yes',
+    wasThere ? 'the repository was there before' : '',
+  );
+  note('single-post', session.takesSinglePost);
+  const stored = await session.client.fetchManifest(tag);
+  const isSame = stored?.descriptor.digest === manifest.digest;
+  note('media-types', isSame ? 'yes' : 'no', isSame ? '' : 'the manifest came back as another one');
+  return { layer, layerBytes, manifest, tag };
+}
+
+async function probeNames(session: ProbeSession, note: Note): Promise<void> {
+  note('depth', ...resultOf(await session.openUpload(`${session.repository}/a/b`)));
+  note('names', ...resultOf(await session.openUpload(`${session.repository}.a_b__c-d`)));
+}
+
+async function probeUploads(session: ProbeSession, options: ProbeOptions, note: Note): Promise<void> {
+  const chunks = ['conda-ferry ', `chunks ${options.nonce}`];
+  note('chunked', ...resultOf(await session.uploadInChunks(chunks)));
+  const blob = Buffer.from(`conda-ferry mount ${options.nonce}\n`, 'utf8');
+  const descriptor = describe('application/octet-stream', blob);
+  await session.client.push(descriptor, openerOf(blob));
+  const other = `${session.repository}-mount`;
+  const mounted = await session.mount(other, descriptor, session.repository);
+  note('mount', ...resultOf(mounted, 201));
+  const found = await session.mount(`${other}2`, descriptor, undefined);
+  note('anonymous-mount', ...resultOf(found, 201));
+}
+
+async function probeReads(
+  session: ProbeSession,
+  artifact: ProbeArtifact,
+  { sendAnonymously, signal }: ProbeOptions,
+  note: Note,
+): Promise<void> {
+  const ranged = await session.get(`blobs/${artifact.layer.digest}`, { range: 'bytes=1-' });
+  note('ranges', ...resultOf(ranged, 206));
+  const head = await session.head(`manifests/${artifact.tag}`, { accept: IMAGE_MANIFEST });
+  const told = head.header('docker-content-digest');
+  if (told === undefined) note('digest-header', 'no', 'it is left out');
+  else note('digest-header', told === artifact.manifest.digest ? 'yes' : 'no');
+  const tags = new Set<string>();
+  for await (const tag of session.client.tags({ signal })) tags.add(tag);
+  note(
+    'tags',
+    tags.has(artifact.tag) ? 'yes' : 'no',
+    tags.has(artifact.tag) ? '' : 'the new tag is not listed',
+  );
+  const anonymous = session.withSend(sendAnonymously);
+  try {
+    const seen = await anonymous.resolve(artifact.tag, { signal });
+    note('public', seen === undefined ? 'no' : 'yes');
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    note('public', 'no', 'who reads it has to log in');
+  }
+}
+
+async function probeReferrers(session: ProbeSession, artifact: ProbeArtifact, note: Note): Promise<void> {
+  const listed = await session.get(`referrers/${artifact.manifest.digest}`);
+  const isApi =
+    listed.status === 200 && (listed.header('content-type') ?? '').split(';')[0]?.trim() === IMAGE_INDEX;
+  note('referrers', isApi ? 'yes' : 'no', isApi ? '' : 'they are listed under a tag instead');
+}
+
+async function probeDeletion(session: ProbeSession, artifact: ProbeArtifact, note: Note): Promise<void> {
+  const tag = await session.delete(`manifests/${artifact.tag}`);
+  note('delete-tag', ...resultOf(tag, 202, 200, 204));
+  const manifest = await session.delete(`manifests/${artifact.manifest.digest}`);
+  note('delete-manifest', ...resultOf(manifest, 202, 200, 204));
+  const blob = await session.delete(`blobs/${artifact.layer.digest}`);
+  note('delete-blob', ...resultOf(blob, 202, 200, 204));
+  if ((await session.client.resolve(artifact.tag)) === undefined) session.forget(artifact.tag);
+}
+
+function resultOf(answer: Answer, ...good: readonly number[]): ['yes' | 'no', string] {
+  const expected = good.length === 0 ? [201, 202] : good;
+  if (expected.includes(answer.status)) return ['yes', ''];
+  return [
+    'no',
+    answer.code === undefined ? String(answer.status) : `${String(answer.status)} ${answer.code}`,
+  ];
+}
