@@ -6,6 +6,8 @@ export interface RepositoryCapabilities {
   readonly emptyBlob: boolean;
   /** Says of a blob that there is no such manifest; Debian's docker-registry answers 500. @defaultValue true */
   readonly tellsBlobsFromManifests?: boolean;
+  /** Removes a tag alone; Debian's docker-registry does not. @defaultValue true */
+  readonly untags?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;
 }
