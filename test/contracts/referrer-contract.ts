@@ -101,8 +101,8 @@ export function describeReferrers(subject: Subject): void {
       if (repository.referrers === undefined) return;
       const absent = contentOf('never pushed', IMAGE_MANIFEST).descriptor;
       const child = await pushNew(repository, 'a child', []);
-      const document = {
-        ...JSON.parse(Buffer.from(indexOf(child.manifest).bytes).toString()),
+      const document: object = {
+        ...(JSON.parse(Buffer.from(indexOf(child.manifest).bytes).toString()) as object),
         subject: absent,
       };
       const index = contentOf(JSON.stringify({ ...document, artifactType: SIGNATURE }), IMAGE_INDEX);
