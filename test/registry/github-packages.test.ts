@@ -48,7 +48,7 @@ describe('deleteManifest', () => {
       [LIST, versions(version(41, other, '0.9'), version(42, digest, '1.0', 'latest'))],
       [DELETE, { status: 204 }],
     );
-    await packages.deleteManifest(REPOSITORY, digest);
+    expect(await packages.deleteManifest(REPOSITORY, digest)).toBe(true);
     expect(server.lines).toEqual([LIST, DELETE]);
     for (const { headers } of server.requests) {
       expect(headers).toMatchObject({
@@ -111,8 +111,41 @@ describe('deleteManifest', () => {
     ],
   ])('is content where %s is gone', async (_, rows) => {
     const { server, packages } = await sceneOf(...rows);
-    await packages.deleteManifest(REPOSITORY, digest);
+    const isDeleted = await packages.deleteManifest(REPOSITORY, digest);
+    expect(isDeleted).toBe(rows.some(([line]) => line === DELETE));
     expect(server.lines).toHaveLength(rows.length);
+  });
+
+  test('remembers what it saw on the way, and looks at its tags again', async () => {
+    const one = `${path('orgs')}/41`;
+    const { server, packages } = await sceneOf(
+      [LIST, versions(version(41, other, '0.9'), version(42, digest))],
+      [DELETE, { status: 204 }],
+      [`GET ${one}`, { body: JSON.stringify(version(41, other, '0.9', 'new')) }],
+      [LIST, versions(version(41, other, '0.9'))],
+      [`DELETE ${one}`, { status: 204 }],
+    );
+    // At once, and yet one after the other.
+    const [first, second] = await Promise.allSettled([
+      packages.deleteManifest(REPOSITORY, digest),
+      packages.deleteManifest(REPOSITORY, other, { tags: ['0.9'] }),
+    ]);
+    expect(first).toMatchObject({ status: 'fulfilled', value: true });
+    expect(second).toMatchObject({ status: 'rejected', reason: { code: 'UNSUPPORTED' } });
+    expect(await packages.deleteManifest(REPOSITORY, other, { tags: ['0.9'] })).toBe(true);
+    expect(server.lines).toEqual([LIST, DELETE, `GET ${one}`, LIST, `DELETE ${one}`]);
+  });
+
+  test('looks for a version anew whose number is gone', async () => {
+    const { packages } = await sceneOf(
+      [LIST, versions(version(41, other), version(42, digest))],
+      [DELETE, { status: 204 }],
+      [`GET ${path('orgs')}/41`, { status: 404 }],
+      [LIST, versions(version(43, other))],
+      [`DELETE ${path('orgs')}/43`, { status: 204 }],
+    );
+    await packages.deleteManifest(REPOSITORY, digest);
+    expect(await packages.deleteManifest(REPOSITORY, other)).toBe(true);
   });
 
   test('leaves a version that has other tags than those to go', async () => {
@@ -195,6 +228,25 @@ describe('a client of ghcr.io', () => {
     const registry = new RegistryClient({ host: server.host, send, profile, githubPackages: packages });
     await registry.repository(REPOSITORY).delete(manifest.descriptor);
     expect(server.lines).toEqual([`GET ${MANIFESTS}/${digest}`, LIST, DELETE]);
+  });
+
+  test('does not take for deleted what GitHub hides from the token', async () => {
+    const head: Answer = { headers: { 'content-type': IMAGE_MANIFEST, 'content-length': 100 } };
+    const { server, packages } = await sceneOf(
+      [`GET ${MANIFESTS}/${digest}`, stored],
+      [LIST, { status: 404 }],
+      [`GET ${path('users')}?per_page=100`, { status: 404 }],
+      [`HEAD ${MANIFESTS}/${digest}`, head],
+      [`GET ${MANIFESTS}/${digest}`, { status: 404 }],
+      [LIST, { status: 404 }],
+      [`GET ${path('users')}?per_page=100`, { status: 404 }],
+      [`HEAD ${MANIFESTS}/${digest}`, { status: 404 }],
+    );
+    const { send } = openTestClient();
+    const registry = new RegistryClient({ host: server.host, send, profile, githubPackages: packages });
+    const repository = registry.repository(REPOSITORY);
+    expect(await rejection(repository.delete(manifest.descriptor))).toMatchObject({ code: 'DENIED' });
+    await repository.delete(manifest.descriptor);
   });
 
   test('deletes no blobs, and without a token nothing', async () => {
