@@ -29,19 +29,6 @@ export function parseLinks(header: string): readonly Link[] {
 }
 
 /**
- * Writes links so that {@link parseLinks} reads the same. Targets are URLs, which hold no angle brackets; relation
- * types hold no white space.
- */
-export function formatLinks(links: readonly Link[]): string {
-  return links
-    .map(({ target, rel, params }) => {
-      const all = rel.length === 0 ? params : [['rel', rel.join(' ')] as const, ...params];
-      return [`<${target}>`, ...all.map(([name, value]) => `${name}=${quote(value)}`)].join('; ');
-    })
-    .join(', ');
-}
-
-/**
  * Target of the first link of that relation type. A link with an `anchor` speaks of another document than the one it
  * came with, and does not count.
  * @see RFC 8288, section 3.2
@@ -51,10 +38,6 @@ export function findLink(header: string | undefined, rel: string): string | unde
   return parseLinks(header).find(
     (link) => link.rel.includes(rel) && !link.params.some(([name]) => name === 'anchor'),
   )?.target;
-}
-
-function quote(value: string): string {
-  return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
 class LinkReader {

@@ -47,7 +47,7 @@ export interface DeletedTags {
  * away; so all tags of the repository are read first, and a manifest goes only if no tag that stays names it, and no
  * manifest under such a tag lists it or has it for its subject. Where a manifest has to stay, only the tag is removed;
  * where the store cannot do that, the tag stays too and is reported. A list of referrers does not hold what it lists.
- * What a deleted index listed is left, without a name.
+ * What a deleted index listed is left, without a name, and so is what refers to a deleted manifest.
  * Nobody else should write to the repository in the meantime: a tag that is set after the reading is not seen.
  * @throws ParseError `REFERENCE_INVALID`, FerryError `MANIFEST_INVALID` for a manifest that stays and cannot be read, both
  * before anything is deleted; what the store throws, but `UNSUPPORTED`

@@ -4,6 +4,7 @@ import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { retryAfterMs } from '../http/retry.js';
 import { collect } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
+import { Turns } from '../io/turns.js';
 import { redactUrl } from '../io/redact.js';
 import type { DeleteOptions } from '../oci/storage.js';
 import { MAX_PAGE_BYTES, PageTrail, type PageTaken } from './page-trail.js';
@@ -34,20 +35,20 @@ interface PackageVersion {
   readonly tags: readonly string[];
 }
 
-const versionsSchema = z.array(
-  z.looseObject({
-    id: z.int().positive(),
-    name: z.string(),
-    metadata: z
-      .looseObject({ container: z.looseObject({ tags: z.array(z.string()).nullish() }).nullish() })
-      .nullish(),
-  }),
-);
+const versionSchema = z.looseObject({
+  id: z.int().positive(),
+  name: z.string(),
+  metadata: z
+    .looseObject({ container: z.looseObject({ tags: z.array(z.string()).nullish() }).nullish() })
+    .nullish(),
+});
+const versionsSchema = z.array(versionSchema);
 
 /**
  * Deletes what ghcr.io holds, which answers every DELETE of the registry API with 405: by "package versions" of
- * GitHub's REST API, each of which is a manifest. A deletion reads the package's list of versions, so it costs a
- * request for each hundred of them.
+ * GitHub's REST API, each of which is a manifest. Finding a version reads the package's list, a hundred with each
+ * request; those seen on the way are remembered for the next deletions in the same package, which go one by one: a
+ * version that goes while the list is read would move others from one page to another, past the reader.
  * @see docs.github.com, "REST API endpoints for packages" (2022-11-28); containers/skopeo#1880
  */
 export class GithubPackages {
@@ -56,6 +57,9 @@ export class GithubPackages {
   readonly #apiUrl: URL;
   /** Which kind the owner is; `undefined` until a package of theirs was found. */
   #kind: 'orgs' | 'users' | undefined;
+  readonly #turns = new Turns();
+  /** Numbers by digest, of the package last used: cleaning up goes package by package. */
+  #seen: { readonly list: string; readonly ids: Map<string, number> } | undefined;
 
   /** @throws FerryError `REFERENCE_INVALID` for an owner that cannot be one */
   constructor(options: GithubPackagesOptions) {
@@ -70,12 +74,14 @@ export class GithubPackages {
   }
 
   /**
-   * Deletes the manifest `digest` of `repository`, such as `conda-forge/linux-64/zlib`, with all its tags. Absent
-   * packages and versions are deleted. If `options.tags` is given and the version has other tags too, it stays.
+   * Deletes the manifest `digest` of `repository`, such as `conda-forge/linux-64/zlib`, with all its tags. If
+   * `options.tags` is given and the version has other tags too, it stays.
+   * @returns `false` where there is no such package or version, as far as this token can see: GitHub hides what one may
+   * not read
    * @throws FerryError `UNSUPPORTED` for other tags or a repository of another owner; ResponseError `DENIED` for lack of
    * rights, and for versions with more than 5,000 downloads
    */
-  async deleteManifest(repository: string, digest: Digest, options: DeleteOptions = {}): Promise<void> {
+  async deleteManifest(repository: string, digest: Digest, options: DeleteOptions = {}): Promise<boolean> {
     const [owner = '', ...rest] = repository.split('/');
     if (owner !== this.#owner.toLowerCase() || rest.length === 0) {
       throw new FerryError(
@@ -83,29 +89,53 @@ export class GithubPackages {
         `\`${repository}\` is not a package of \`${this.#owner}\` on GitHub`,
       );
     }
-    const packageName = encodeURIComponent(rest.join('/'));
-    for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
-      const owned = new URL(
-        `${kind}/${this.#owner}/packages/container/${packageName}/versions`,
-        this.#apiUrl,
-      );
-      const version = await this.#findVersion(owned, digest, options);
-      if (version === undefined) continue;
-      this.#kind = kind;
-      if (version === 'absent') return;
-      checkTags(repository, version, options.tags);
-      await this.#deleteVersion(new URL(`${owned.href}/${String(version.id)}`), options);
-      return;
+    const path = `packages/container/${encodeURIComponent(rest.join('/'))}/versions`;
+    const work = async (): Promise<boolean> => {
+      for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
+        const list = new URL(`${kind}/${this.#owner}/${path}`, this.#apiUrl);
+        const version =
+          (await this.#recall(list, digest, options)) ?? (await this.#find(list, digest, options));
+        if (version === undefined) continue;
+        this.#kind = kind;
+        if (version === 'absent') return false;
+        checkTags(repository, version, options.tags);
+        return this.#deleteVersion(versionUrl(list, version.id), options);
+      }
+      return false;
+    };
+    return this.#turns.run(path, work, options.signal);
+  }
+
+  /** A version whose number is remembered, as it is now; its tags may have changed. */
+  async #recall(list: URL, digest: Digest, options: DeleteOptions): Promise<PackageVersion | undefined> {
+    const id = this.#seen?.list === list.href ? this.#seen.ids.get(digest) : undefined;
+    if (id === undefined) return undefined;
+    this.#seen?.ids.delete(digest);
+    const url = versionUrl(list, id);
+    const request = this.#request('GET', url, options);
+    const response = await this.#send(request);
+    if (response.status === 404) {
+      await response.discard();
+      return undefined;
     }
+    if (response.status !== 200) throw await githubError(request, response);
+    const body = await collect(response.body, MAX_PAGE_BYTES, `version at ${redactUrl(url)}`);
+    const version = parseVersions(
+      versionSchema.transform((one) => [one]),
+      body,
+      url,
+    )[0];
+    return version?.name === digest ? version : undefined;
   }
 
   /** Looks through the versions; `undefined` where there is no such package, as far as this token can see. */
-  async #findVersion(
-    url: URL,
+  async #find(
+    list: URL,
     digest: Digest,
     options: DeleteOptions,
   ): Promise<PackageVersion | 'absent' | undefined> {
-    const first = new URL(url);
+    const first = new URL(list);
+    const ids = new Map<string, number>();
     first.searchParams.set('per_page', String(VERSIONS_PER_PAGE));
     // Links name the owner by number: `/organizations/4711/packages/…`.
     const trail = new PageTrail(first, { within: this.#apiUrl.pathname, allowsEncoding: true });
@@ -122,9 +152,11 @@ export class GithubPackages {
       const taken: PageTaken<PackageVersion> = trail.take(
         page,
         response,
-        parseVersions(body, page),
+        parseVersions(versionsSchema, body, page),
         ({ id }) => String(id),
       );
+      this.#seen = { list: list.href, ids };
+      for (const { id, name } of taken.fresh) if (name !== digest) ids.set(name, id);
       const found = taken.fresh.find(({ name }) => name === digest);
       if (found !== undefined) return found;
       page = taken.next;
@@ -132,12 +164,13 @@ export class GithubPackages {
     return 'absent';
   }
 
-  async #deleteVersion(url: URL, options: DeleteOptions): Promise<void> {
+  async #deleteVersion(url: URL, options: DeleteOptions): Promise<boolean> {
     const request = this.#request('DELETE', url, options);
     const response = await this.#send(request);
     // 404: somebody else was faster, or an earlier try of ours.
     if (![200, 202, 204, 404].includes(response.status)) throw await githubError(request, response);
     await response.discard();
+    return true;
   }
 
   #request(method: 'GET' | 'DELETE', url: URL, options: DeleteOptions): HttpRequest {
@@ -161,9 +194,17 @@ function checkTags(repository: string, version: PackageVersion, tags: readonly s
   );
 }
 
-function parseVersions(body: Uint8Array, url: URL): PackageVersion[] {
+function versionUrl(list: URL, id: number): URL {
+  return new URL(`${list.href}/${String(id)}`);
+}
+
+function parseVersions(
+  schema: z.ZodType<z.infer<typeof versionsSchema>>,
+  body: Uint8Array,
+  url: URL,
+): PackageVersion[] {
   try {
-    const versions = versionsSchema.parse(JSON.parse(Buffer.from(body).toString('utf8')));
+    const versions = schema.parse(JSON.parse(Buffer.from(body).toString('utf8')));
     return versions.map(({ id, name, metadata }) => ({ id, name, tags: metadata?.container?.tags ?? [] }));
   } catch (cause) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with package versions`, {

@@ -187,7 +187,14 @@ export class RepositoryClient implements Repository {
     const packages =
       deleteBy === 'github-packages' && kind === 'manifests' ? this.#githubPackages : undefined;
     if (packages !== undefined) {
-      return (digest, options) => packages.deleteManifest(this.name, digest, options);
+      return async (digest, options) => {
+        if (await packages.deleteManifest(this.name, digest, options)) return;
+        // GitHub hides what a token may not read, and so may seem to have nothing to delete.
+        if ((await headManifest(this.#context, digest, options)) === undefined) return;
+        throw new FerryError('DENIED', `GitHub does not show the package of \`${this.name}\` to this token`, {
+          hint: 'use a classic token with the scopes read:packages and delete:packages, of an admin of the package',
+        });
+      };
     }
     if (deleteBy === 'digest') {
       return (digest, options) => deleteContent(this.#context, kind, digest, options);

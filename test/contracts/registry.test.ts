@@ -16,7 +16,12 @@ async function subjectOf(options: TestRegistryOptions): Promise<ContractSubject>
   open.push(server, client);
   return {
     registry: new RegistryClient({ host: server.host, send: client.send }),
-    capabilities: { emptyBlob: true, tellsBlobsFromManifests: false, namePrefix: `${server.prefix}/` },
+    capabilities: {
+      emptyBlob: true,
+      tellsBlobsFromManifests: false,
+      untags: false,
+      namePrefix: `${server.prefix}/`,
+    },
   };
 }
 

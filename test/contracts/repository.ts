@@ -4,6 +4,7 @@ import type { Registry } from '#ferry/oci/storage.js';
 import { describeBlobs } from './blob-contract.js';
 import { describeCopies } from './copy-contract.js';
 import { describeManifests } from './manifest-contract.js';
+import { describeReferrers } from './referrer-contract.js';
 import type { RepositoryCapabilities, Subject } from './subject.js';
 import { describeTags } from './tag-contract.js';
 
@@ -50,6 +51,7 @@ export function describeRepositoryContract(name: string, makeRegistry: () => Pro
     describeBlobs(subject);
     describeManifests(subject);
     describeTags(subject);
+    describeReferrers(subject);
     describeCopies(subject);
   });
 }

@@ -8,6 +8,8 @@ export interface RepositoryCapabilities {
   readonly tellsBlobsFromManifests?: boolean;
   /** Says that bytes do not match their digest; olareg answers `BLOB_UPLOAD_INVALID`. @defaultValue true */
   readonly namesWrongDigest?: boolean;
+  /** Removes a tag alone; Debian's docker-registry does not. @defaultValue true */
+  readonly untags?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;
 }

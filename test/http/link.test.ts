@@ -1,12 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { findLink, formatLinks, parseLinks, type Link } from '#ferry/http/link.js';
+import { findLink, parseLinks, type Link } from '#ferry/http/link.js';
 
 const link = (target: string, rel: string[] = [], ...params: [string, string][]): Link => ({
   target,
   rel,
   params,
 });
+
+/** Writes links as the grammar has them: a URL holds no angle brackets, a relation type no white space. */
+function formatLinks(links: readonly Link[]): string {
+  const quote = (value: string): string => `"${value.replace(/["\\]/g, '\\$&')}"`;
+  return links
+    .map(({ target, rel, params }) => {
+      const all = rel.length === 0 ? params : [['rel', rel.join(' ')] as const, ...params];
+      return [`<${target}>`, ...all.map(([name, value]) => `${name}=${quote(value)}`)].join('; ');
+    })
+    .join(', ');
+}
 
 describe('parseLinks', () => {
   test.each<[string, Link[]]>([

@@ -32,6 +32,8 @@ test.each<[string, Reference]>([
   ['[::1]:5000/x:T', { registry: '[::1]:5000', repository: 'x', tag: 'T' }],
   [`localhost/a/b/c@${SHA256}`, { registry: 'localhost', repository: 'a/b/c', digest: SHA256 }],
   [`h/x:_v@${SHA512}`, { registry: 'h', repository: 'x', tag: '_v', digest: SHA512 }],
+  ['[2001:db8::1]/x', { registry: '[2001:db8::1]', repository: 'x' }],
+  [`ghcr.io/${'a'.repeat(247)}`, { registry: 'ghcr.io', repository: 'a'.repeat(247) }],
   ['h/a__b/c.d--e', { registry: 'h', repository: 'a__b/c.d--e' }],
 ])('reads %s', (text, reference) => {
   expect(parseReference(text)).toEqual(reference);
@@ -54,12 +56,28 @@ test.each([
   ['ghcr.io/a/', 8],
   ['ghcr.io/a\n', 8],
   [`ghcr.io/${'a'.repeat(256)}`, 8],
+  // Host and name together.
+  [`ghcr.io/${'a'.repeat(248)}`, 8],
   ['ghcr.io/a:', 10],
   ['ghcr.io/a:-x', 10],
   ['ghcr.io/a:x\n', 10],
   [`ghcr.io/a:${'x'.repeat(129)}`, 10],
   ['ghcr.io/a:b:c', 10],
   ['ghcr.io/a@', 10],
+  ['ghcr.io/a:1.0@', 14],
+  ['ghcr.io/a:@sha256:abc', 11],
+  ['user@ghcr.io/a', 0],
+  ['user:secret@ghcr.io/a', 0],
+  ['ghcr.io/a?n=1', 8],
+  ['ghcr.io/a#b', 8],
+  ['ghcr.io/a:1.0?n=1', 10],
+  ['ghcr.io/a%2fb', 8],
+  ['::1/a', 0],
+  ['[::1/a', 0],
+  ['[::1]5000/a', 0],
+  ['[::1%25eth0]/a', 0],
+  ['ghcr.io./a', 0],
+  ['library', 0],
   ['ghcr.io/a@sha256:abc', 10],
   [`ghcr.io/a:b@${SHA256.toUpperCase()}`, 12],
   [`ghcr.io/a@${SHA256}:b`, 10],
@@ -83,12 +101,16 @@ const host = fc.oneof(
 );
 const port = fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined });
 const part = fc.stringMatching(/^[a-z0-9]{1,5}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}$/);
-const reference: fc.Arbitrary<Reference> = fc.record({
-  registry: fc.tuple(host, port).map(([name, number]) => (number === undefined ? name : `${name}:${number}`)),
-  repository: fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/')),
-  tag: fc.option(fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/), { nil: undefined }),
-  digest: fc.option(fc.constantFrom(SHA256, SHA512), { nil: undefined }),
-});
+const reference: fc.Arbitrary<Reference> = fc
+  .record({
+    registry: fc
+      .tuple(host, port)
+      .map(([name, number]) => (number === undefined ? name : `${name}:${number}`)),
+    repository: fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/')),
+    tag: fc.option(fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/), { nil: undefined }),
+    digest: fc.option(fc.constantFrom(SHA256, SHA512), { nil: undefined }),
+  })
+  .filter(({ registry, repository }) => registry.length + 1 + repository.length <= 255);
 
 describe('parse and format', () => {
   test('a reference that is written reads the same', () => {

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import type { Send } from '#ferry/http/send.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import { RegistryClient } from '#ferry/registry/registry-client.js';
 import type { RepositoryClient } from '#ferry/registry/repository-client.js';
 import { artifactOf, contentOf, readAll, rejection, tagsOf } from '../contracts/artifacts.js';
+import { referrersOf } from '../contracts/referrer-contract.js';
 import { openTestClient } from '../support/http.js';
 import {
   startScriptedServer,
@@ -539,4 +541,33 @@ describe('tags', () => {
     const { repository } = await sceneOf([`${LIST}?n=1000`, { body: ' '.repeat(8 * 1024 * 1024 + 1) }]);
     expect(await rejection(tagsOf(repository))).toMatchObject({ code: 'SIZE_EXCEEDED' });
   });
+});
+
+test('requests about manifests and tags say what they do, for the token that is asked for', async () => {
+  const asked: string[] = [];
+  const send: Send = (request) => {
+    asked.push(`${request.method} ${request.access?.repository ?? ''} ${String(request.access?.actions)}`);
+    return Promise.reject(new Error('stop'));
+  };
+  const repository = new RegistryClient({ host: 'registry.example', send }).repository('a/b');
+  for (const call of [
+    () => repository.resolve('1.0'),
+    () => repository.fetchManifest('1.0'),
+    () => repository.push(manifest.descriptor, openerOf(manifest.bytes)),
+    () => repository.untag('1.0'),
+    () => repository.delete(blob.descriptor),
+    () => tagsOf(repository),
+    () => referrersOf(repository, manifest.descriptor),
+  ]) {
+    await rejection(call());
+  }
+  expect(asked).toEqual([
+    'HEAD a/b pull',
+    'GET a/b pull',
+    'PUT a/b pull,push',
+    'DELETE a/b delete',
+    'DELETE a/b delete',
+    'GET a/b pull',
+    'GET a/b pull',
+  ]);
 });

@@ -167,7 +167,7 @@ describe('PageTrail', () => {
   });
   const take = (trail: PageTrail, entries: string[], link?: string): unknown =>
     trail.take(first, answer(link), entries, (entry) => entry);
-  const endless = expect.objectContaining({ code: 'REGISTRY_REFUSED' });
+  const endless: unknown = expect.objectContaining({ code: 'REGISTRY_REFUSED' });
 
   test('ends after so many pages', () => {
     const trail = new PageTrail(first, { within: '/v2/a/', maxPages: 3 });
