@@ -193,7 +193,7 @@ test('an upload goes on elsewhere', async () => {
 });
 
 test('a client of ours gets its artifacts through a storm, each of them whole', async () => {
-  const double = await useRegistryDouble();
+  const double = await useRegistryDouble({ singlePost: '202' });
   const kinds = ['429', '429-date', '502', '503', 'reset-before', 'reset-after', 'stale-location'] as const;
   double.schedule = seededSchedule({ seed: 7, rate: 0.3, kinds });
   const { send, retry } = openTestClient();

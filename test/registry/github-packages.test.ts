@@ -185,7 +185,10 @@ describe('deleteManifest', () => {
     ],
     ['HTML', { status: 422, body: '<html>' }, { code: 'REGISTRY_REFUSED' }],
   ])('tells %s', async (_, answer, expected) => {
-    const { packages } = await sceneOf([LIST, versions(version(42, digest))], [DELETE, answer]);
+    const { packages } = await sceneOf(
+      [LIST, versions(version(42, digest))],
+      ...Array.from({ length: 8 }, (): Row => [DELETE, answer]),
+    );
     expect(await rejection(packages.deleteManifest(REPOSITORY, digest))).toMatchObject({
       ...expected,
       status: answer.status,
