@@ -23,6 +23,8 @@ export interface RegistryClientOptions extends ClockOptions {
   /** Host with optional port, such as `ghcr.io` or `127.0.0.1:5000`. */
   readonly host: string;
   readonly send: Send;
+  /** Called when the registry is disposed of. @defaultValue connections are the caller's to close */
+  readonly close?: (() => PromiseLike<void>) | undefined;
   /** Speak http instead of https. @defaultValue true for loopback hosts only */
   readonly plainHttp?: boolean | undefined;
   /** What is better known of this registry than by its host name. @defaultValue nothing */
@@ -123,7 +125,7 @@ export class RegistryClient implements Registry {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#repositories.clear();
-    return Promise.resolve();
+    await this.#options.close?.();
   }
 }
 
