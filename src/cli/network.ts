@@ -40,6 +40,7 @@ export class Network {
   readonly #flags: ConnectionFlags;
   readonly #limits: HostLimits;
   readonly #trusted: readonly string[];
+  readonly #registries = new Set<string>();
   #ofFlags: Promise<Credential | undefined> | undefined;
 
   /** @throws FerryError `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
@@ -47,7 +48,11 @@ export class Network {
     this.#context = context;
     this.#flags = flags;
     this.#limits = new HostLimits({
-      statedLimit: (origin) => profileOf(new URL(origin).host).requestsPerMinute,
+      statedLimit: (origin) => {
+        const { host } = new URL(origin);
+        const isRegistry = this.#registries.has(origin);
+        return profileOf((isRegistry ? flags.profile : undefined) ?? host).requestsPerMinute;
+      },
       onPause: ({ origin, ms }) => {
         this.#talk(`${new URL(origin).host} asks for a pause of ${String(Math.ceil(ms / 1000))} s`);
       },
@@ -65,6 +70,7 @@ export class Network {
     readonly onRequest?: (request: HttpRequest) => void;
   }): HttpClient {
     const { origin, role, onRequest } = options;
+    this.#registries.add(origin);
     let finding: Promise<FindCredential> | undefined;
     return this.#open({
       origin,
@@ -82,6 +88,20 @@ export class Network {
     const findCredential: FindCredential = (place) =>
       Promise.resolve(place.origin === origin ? credential : undefined);
     return this.#open({ origin, role: 'only', findCredential });
+  }
+
+  /** Opens a client for GitHub's API, which takes the token that the registry takes as a password. */
+  openGithubClient(apiUrl: URL, registryOrigin: string): HttpClient {
+    return this.#open({
+      origin: apiUrl.origin,
+      role: 'source',
+      findChannelCredential: async (url, signal) => {
+        if (url.origin !== apiUrl.origin) return undefined;
+        const sources = await this.credentialSources(registryOrigin, 'destination');
+        const found = await createCredentialFinder(sources)({ origin: registryOrigin }, signal);
+        return found?.kind === 'basic' ? { kind: 'bearer', token: found.password } : undefined;
+      },
+    });
   }
 
   /** Opens a client for an ordinary conda channel. Its URL may hold user name and password, or a token. */

@@ -10,6 +10,10 @@ export interface ConnectionFlags {
   readonly username?: string | undefined;
   readonly passwordStdin?: boolean | undefined;
   readonly registryConfig?: string | undefined;
+  /** Base URL of GitHub's API. */
+  readonly githubApi?: string | undefined;
+  /** Host whose profile holds for the registry too. */
+  readonly profile?: string | undefined;
   readonly quiet?: boolean | undefined;
 }
 
@@ -36,6 +40,7 @@ export function addConnectionOptions(command: Command): Command {
     .option('--key-file <file>', 'key of the client certificate')
     .option('--username <name>', 'user name for the registry, with --password-stdin')
     .option('--password-stdin', 'read the password from stdin')
+    .option('--profile <host>', 'take the registry for one like HOST, such as ghcr.io')
     .option('--registry-config <file>', "credential file instead of Docker's and Podman's")
     .addHelpText('after', CREDENTIALS_HELP);
 }

@@ -12,11 +12,15 @@ import { withoutUserinfo } from '../http/credentials/channel-credential.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { openLayoutRegistry } from '../image-layout/layout-registry.js';
 import type { Registry } from '../oci/storage.js';
-import { RegistryClient } from '../registry/registry-client.js';
+import { GithubPackages } from '../registry/github-packages.js';
+import { profileOf, type HostProfile } from '../registry/host-profile.js';
+import { RegistryClient, type RegistryClientOptions } from '../registry/registry-client.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
 import { Network, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
+
+const DEFAULT_GITHUB_API = 'https://api.github.com/';
 
 /** What one command has open; closed together at its end. */
 export class Session implements AsyncDisposable {
@@ -101,6 +105,14 @@ export class Session implements AsyncDisposable {
     return { baseUrl, send: client.send };
   }
 
+  /** Opens GitHub's API for the packages of an owner, where the registry keeps them there. */
+  openGithubPackages(host: string, owner: string): GithubPackages | undefined {
+    if (profileOf(this.#flags.profile ?? host).deleteBy !== 'github-packages') return undefined;
+    const apiUrl = new URL(this.#flags.githubApi ?? DEFAULT_GITHUB_API);
+    const client = this.#use(this.network.openGithubClient(apiUrl, this.#baseUrl(host).origin));
+    return new GithubPackages({ send: client.send, owner, apiUrl });
+  }
+
   /** Opens the bare way to a registry, without credentials. */
   openAnonymousSend(host: string): Send {
     return this.#use(this.network.openClientWith(this.#baseUrl(host).origin, undefined)).send;
@@ -115,8 +127,9 @@ export class Session implements AsyncDisposable {
     return resource;
   }
 
-  #place(host: string): { readonly host: string; readonly plainHttp: boolean | undefined } {
-    return { host, plainHttp: this.#flags.plainHttp };
+  #place(host: string): Pick<RegistryClientOptions, 'host' | 'plainHttp' | 'profile'> {
+    const { plainHttp, profile } = this.#flags;
+    return { host, plainHttp, profile: profile === undefined ? undefined : likeHost(profile) };
   }
 
   #baseUrl(host: string): URL {
@@ -128,6 +141,11 @@ export class Session implements AsyncDisposable {
       this.#requests[side] += 1;
     };
   }
+}
+
+/** The profile of another host, without what is the host's own. */
+export function likeHost(host: string): HostProfile {
+  return { ...profileOf(host), apiHost: undefined, defaultNamespace: undefined };
 }
 
 function schemaOf(id: string) {

@@ -6,7 +6,7 @@ import { collect } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { Turns } from '../io/turns.js';
 import { redactUrl } from '../io/redact.js';
-import type { DeleteOptions } from '../oci/storage.js';
+import type { CallOptions, DeleteOptions } from '../oci/storage.js';
 import { MAX_PAGE_BYTES, PageTrail, type PageTaken } from './page-trail.js';
 
 const DEFAULT_API_URL = 'https://api.github.com/';
@@ -25,6 +25,14 @@ export interface GithubPackagesOptions {
   readonly owner: string;
   /** @defaultValue `https://api.github.com/`; for GitHub Enterprise `https://HOST/api/v3/` */
   readonly apiUrl?: string | URL | undefined;
+}
+
+/** What GitHub says of a package. */
+export interface PackageDescription {
+  /** Such as `public` or `private`. */
+  readonly visibility: string;
+  /** The repository that it belongs to, such as `conda-forge/mirror`; whose workflows may then write it. */
+  readonly repository: string | undefined;
 }
 
 /** A version of a package: one manifest. */
@@ -106,6 +114,28 @@ export class GithubPackages {
     return this.#turns.run(path, work, options.signal);
   }
 
+  /**
+   * Looks a package up, such as `conda-forge/linux-64/zlib`; `undefined` where there is none that this token can see.
+   * @throws ResponseError by the answer
+   */
+  async describe(repository: string, options: CallOptions = {}): Promise<PackageDescription | undefined> {
+    const [, ...rest] = repository.split('/');
+    for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
+      const path = `${kind}/${this.#owner}/packages/container/${encodeURIComponent(rest.join('/'))}`;
+      const url = new URL(path, this.#apiUrl);
+      const request = { ...this.#request('GET', url, options), bufferUpTo: MAX_PAGE_BYTES };
+      const response = await this.#send(request);
+      if (response.status === 404) {
+        await response.discard();
+        continue;
+      }
+      if (response.status !== 200) throw await githubError(request, response);
+      const body = await collect(response.body, MAX_PAGE_BYTES, `package at ${redactUrl(url)}`);
+      return parseDescription(body, url);
+    }
+    return undefined;
+  }
+
   /** A version whose number is remembered, as it is now; its tags may have changed. */
   async #recall(list: URL, digest: Digest, options: DeleteOptions): Promise<PackageVersion | undefined> {
     const id = this.#seen?.list === list.href ? this.#seen.ids.get(digest) : undefined;
@@ -173,7 +203,7 @@ export class GithubPackages {
     return true;
   }
 
-  #request(method: 'GET' | 'DELETE', url: URL, options: DeleteOptions): HttpRequest {
+  #request(method: 'GET' | 'DELETE', url: URL, options: CallOptions): HttpRequest {
     return {
       method,
       url,
@@ -210,6 +240,20 @@ function parseVersions(
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with package versions`, {
       cause,
     });
+  }
+}
+
+const packageSchema = z.looseObject({
+  visibility: z.string(),
+  repository: z.looseObject({ full_name: z.string() }).nullish(),
+});
+
+function parseDescription(body: Uint8Array, url: URL): PackageDescription {
+  try {
+    const { visibility, repository } = packageSchema.parse(JSON.parse(Buffer.from(body).toString('utf8')));
+    return { visibility, repository: repository?.full_name };
+  } catch (cause) {
+    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with a package`, { cause });
   }
 }
 

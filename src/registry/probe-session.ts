@@ -3,6 +3,8 @@ import { responseError } from '../http/response-error.js';
 import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { openerOf } from '../io/bytes.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
+import type { CallOptions } from '../oci/storage.js';
+import type { GithubPackages } from './github-packages.js';
 import { RepositoryClient } from './repository-client.js';
 import { sessionUrl, withDigest, type UploadManners } from './upload-session.js';
 
@@ -14,6 +16,13 @@ export interface Answer {
   header(name: string): string | undefined;
 }
 
+/** What a {@link ProbeSession} needs. */
+export interface ProbeSessionOptions extends CallOptions {
+  readonly baseUrl: URL;
+  readonly send: Send;
+  readonly githubPackages?: GithubPackages | undefined;
+}
+
 /** What a probe works with: one repository to try things in, and single requests with their bare answers. */
 export class ProbeSession {
   readonly repository: string;
@@ -21,17 +30,16 @@ export class ProbeSession {
   readonly #baseUrl: URL;
   readonly #send: Send;
   readonly #signal: AbortSignal | undefined;
+  readonly #github: GithubPackages | undefined;
   readonly #manners: UploadManners = { singlePost: 'unknown', chunked: false };
   readonly #tags = new Set<string>();
 
-  constructor(
-    options: { readonly baseUrl: URL; readonly send: Send; readonly signal?: AbortSignal | undefined },
-    repository: string,
-  ) {
+  constructor(options: ProbeSessionOptions, repository: string) {
     this.repository = repository;
     this.#baseUrl = options.baseUrl;
     this.#send = options.send;
     this.#signal = options.signal;
+    this.#github = options.githubPackages;
     this.client = this.withSend(options.send);
   }
 
@@ -78,6 +86,15 @@ export class ProbeSession {
 
   delete(path: string): Promise<Answer> {
     return this.#ask({ method: 'DELETE', url: this.#url(this.repository, path), access: this.#to('delete') });
+  }
+
+  /** Deletes a manifest by GitHub's own ways, where they are known; that it stays is seen afterwards. */
+  async deleteOtherwise({ digest }: Descriptor): Promise<void> {
+    try {
+      await this.#github?.deleteManifest(this.repository, digest, { signal: this.#signal });
+    } catch (error) {
+      if (!isFerryError(error)) throw error;
+    }
   }
 
   /** Opens an upload session in any repository, and gives it up. */

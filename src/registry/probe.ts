@@ -7,6 +7,7 @@ import { describe, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson } from '../oci/manifest.js';
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { CallOptions } from '../oci/storage.js';
+import type { GithubPackages } from './github-packages.js';
 import { profileOf, type HostProfile } from './host-profile.js';
 import { ProbeSession, type Answer } from './probe-session.js';
 
@@ -39,6 +40,7 @@ export const PROBE_SUBJECTS = {
   'delete-manifest': 'deletes manifests',
   'delete-blob': 'deletes blobs',
   public: 'lets everybody read what is new',
+  linked: 'ties new packages to a repository of GitHub',
 } as const;
 
 /** Such as `single-post`. */
@@ -68,6 +70,10 @@ export interface ProbeOptions extends CallOptions {
   readonly sendAnonymously: Send;
   /** Channel path to push under, such as `me/my-channel`. Without it nothing is written. */
   readonly prefix?: string | undefined;
+  /** What is known of the registry. @defaultValue by its host */
+  readonly profile?: HostProfile | undefined;
+  /** For registries whose packages GitHub keeps: tells more of them, and deletes. */
+  readonly githubPackages?: GithubPackages | undefined;
   /** Makes the pushed content one of a kind, such as a random text. */
   readonly nonce: string;
   /** Media types to try: of a config and of a layer. */
@@ -81,7 +87,7 @@ export interface ProbeOptions extends CallOptions {
  */
 export async function probeRegistry(options: ProbeOptions): Promise<ProbeReport> {
   const { baseUrl, prefix } = options;
-  const profile = profileOf(baseUrl.host);
+  const profile = options.profile ?? profileOf(baseUrl.host);
   const findings: ProbeFinding[] = [];
   const note: Note = (subject, result, detail = '') => findings.push({ subject, result, detail });
   const authentication = await probePing(options, note);
@@ -94,6 +100,7 @@ export async function probeRegistry(options: ProbeOptions): Promise<ProbeReport>
   await probeUploads(session, options, note);
   await probeReads(session, artifact, options, note);
   await probeReferrers(session, artifact, note);
+  await probeLink(session, options, note);
   await probeDeletion(session, artifact, note);
   const order = Object.keys(PROBE_SUBJECTS);
   findings.sort((a, b) => order.indexOf(a.subject) - order.indexOf(b.subject));
@@ -121,7 +128,13 @@ async function probePing(
   { baseUrl, sendAnonymously, signal }: ProbeOptions,
   note: Note,
 ): Promise<ProbeReport['authentication']> {
-  const response = await sendAnonymously({ method: 'GET', url: new URL('v2/', baseUrl), signal });
+  // Marked as chosen by a server, it is not authorized at all: the challenge is what is wanted.
+  const response = await sendAnonymously({
+    method: 'GET',
+    url: new URL('v2/', baseUrl),
+    givenBy: baseUrl,
+    signal,
+  });
   await response.discard();
   const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
   if (response.status !== 200 && !(response.status === 401 && schemes.length > 0)) {
@@ -221,6 +234,24 @@ async function probeReferrers(session: ProbeSession, artifact: ProbeArtifact, no
   note('referrers', isApi ? 'yes' : 'no', isApi ? '' : 'they are listed under a tag instead');
 }
 
+async function probeLink(
+  session: ProbeSession,
+  { githubPackages, signal }: ProbeOptions,
+  note: Note,
+): Promise<void> {
+  if (githubPackages === undefined) return;
+  try {
+    const found = await githubPackages.describe(session.repository, { signal });
+    if (found === undefined) note('linked', 'unknown', 'GitHub shows no such package to this token');
+    else if (found.repository === undefined)
+      note('linked', 'no', `${found.visibility}, and linked to no repository`);
+    else note('linked', 'yes', `${found.visibility}, linked to ${found.repository}`);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    note('linked', 'unknown', error.code);
+  }
+}
+
 async function probeDeletion(session: ProbeSession, artifact: ProbeArtifact, note: Note): Promise<void> {
   const tag = await session.delete(`manifests/${artifact.tag}`);
   note('delete-tag', ...resultOf(tag, 202, 200, 204));
@@ -228,6 +259,8 @@ async function probeDeletion(session: ProbeSession, artifact: ProbeArtifact, not
   note('delete-manifest', ...resultOf(manifest, 202, 200, 204));
   const blob = await session.delete(`blobs/${artifact.layer.digest}`);
   note('delete-blob', ...resultOf(blob, 202, 200, 204));
+  if ((await session.client.resolve(artifact.tag)) !== undefined)
+    await session.deleteOtherwise(artifact.manifest);
   if ((await session.client.resolve(artifact.tag)) === undefined) session.forget(artifact.tag);
 }
 

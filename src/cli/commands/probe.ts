@@ -8,7 +8,7 @@ import type { CommandContext } from '../context.js';
 import { parseRegistryHost } from '../locations.js';
 import { addConnectionOptions, type ConnectionFlags } from '../options.js';
 import { formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
-import { Session } from '../session.js';
+import { likeHost, Session } from '../session.js';
 
 /** Adds `probe`. */
 export function addProbeCommand(program: Command, context: CommandContext): void {
@@ -19,6 +19,7 @@ export function addProbeCommand(program: Command, context: CommandContext): void
       'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible.',
     )
     .argument('<registry>', 'host[:port][/prefix], such as ghcr.io/me/my-channel')
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like")
     .option('--json', 'print what was found as JSON')
     .addHelpText(
       'after',
@@ -38,6 +39,9 @@ Examples:
         send,
         sendAnonymously: session.openAnonymousSend(host),
         prefix,
+        profile: flags.profile === undefined ? undefined : likeHost(flags.profile),
+        githubPackages:
+          prefix === undefined ? undefined : session.openGithubPackages(host, prefix.split('/')[0] ?? ''),
         nonce: randomBytes(4).toString('hex'),
         mediaTypes: { config: schemaV0.config.mediaType, layer: PACKAGE_CONDA },
         signal: context.signal,
