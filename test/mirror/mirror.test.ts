@@ -18,12 +18,15 @@ import {
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
+import type { GhcrDouble } from '../support/double/ghcr.js';
 import {
   failuresOf,
+  ghcrStore,
   httpSource,
   layoutStore,
   mirrorFolder,
   registryStore,
+  startGhcr,
   writesOf,
   type StoreUnderTest,
 } from '../support/stores.js';
@@ -32,13 +35,19 @@ import { tempFolder } from '../support/temp.js';
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
 
 let registry: TestRegistry;
+let ghcr: GhcrDouble;
 beforeAll(async () => {
   registry = await startRegistry();
+  ghcr = await startGhcr();
 });
-afterAll(async () => registry[Symbol.asyncDispose]());
+afterAll(async () => {
+  await registry[Symbol.asyncDispose]();
+  await ghcr[Symbol.asyncDispose]();
+});
 
 const kinds: readonly (readonly [string, (name: string) => Promise<() => StoreUnderTest>])[] = [
   ['docker-registry', async (name) => () => registryStore(registry, name)],
+  ['GHCR', async (name) => () => ghcrStore(ghcr, name)],
   [
     'image layouts',
     async () => {

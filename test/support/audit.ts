@@ -82,7 +82,8 @@ export function layoutReader(root: string): StoreReader {
   };
 }
 
-function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
+/** A manifest as it came. */
+export function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
   if (bytes === undefined) return undefined;
   return { digest: sha256(bytes), ...(JSON.parse(bytes.toString('utf8')) as Omit<Manifest, 'digest'>) };
 }

@@ -7,8 +7,11 @@ import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
 import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { RegistryClient } from '#ferry/registry/registry-client.js';
-import { layoutReader, registryReader, type StoreReader } from './audit.js';
+import { profileOf } from '#ferry/registry/host-profile.js';
+import { openRegistry } from '#ferry/registry/open-registry.js';
+import { layoutReader, parseManifest, registryReader, type StoreReader } from './audit.js';
 import type { TestRegistry } from './docker-registry.js';
+import { startGhcrDouble, type GhcrDouble } from './double/ghcr.js';
 import { onTestFinished } from 'vitest';
 
 /** A store under test with an outside view of it, and the requests that went to it. */
@@ -36,6 +39,42 @@ export function registryStore(registry: TestRegistry, channel: string): StoreUnd
     schemaV0,
   );
   return { store, reader: registryReader(registry.host), path: `${path}/`, requests };
+}
+
+/** Who writes to the GHCR of {@link startGhcr}. */
+const GHCR_USER = { username: 'writer', password: 'a-token', owners: ['org'] } as const;
+
+/** A GHCR that knows one writer, of the organization `org`. */
+export async function startGhcr(): Promise<GhcrDouble> {
+  return startGhcrDouble({ users: [GHCR_USER] });
+}
+
+/** A fresh view of a channel in a GHCR of {@link startGhcr}. Those for tokens are not counted, nor the one that is refused. */
+export function ghcrStore(ghcr: GhcrDouble, channel: string): StoreUnderTest {
+  const requests: string[] = [];
+  const { origin, host } = ghcr;
+  const profile = { ...profileOf('ghcr.io'), requestsPerMinute: undefined };
+  const registry = openRegistry(host, {
+    userAgent: 'conda-ferry-test',
+    profile,
+    findCredential: (place) =>
+      Promise.resolve(place.origin === origin ? { kind: 'basic', ...GHCR_USER } : undefined),
+    onRequest: ({ method, url, headers }) => {
+      if (headers !== undefined && 'authorization' in headers && url.pathname.startsWith('/v2/'))
+        requests.push(`${method} ${url.pathname}`);
+    },
+  });
+  onTestFinished(async () => registry[Symbol.asyncDispose]());
+  const path = `org/${channel}`;
+  const contents = (name: string) => ghcr.repositories.get(name);
+  const reader: StoreReader = {
+    manifest: (name, reference) => {
+      const digest = contents(name)?.tags.get(reference) ?? reference;
+      return Promise.resolve(parseManifest(contents(name)?.manifests.get(digest)?.bytes));
+    },
+    blob: (name, digest) => Promise.resolve(contents(name)?.blobs.get(digest)),
+  };
+  return { store: new ChannelStore(registry, path, schemaV0), reader, path: `${path}/`, requests };
 }
 
 /** A fresh view of a folder of image layouts. */
