@@ -19,6 +19,8 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly send: Send;
   /** Speak http instead of https. @defaultValue true for loopback hosts only */
   readonly plainHttp?: boolean | undefined;
+  /** What is known of how it takes uploads. @defaultValue nothing: it is found out */
+  readonly uploads?: Partial<UploadManners> | undefined;
 }
 
 /** A registry reached over HTTP. @see distribution-spec v1.1.1 */
@@ -44,7 +46,7 @@ export class RegistryClient implements Registry {
     this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${options.host}/`);
     this.#send = options.send;
     this.#clock = options;
-    this.#manners = { singlePost: 'unknown', chunked: true };
+    this.#manners = { singlePost: 'unknown', chunked: true, ...options.uploads };
   }
 
   repository(name: string): RepositoryClient {
