@@ -21,7 +21,7 @@ const MAX_SINGLE_POST_BYTES = 4 * 1024 * 1024;
 /** What is small enough to find out with, at no cost but these bytes. */
 const MAX_TRIAL_BYTES = 4 * 1024;
 /** Nobody waits longer for a courtesy. */
-const ABANDON_MS = 5000;
+const ABANDON_MS = 2000;
 
 /** How the bytes go: in one body, or in chunks; a guess may turn out wrong. */
 type Way = 'whole' | 'chunks' | 'guessed chunks';
