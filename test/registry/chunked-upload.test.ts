@@ -111,6 +111,18 @@ describe('the smallest chunk that a registry takes', () => {
     ]);
   });
 
+  test('is not kept where it would not fit into memory', async () => {
+    const huge = contentOf(Buffer.alloc(65 * MIB));
+    const scene = await sceneWith(
+      { singlePost: 'no', maxChunkBytes: 4 * MIB },
+      [START, { status: 202, headers: { location: '/session', 'oci-chunk-min-length': '1000000000000' } }],
+      ...times(2, PATCH, { status: 202 }),
+      [`PUT /session?digest=${encodeURIComponent(huge.descriptor.digest)}`, created],
+    );
+    await scene.repository.push(huge.descriptor, openerOf(huge.bytes));
+    expect(rangesOf(scene)[0]).toBe(`0-${String(64 * MIB - 1)}`);
+  });
+
   test.each(['', '0', '-5', 'x', '1e400', '0.5'])('is nothing where it is %j', async (minimum) => {
     expect(await rangesWith(minimum)).toHaveLength(3);
   });
@@ -161,6 +173,21 @@ describe('after a failure', () => {
     );
     await scene.repository.push(descriptor, openerOf(bytes));
     expect(rangesOf(scene)).toEqual(['0-7', '0-7', '8-15', '16-18']);
+  });
+
+  test('of the second byte, `0-0` is the first, which was confirmed', async () => {
+    const content = contentOf(bytes.subarray(0, 3));
+    const scene = await sceneWith(
+      { singlePost: 'no', maxChunkBytes: 1 },
+      [START, started],
+      [PATCH, { status: 202 }],
+      [PATCH, { fault: 'reset' }],
+      [STATUS, at(0)],
+      ...times(2, PATCH, { status: 202 }),
+      [`PUT /session?digest=${encodeURIComponent(content.descriptor.digest)}`, created],
+    );
+    await scene.repository.push(content.descriptor, openerOf(content.bytes));
+    expect(rangesOf(scene)).toEqual(['0-0', '1-1', '1-1', '2-2']);
   });
 
   test.each<[string, Answer]>([
@@ -270,81 +297,4 @@ test('a session on another host gets the chunks, the question and no credentials
   await scene.repository.push(descriptor, openerOf(bytes));
   expect(other.lines).toEqual([PATCH, STATUS, PATCH, PATCH, PATCH, PUT]);
   for (const { headers } of other.requests) expect(headers).not.toHaveProperty('authorization');
-});
-
-describe('a large blob that was to go in one body', () => {
-  const large = contentOf(Buffer.alloc(9 * MIB, 'large'));
-  const put = `PUT /session?digest=${encodeURIComponent(large.descriptor.digest)}`;
-  const head = `HEAD /v2/a/b/blobs/${large.descriptor.digest}`;
-  const linesOf = ({ server }: Scene): string[] => server.lines.map((line) => line.split(/[ ?]/)[0] ?? '');
-
-  test('goes in chunks after two lost connections', async () => {
-    const scene = await sceneWith(
-      { singlePost: 'no' },
-      ...times(3, START, started),
-      ...times(2, put, { fault: 'reset' }),
-      ...times(2, head, absent),
-      ...times(3, PATCH, { status: 202 }),
-      [put, created],
-    );
-    await scene.repository.push(large.descriptor, inChunks(large.bytes));
-    const lines = ['POST', 'PUT', 'HEAD', 'POST', 'PUT', 'HEAD', 'POST', 'PATCH', 'PATCH', 'PATCH', 'PUT'];
-    expect(linesOf(scene)).toEqual(lines);
-  });
-
-  test.each([400, 404, 405, 416, 500])(
-    'and goes in one body again where chunks turn out to be refused (%i)',
-    async (status) => {
-      const scene = await sceneWith(
-        { singlePost: 'no' },
-        ...times(4, START, started),
-        ...times(2, put, { fault: 'reset' }),
-        ...times(2, head, absent),
-        ...times(5, PATCH, { status }),
-        [put, created],
-      );
-      await scene.repository.push(large.descriptor, inChunks(large.bytes));
-      expect(scene.server.requests.at(-1)?.body.equals(large.bytes)).toBe(true);
-    },
-  );
-
-  test('goes in chunks at once after a 413', async () => {
-    const scene = await sceneWith(
-      { singlePost: 'no' },
-      ...times(2, START, started),
-      [put, { status: 413 }],
-      ...times(3, PATCH, { status: 202 }),
-      [put, created],
-    );
-    await scene.repository.push(large.descriptor, inChunks(large.bytes));
-    expect(linesOf(scene)).toEqual(['POST', 'PUT', 'DELETE', 'POST', 'PATCH', 'PATCH', 'PATCH', 'PUT']);
-    expect(scene.client.pausesMs).toEqual([]);
-  });
-
-  test('does not, at a registry that takes no chunks', async () => {
-    const scene = await sceneWith(
-      { singlePost: 'no', chunked: false, maxChunkBytes: MIB },
-      [START, started],
-      [put, { status: 413 }],
-    );
-    const error = await rejection(scene.repository.push(large.descriptor, inChunks(large.bytes)));
-    expect(error).toMatchObject({ status: 413 });
-    expect(linesOf(scene)).toEqual(['POST', 'PUT', 'DELETE']);
-  });
-
-  test('fails in the end where even small chunks are too large', async () => {
-    const scene = await sceneWith(
-      { singlePost: 'no' },
-      ...times(2, START, started),
-      [put, { status: 413 }],
-      ...times(20, PATCH, { status: 413 }),
-      ...times(20, STATUS, at(0)),
-    );
-    const error = await rejection(scene.repository.push(large.descriptor, inChunks(large.bytes)));
-    expect(error).toMatchObject({ status: 413, method: 'PATCH' });
-    expect(rangesOf(scene)).toEqual(
-      [4 * MIB, 2 * MIB, MIB, MIB / 2, MIB / 4].map((size) => `0-${String(size - 1)}`),
-    );
-    expect(linesOf(scene).at(-1)).toBe('DELETE');
-  });
 });

@@ -6,7 +6,7 @@ import { TransportError } from '#ferry/errors.js';
 import { openerOf, type OpenBytes } from '#ferry/io/bytes.js';
 import type { UploadManners } from '#ferry/registry/upload-session.js';
 import { contentOf, rejection } from '../contracts/artifacts.js';
-import type { Answer, Row } from '../support/scripted-server.js';
+import { startScriptedServer, type Answer, type Row } from '../support/scripted-server.js';
 import { tempFolder } from '../support/temp.js';
 import {
   ABANDON,
@@ -83,6 +83,19 @@ describe.each(ways)('a blob that goes %s', (_, uploads, lines) => {
     expect(server.lines.filter((line) => !/^P(?:UT|ATCH)|\?/.test(line))).toEqual(lines);
     expect(client.pausesMs).toEqual([]);
   });
+
+  test('is given up with the reason of an abort, whatever its source makes of that', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const { repository } = await sceneWith(uploads, [START, started], [ABANDON, { status: 204 }]);
+    const open: OpenBytes = async function* () {
+      yield await Promise.resolve(Buffer.alloc(3));
+      controller.abort(reason);
+      throw new Error('the file was closed');
+    };
+    const pushing = repository.push(blob.descriptor, open, { signal: controller.signal });
+    expect(await rejection(pushing)).toBe(reason);
+  });
 });
 
 function everyPatch(): Row[] {
@@ -96,6 +109,36 @@ test('a session that cannot be given up changes nothing of what is told', async 
     expect(error).toMatchObject({ code: 'DENIED', method: 'PUT' });
     expect(server.lines).toEqual([START, PUT, ABANDON]);
   }
+});
+
+test('a token that runs out between POST and PUT is renewed, and the bytes are opened anew', async () => {
+  const query = 'service=s&scope=repository%3Aa%2Fb%3Apull%2Cpush';
+  const token = (name: string): Answer => ({ body: JSON.stringify({ token: name, expires_in: 300 }) });
+  const tokens = await startScriptedServer(
+    [`GET /token?${query}`, token('first')],
+    [`GET /token?${query}`, token('second')],
+  );
+  const challenge: Answer = {
+    status: 401,
+    headers: { 'www-authenticate': `Bearer realm="${tokens.origin}/token",service="s"` },
+  };
+  const { server, repository } = await sceneOf(
+    [START, challenge],
+    [START, started],
+    [PUT, challenge],
+    [PUT, created],
+  );
+  const open = vi.fn(openerOf(blob.bytes));
+  await repository.push(blob.descriptor, open);
+  expect(server.lines).toEqual([START, START, PUT, PUT]);
+  expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+    undefined,
+    'Bearer first',
+    'Bearer first',
+    'Bearer second',
+  ]);
+  expect(server.requests[3]?.body.equals(blob.bytes)).toBe(true);
+  expect(open).toHaveBeenCalledTimes(2);
 });
 
 describe('a large file', () => {
