@@ -3,9 +3,16 @@ import { clockOf, type Clock } from '../http/clock.js';
 import { responseError } from '../http/response-error.js';
 import { isWorthWaiting, pauseBeforeRetry } from '../http/retry.js';
 import type { HttpRequest, HttpResponse } from '../http/send.js';
-import { noteFailure, type NotedFailure, type OpenBytes } from '../io/bytes.js';
-import { CHUNK_BYTES, patchChunks } from './chunked-upload.js';
-import { pushAccess, sessionRights, sessionUrl, withDigest, type BlobUpload } from './upload-session.js';
+import type { NotedFailure, OpenBytes } from '../io/bytes.js';
+import { CHUNK_BYTES, isTooLarge, patchChunks } from './chunked-upload.js';
+import {
+  openSession,
+  pushAccess,
+  sessionRights,
+  withDigest,
+  type BlobUpload,
+  type UploadSession,
+} from './upload-session.js';
 
 /** A failed upload spoils its session on many registries, so the unit that is repeated is the whole upload. */
 const MAX_ATTEMPTS = 8;
@@ -13,6 +20,11 @@ const MAX_ATTEMPTS = 8;
 const MAX_SINGLE_POST_BYTES = 4 * 1024 * 1024;
 /** What is small enough to find out with, at no cost but these bytes. */
 const MAX_TRIAL_BYTES = 4 * 1024;
+/** Nobody waits longer for a courtesy. */
+const ABANDON_MS = 2000;
+
+/** How the bytes go: in one body, or in chunks; a guess may turn out wrong. */
+type Way = 'whole' | 'chunks' | 'guessed chunks';
 
 /**
  * Uploads a blob: with the first request where the registry takes that; else POST for a session and PUT with everything;
@@ -23,27 +35,12 @@ const MAX_TRIAL_BYTES = 4 * 1024;
  * @see distribution-spec v1.1.1, "Pushing blobs"
  */
 export async function uploadBlob(upload: BlobUpload): Promise<void> {
-  const clock = clockOf(upload.clock);
-  let inChunks = false;
-  for (let attempt = 1; ; attempt += 1) {
-    const failure: NotedFailure = {};
-    try {
-      await uploadOnce(upload, failure, inChunks);
-      return;
-    } catch (error) {
-      if (error === failure.error) throw error;
-      if (!inChunks && upload.manners.chunked && isTooLarge(error)) {
-        inChunks = true;
-        continue;
-      }
-      if (attempt === MAX_ATTEMPTS || !isUncertain(error)) throw error;
-      await waitAfter(error, attempt, upload.signal, clock);
-      if (await upload.exists()) return;
-      // An answer such as 413 may get lost when it comes before the whole body went out; smaller bodies will tell.
-      if (error instanceof TransportError && attempt > 1 && upload.descriptor.size > CHUNK_BYTES) {
-        inChunks = upload.manners.chunked;
-      }
-    }
+  const failure: NotedFailure = {};
+  try {
+    await uploadUntilStored({ ...upload, open: disguised(upload.open, failure) });
+  } catch (error) {
+    upload.signal?.throwIfAborted();
+    throw 'error' in failure ? failure.error : error;
   }
 }
 
@@ -53,48 +50,75 @@ export async function uploadBlob(upload: BlobUpload): Promise<void> {
  * @see distribution-spec v1.1.1, "Mounting a blob from another repository"
  */
 export async function mountBlob(upload: BlobUpload): Promise<boolean> {
-  const request = mountRequest(upload);
-  const response = await upload.send(request);
+  const response = await upload.send({ ...mountRequest(upload), repeatable: true });
   const location = response.header('location');
   await response.discard();
   if (response.status === 201) return true;
   if (response.status === 202 && location !== undefined) {
-    await abandon(upload, sessionUrl(location, request.url));
+    await abandon(upload, openSession(upload, location));
   }
   return false;
 }
 
-async function uploadOnce(upload: BlobUpload, failure: NotedFailure, inChunks: boolean): Promise<void> {
-  const session = await startSession(upload, failure);
-  if (session === undefined) return;
-  try {
-    if (!inChunks) await putBlob(upload, session, failure);
-    else {
-      const open: OpenBytes = (options) => noteFailure(() => upload.open(options), failure);
-      const end = await patchChunks({ ...upload, open, session });
-      await finish(upload, end);
+async function uploadUntilStored(upload: BlobUpload): Promise<void> {
+  const { descriptor, manners, signal } = upload;
+  const clock = clockOf(upload.clock);
+  let way: Way = manners.chunked && descriptor.size > (manners.maxBodyBytes ?? Infinity) ? 'chunks' : 'whole';
+  let mayGuess = manners.chunked && descriptor.size > CHUNK_BYTES;
+  for (let attempt = 1; ; attempt += 1) {
+    // What fails before there is a session was repeated already where that makes sense, and has left nothing behind.
+    const session = (attempt === 1 ? await tryMount(upload) : undefined) ?? (await startSession(upload));
+    if (session === 'stored') return;
+    try {
+      if (way !== 'whole') await patchChunks(upload, session);
+      await commit(upload, session, way === 'whole');
+      return;
+    } catch (error) {
+      const isLast = attempt === MAX_ATTEMPTS || !isUncertain(error, session);
+      // Whoever gave up, or will not come back, leaves nothing behind.
+      if (isLast || signal?.aborted === true) await abandon(upload, session);
+      signal?.throwIfAborted();
+      if (way === 'guessed chunks' && isRefusedChunk(error)) {
+        // Artifact Registry takes none at all.
+        way = 'whole';
+        mayGuess = false;
+      } else if (way === 'whole' && manners.chunked && isTooLarge(error)) {
+        way = 'chunks';
+      } else {
+        if (isLast) throw error;
+        await waitAfter(error, attempt, signal, clock);
+        if (await upload.exists()) return;
+        // An answer such as 413 may get lost when it comes before the whole body went out; smaller bodies will tell.
+        if (way === 'whole' && mayGuess && attempt > 1 && error instanceof TransportError) {
+          way = 'guessed chunks';
+        }
+      }
     }
-  } catch (error) {
-    // Whoever gave up, or will not come back, leaves nothing behind.
-    if (error === failure.error || !isUncertain(error)) await abandon(upload, session);
-    throw error;
   }
 }
 
-/** Starts an upload session; its answer is where the bytes go, or nothing where the blob is there already. */
-async function startSession(upload: BlobUpload, failure: NotedFailure): Promise<URL | undefined> {
-  if (upload.mountFrom !== undefined) {
-    const request = mountRequest(upload);
-    const response = await upload.send(request);
-    if (response.status === 201) {
-      await response.discard();
-      return undefined;
-    }
-    if (response.status === 202) return sessionOf(upload, request, response);
-    // Whatever else comes, plainly uploading is always right: registries refuse mounts in many ways.
-    await response.discard();
+/** Mounts the blob where it may be had elsewhere; `undefined` where that leads to nothing, not even a session. */
+async function tryMount(upload: BlobUpload): Promise<UploadSession | 'stored' | undefined> {
+  if (upload.mountFrom === undefined) return undefined;
+  const request = mountRequest(upload);
+  let response: HttpResponse;
+  try {
+    response = await upload.send(request);
+  } catch {
+    upload.signal?.throwIfAborted();
+    return undefined;
   }
-  if (isForSinglePost(upload)) return singlePost(upload, failure);
+  if (response.status === 202 && response.header('location') !== undefined)
+    return sessionOf(upload, response);
+  await response.discard();
+  // Whatever else comes, plainly uploading is always right: registries refuse mounts in many ways.
+  return response.status === 201 ? 'stored' : undefined;
+}
+
+/** Starts an upload session, or stores the blob with this very request. */
+async function startSession(upload: BlobUpload): Promise<UploadSession | 'stored'> {
+  const early = isForSinglePost(upload) ? await singlePost(upload) : undefined;
+  if (early !== undefined) return early;
   const start: HttpRequest = {
     method: 'POST',
     url: upload.uploadsUrl,
@@ -105,22 +129,26 @@ async function startSession(upload: BlobUpload, failure: NotedFailure): Promise<
   };
   const response = await upload.send(start);
   if (response.status !== 202) throw await responseError(start, response);
-  return sessionOf(upload, start, response);
+  return sessionOf(upload, response);
 }
 
 function isForSinglePost({ manners, descriptor }: BlobUpload): boolean {
   if (descriptor.size === 0 || manners.singlePost === 'no') return false;
+  if (descriptor.size > (manners.maxBodyBytes ?? Infinity)) return false;
   return descriptor.size <= (manners.singlePost === 'yes' ? MAX_SINGLE_POST_BYTES : MAX_TRIAL_BYTES);
 }
 
-/** @see distribution-spec v1.1.1, "Single POST": 202 means that the registry wants the usual way instead */
-async function singlePost(upload: BlobUpload, failure: NotedFailure): Promise<URL | undefined> {
+/**
+ * Sends the blob with the first request; `undefined` where that is refused.
+ * @see distribution-spec v1.1.1, "Single POST": 202 means that the registry wants the usual way instead
+ */
+async function singlePost(upload: BlobUpload): Promise<UploadSession | 'stored' | undefined> {
   const { manners, descriptor } = upload;
   const post: HttpRequest = {
     method: 'POST',
     url: withDigest(upload.uploadsUrl, descriptor),
     headers: { 'content-type': 'application/octet-stream' },
-    body: bodyOf(upload, failure),
+    body: { size: descriptor.size, open: upload.open },
     signal: upload.signal,
     access: pushAccess(upload),
     // The blob's name is its digest: a second time is the same blob.
@@ -128,22 +156,25 @@ async function singlePost(upload: BlobUpload, failure: NotedFailure): Promise<UR
   };
   const response = await upload.send(post);
   if (response.status === 201) {
-    manners.singlePost = 'yes';
+    // What another upload found out in the meantime may be that it does not always work.
+    if (manners.singlePost === 'unknown') manners.singlePost = 'yes';
     await response.discard();
-    return undefined;
+    return 'stored';
   }
   if (response.status === 202) {
     manners.singlePost = 'no';
-    return sessionOf(upload, post, response);
+    return sessionOf(upload, response);
   }
-  const isRefusal = [400, 404, 405, 411, 413, 415, 501].includes(response.status);
-  if (!isRefusal || manners.singlePost === 'yes') throw await responseError(post, response);
+  if (![400, 404, 405, 411, 413, 415, 501].includes(response.status)) {
+    throw await responseError(post, response);
+  }
   await response.discard();
-  manners.singlePost = 'no';
-  return startSession({ ...upload, mountFrom: undefined }, failure);
+  // Once it is known to work, a refusal is of this blob (413) or this repository.
+  if (manners.singlePost === 'unknown') manners.singlePost = 'no';
+  return undefined;
 }
 
-async function sessionOf(upload: BlobUpload, request: HttpRequest, response: HttpResponse): Promise<URL> {
+async function sessionOf(upload: BlobUpload, response: HttpResponse): Promise<UploadSession> {
   const location = response.header('location');
   const minimum = Number(response.header('oci-chunk-min-length') ?? NaN);
   if (Number.isSafeInteger(minimum)) upload.manners.minChunkBytes = minimum;
@@ -151,48 +182,31 @@ async function sessionOf(upload: BlobUpload, request: HttpRequest, response: Htt
   if (location === undefined) {
     throw new FerryError('REGISTRY_REFUSED', `\`${upload.uploadsUrl.host}\` named no place for the upload`);
   }
-  return sessionUrl(location, request.url);
+  return openSession(upload, location);
 }
 
-async function putBlob(upload: BlobUpload, session: URL, failure: NotedFailure): Promise<void> {
+/** Closes a session: with the whole blob, or with nothing where it holds all bytes. */
+async function commit(upload: BlobUpload, session: UploadSession, isWhole: boolean): Promise<void> {
+  const { descriptor, open } = upload;
   const put: HttpRequest = {
     method: 'PUT',
-    url: withDigest(session, upload.descriptor),
+    url: withDigest(session.url, descriptor),
     headers: { 'content-type': 'application/octet-stream' },
-    body: bodyOf(upload, failure),
+    body: isWhole ? { size: descriptor.size, open } : undefined,
     ...sessionRights(upload, session),
   };
-  await expectStored(put, await upload.send(put));
-}
-
-/** Closes a session that holds all bytes. */
-async function finish(upload: BlobUpload, session: URL): Promise<void> {
-  const put: HttpRequest = {
-    method: 'PUT',
-    url: withDigest(session, upload.descriptor),
-    headers: { 'content-type': 'application/octet-stream' },
-    ...sessionRights(upload, session),
-  };
-  await expectStored(put, await upload.send(put));
-}
-
-async function expectStored(request: HttpRequest, response: HttpResponse): Promise<void> {
-  if (![200, 201, 204].includes(response.status)) throw await responseError(request, response);
+  const response = await upload.send(put);
+  if (![200, 201, 204].includes(response.status)) throw await responseError(put, response);
   await response.discard();
 }
 
 /** Gives a session up; whether that works is of no interest, registries forget by themselves. */
-async function abandon(upload: BlobUpload, session: URL): Promise<void> {
+async function abandon(upload: BlobUpload, session: UploadSession): Promise<void> {
   try {
+    // The caller's signal may be what ended the upload; a host that makes everybody wait shall not keep it from ending.
+    const signal = AbortSignal.timeout(ABANDON_MS);
     const rights = sessionRights(upload, session);
-    // The caller's signal may be what ended the upload.
-    const response = await upload.send({
-      method: 'DELETE',
-      url: session,
-      ...rights,
-      signal: undefined,
-      timeLimitMs: 5000,
-    });
+    const response = await upload.send({ method: 'DELETE', url: session.url, ...rights, signal });
     await response.discard();
   } catch {
     // See above.
@@ -208,12 +222,19 @@ function mountRequest(upload: BlobUpload): HttpRequest {
     url,
     signal: upload.signal,
     access: { ...pushAccess(upload), from: upload.mountFrom },
-    repeatable: true,
   };
 }
 
-function bodyOf({ descriptor, open }: BlobUpload, failure: NotedFailure): HttpRequest['body'] {
-  return { size: descriptor.size, open: (options) => noteFailure(() => open(options), failure) };
+/** Notes what the bytes themselves fail with, and keeps it from looking like a failure of the connection to repeat. */
+function disguised(open: OpenBytes, failure: NotedFailure): OpenBytes {
+  return async function* openDisguised(options) {
+    try {
+      for await (const chunk of open(options)) yield chunk;
+    } catch (error) {
+      failure.error = error;
+      throw new Error('the bytes to send failed', { cause: error });
+    }
+  };
 }
 
 async function waitAfter(
@@ -229,14 +250,17 @@ async function waitAfter(
   await pauseBeforeRetry(attempt, floorMs, signal, clock);
 }
 
-/** Gateways say so of bodies, not of blobs. */
-function isTooLarge(error: unknown): boolean {
-  return error instanceof ResponseError && error.status === 413;
+/** Whether a chunk got an answer that says nothing about who asked or how often. */
+function isRefusedChunk(error: unknown): boolean {
+  if (!(error instanceof ResponseError) || error.method !== 'PATCH') return false;
+  return ![401, 403].includes(error.status) && error.code !== 'RATE_LIMITED';
 }
 
-function isUncertain(error: unknown): boolean {
+function isUncertain(error: unknown, session: UploadSession): boolean {
   if (error instanceof TransportError) return true;
   if (!(error instanceof ResponseError)) return false;
+  // What a registry says of how far a session came is not always so.
+  if (session.isMended && error.code === 'DIGEST_MISMATCH') return true;
   // A 404 says that the session is gone; 416 that it is not where we thought.
   return error.status >= 500 || [404, 408, 416, 499].includes(error.status) || error.code === 'RATE_LIMITED';
 }

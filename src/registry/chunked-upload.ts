@@ -4,65 +4,91 @@ import { responseError } from '../http/response-error.js';
 import { pauseBeforeRetry } from '../http/retry.js';
 import type { HttpRequest } from '../http/send.js';
 import { openerOf } from '../io/bytes.js';
-import { sessionRights, sessionUrl, type BlobUpload } from './upload-session.js';
+import { exactBytes } from '../io/verify.js';
+import {
+  moveSession,
+  sessionRights,
+  type BlobUpload,
+  type UploadManners,
+  type UploadSession,
+} from './upload-session.js';
 
 /** GHCR takes no more in one request, and memory for it is little. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
-/** Failures of one session before the whole upload starts over. */
+/** A chunk is held in memory, so a registry that asks for larger ones is not obeyed. ECR asks for 5 MiB. */
+const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
+/** Where a refusal of a chunk is no longer taken for one of its size. nginx refuses more than 1 MiB by default. */
+const MIN_CHUNK_BYTES = 256 * 1024;
+/** Failures of one session in a row before the whole upload starts over. */
 const MAX_FAILURES = 5;
-
-/** A session that chunks go to. */
-export interface ChunkedUpload extends BlobUpload {
-  readonly session: URL;
-}
 
 /**
  * Sends a blob in chunks, in order, each to the place that the answer to the one before named. After a failure the
  * session is asked how far it came; where it cannot tell, the failure is thrown and the whole upload starts over.
- * Our own count is what goes on: some registries report a `Range` that never grows.
- * @returns where the session ends, to be closed with the digest
+ * Our own count is what goes on: some registries report a `Range` that never grows. A chunk that is refused for its
+ * size is cut in two. The session ends up where it is to be closed with the digest.
+ * @throws ResponseError, TransportError; IntegrityError if `open` gives too few or too many bytes
  * @see distribution-spec v1.1.1, "Pushing a blob in chunks"
  */
-export async function patchChunks(upload: ChunkedUpload): Promise<URL> {
+export async function patchChunks(upload: BlobUpload, session: UploadSession): Promise<void> {
   const { descriptor, manners, signal } = upload;
   const clock = clockOf(upload.clock);
-  const chunkBytes = Math.max(
-    manners.minChunkBytes ?? 0,
-    Math.min(manners.maxChunkBytes ?? CHUNK_BYTES, CHUNK_BYTES),
-  );
-  let session = upload.session;
+  let chunkBytes = chunkBytesFor(manners);
+  let isCut = false;
   let position = 0;
   let failures = 0;
   while (position < descriptor.size) {
-    const chunks = inPieces(upload.open({ signal, offset: position }), chunkBytes);
+    const source = upload.open({ signal, offset: position });
+    const what = `what is read of ${descriptor.digest} from byte ${String(position)} on`;
+    let sentBytes = 0;
     try {
-      for await (const chunk of chunks) {
-        session = await patchChunk(upload, session, position, chunk);
+      for await (const chunk of inPieces(exactBytes(source, descriptor.size - position, what), chunkBytes)) {
+        sentBytes = chunk.byteLength;
+        await patchChunk(upload, session, position, chunk);
         position += chunk.byteLength;
+        failures = 0;
+        if (isCut) manners.maxBodyBytes = chunkBytes;
       }
-      break;
     } catch (error) {
       signal?.throwIfAborted();
-      failures += 1;
-      if (failures === MAX_FAILURES || !isRecoverable(error)) throw error;
-      await pauseBeforeRetry(failures, undefined, signal, clock);
-      const status = await askStatus(upload, session);
-      if (status === undefined) throw error;
-      ({ session, position } = status);
+      if (isTooLarge(error) && Math.min(chunkBytes, sentBytes) > smallestChunkOf(manners)) {
+        isCut = true;
+        chunkBytes = Math.max(smallestChunkOf(manners), Math.ceil(Math.min(chunkBytes, sentBytes) / 2));
+      } else {
+        failures += 1;
+        if (failures === MAX_FAILURES || !isRecoverable(error)) throw error;
+        await pauseBeforeRetry(failures, undefined, signal, clock);
+      }
+      const stored = await askStatus(upload, session, position);
+      // What it confirmed cannot be missing, nor can there be more than was sent: such a session is beyond repair.
+      if (stored === undefined || stored < position || stored > position + sentBytes) throw error;
+      position = stored;
+      session.isMended = true;
     }
   }
-  return session;
+}
+
+function chunkBytesFor({ minChunkBytes = 0, maxBodyBytes, maxPatchBytes }: UploadManners): number {
+  const wanted = Math.max(
+    minChunkBytes,
+    Math.min(maxBodyBytes ?? CHUNK_BYTES, maxPatchBytes ?? CHUNK_BYTES, CHUNK_BYTES),
+  );
+  return Math.min(wanted, MAX_CHUNK_BYTES);
+}
+
+function smallestChunkOf({ minChunkBytes = 0 }: UploadManners): number {
+  return Math.max(minChunkBytes, MIN_CHUNK_BYTES);
 }
 
 async function patchChunk(
-  upload: ChunkedUpload,
-  session: URL,
+  upload: BlobUpload,
+  session: UploadSession,
   position: number,
   chunk: Uint8Array,
-): Promise<URL> {
+): Promise<void> {
   const patch: HttpRequest = {
     method: 'PATCH',
-    url: session,
+    url: session.url,
     headers: {
       'content-type': 'application/octet-stream',
       'content-range': `${String(position)}-${String(position + chunk.byteLength - 1)}`,
@@ -75,22 +101,24 @@ async function patchChunk(
   if (![201, 202, 204].includes(response.status)) throw await responseError(patch, response);
   const location = response.header('location');
   await response.discard();
-  return location === undefined ? session : sessionUrl(location, session);
+  moveSession(upload, session, location);
 }
 
-/** Asks a session how far it came; `undefined` where it is gone or cannot say. */
+/** Asks a session how many bytes it holds; `undefined` where it is gone or cannot say. */
 async function askStatus(
-  upload: ChunkedUpload,
-  session: URL,
-): Promise<{ readonly session: URL; readonly position: number } | undefined> {
-  const response = await upload.send({ method: 'GET', url: session, ...sessionRights(upload, session) });
+  upload: BlobUpload,
+  session: UploadSession,
+  confirmed: number,
+): Promise<number | undefined> {
+  const { url } = session;
+  const response = await upload.send({ method: 'GET', url, ...sessionRights(upload, session) });
   const end = /^(?:bytes=)?0-(\d+)$/.exec(response.header('range')?.trim() ?? '')?.[1];
   const location = response.header('location');
   await response.discard();
   if (response.status !== 204 || end === undefined) return undefined;
+  moveSession(upload, session, location);
   // Nothing yet and one byte look the same (`0-0`); from the start is right for the first, refused for the second.
-  const position = Number(end) === 0 ? 0 : Number(end) + 1;
-  return { session: location === undefined ? session : sessionUrl(location, session), position };
+  return Number(end) === 0 && confirmed === 0 ? 0 : Number(end) + 1;
 }
 
 function isRecoverable(error: unknown): boolean {
@@ -98,6 +126,11 @@ function isRecoverable(error: unknown): boolean {
   return (
     error instanceof ResponseError && (error.status >= 500 || error.status === 416 || error.status === 408)
   );
+}
+
+/** Gateways say so of bodies, not of blobs. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof ResponseError && error.status === 413;
 }
 
 /** Cuts bytes into pieces of exactly `size`, the last one shorter. */

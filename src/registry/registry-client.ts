@@ -31,8 +31,8 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly profile?: Partial<HostProfile> | undefined;
   /** Deletes where the registry itself does not, as on ghcr.io. @defaultValue none: deletion is `UNSUPPORTED` there */
   readonly githubPackages?: GithubPackages | undefined;
-  /** Milliseconds of a clock, for what is known for a while only. @defaultValue a monotonic clock */
-  readonly now?: (() => number) | undefined;
+  /** What is known of how it takes uploads. @defaultValue nothing: it is found out */
+  readonly uploads?: Partial<UploadManners> | undefined;
 }
 
 /** A registry reached over HTTP. @see distribution-spec v1.1.1 */
@@ -64,7 +64,8 @@ export class RegistryClient implements Registry {
     this.#manners = {
       singlePost: this.profile.singlePost,
       chunked: this.profile.chunked,
-      maxChunkBytes: this.profile.maxChunkBytes,
+      maxPatchBytes: this.profile.maxChunkBytes,
+      ...options.uploads,
     };
     this.#support = new ReferrersSupport(options.now);
   }

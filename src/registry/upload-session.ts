@@ -10,8 +10,10 @@ export interface UploadManners {
   singlePost: 'yes' | 'no' | 'unknown';
   /** Smallest chunk it takes, in bytes, as its `OCI-Chunk-Min-Length` said. */
   minChunkBytes?: number | undefined;
-  /** Largest request body it takes, in bytes. */
-  readonly maxChunkBytes?: number | undefined;
+  /** Largest request body it takes, in bytes; a larger blob goes in chunks from the start. */
+  maxBodyBytes?: number | undefined;
+  /** Largest chunk it takes, in bytes, where whole blobs may be larger. */
+  readonly maxPatchBytes?: number | undefined;
   /** Whether it takes chunks at all. */
   readonly chunked: boolean;
 }
@@ -38,26 +40,49 @@ export function pushAccess({ repository }: BlobUpload): Access {
   return { repository, actions: ['pull', 'push'] };
 }
 
-/** A session may lie on another host, which then gets the bytes and nothing else (GHSA-jxpm-75mh-9fp7). */
-export function sessionRights(
-  upload: BlobUpload,
-  session: URL,
-): Pick<HttpRequest, 'access' | 'givenBy' | 'signal'> {
-  const { uploadsUrl, signal } = upload;
-  if (session.origin === uploadsUrl.origin) return { access: pushAccess(upload), signal };
-  return { givenBy: uploadsUrl, signal };
+/** An upload session: it moves with every answer. */
+export interface UploadSession {
+  /** Where it is by now. */
+  url: URL;
+  /** Whether another origin has had a say in where it is; then it stays without credentials, as a redirect does. */
+  isForeign: boolean;
+  /** Whether it went on after a failure, from where the registry said it was. */
+  isMended: boolean;
 }
 
-/** Where a session goes on; a fragment is no part of it. */
+/** Where a session is that another answer than that of an upload named. */
 export function sessionUrl(location: string, base: URL): URL {
   const url = resolveServerUrl(location, base);
   url.hash = '';
   return url;
 }
 
+/** The session that an answer to the upload's start opened. */
+export function openSession(upload: BlobUpload, location: string): UploadSession {
+  const session = { url: upload.uploadsUrl, isForeign: false, isMended: false };
+  moveSession(upload, session, location);
+  return session;
+}
+
+/** Follows a session to the place that its latest answer named; a fragment is no part of it. */
+export function moveSession(upload: BlobUpload, session: UploadSession, location: string | undefined): void {
+  if (location === undefined) return;
+  const url = sessionUrl(location, session.url);
+  session.url = url;
+  session.isForeign ||= url.origin !== upload.uploadsUrl.origin;
+}
+
+/** A session may lie on another host, which then gets the bytes and nothing else (GHSA-jxpm-75mh-9fp7). */
+export function sessionRights(
+  upload: BlobUpload,
+  session: UploadSession,
+): Pick<HttpRequest, 'access' | 'givenBy' | 'signal'> {
+  const { uploadsUrl, signal } = upload;
+  return session.isForeign ? { givenBy: uploadsUrl, signal } : { access: pushAccess(upload), signal };
+}
+
 /** Adds the digest to an upload location, leaving the server's own query as it is, byte for byte. */
-export function withDigest(session: URL, descriptor: Descriptor): URL {
-  const { href } = session;
+export function withDigest({ href }: URL, descriptor: Descriptor): URL {
   const separator = !href.includes('?') ? '?' : /[?&]$/.test(href) ? '' : '&';
   return new URL(`${href}${separator}digest=${encodeURIComponent(descriptor.digest)}`);
 }

@@ -1,16 +1,23 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { HttpChannel } from '#ferry/channel/http-channel.js';
 import type { MetadataAnswer } from '#ferry/conda/channel-source.js';
 import { readAll, rejection } from '../contracts/artifacts.js';
 import { everythingOf, openTestClient } from '../support/http.js';
-import { startScriptedServer, type Row, type ScriptedServer } from '../support/scripted-server.js';
+import {
+  startScriptedServer,
+  type Answer,
+  type Row,
+  type ScriptedServer,
+} from '../support/scripted-server.js';
 
 async function sceneOf(
   path: string,
   ...rows: Row[]
 ): Promise<{ readonly server: ScriptedServer; readonly channel: HttpChannel }> {
   const server = await startScriptedServer(...rows);
-  return { server, channel: new HttpChannel(server.url(path), openTestClient().send) };
+  const { send, retry } = openTestClient();
+  return { server, channel: new HttpChannel(server.url(path), send, retry) };
 }
 
 async function textOf(answer: MetadataAnswer): Promise<string> {
@@ -71,16 +78,60 @@ describe('openMetadata', () => {
   });
 
   test.each([401, 403, 500, 206])('a %i is an error, not an absence', async (status) => {
-    const rows = Array.from({ length: 6 }, (): Row => ['GET /t/secret/c/x', { status }]);
+    const rows = Array.from({ length: 8 }, (): Row => ['GET /t/secret/c/x', { status }]);
     const { channel } = await sceneOf('/t/secret/c', ...rows);
     const error = await rejection(channel.openMetadata('x'));
     expect(error).toMatchObject({ status });
     expect(everythingOf(error)).not.toContain('secret');
   });
 
-  test('a file that breaks off fails its reader', async () => {
-    const { channel } = await sceneOf('/c', ['GET /c/x', { body: 'half of it', fault: 'truncated' }]);
-    expect(await rejection(textOf(await channel.openMetadata('x')))).toMatchObject({ code: 'NETWORK' });
+  describe('that breaks off', () => {
+    const ETAG = '"1"';
+    const half: Answer = { headers: { etag: ETAG }, body: '0123456789', fault: 'truncated' };
+    const rest: Answer = {
+      status: 206,
+      headers: { etag: ETAG, 'content-range': 'bytes 5-9/10' },
+      body: '56789',
+    };
+
+    test('is gone on with, on condition that it is still the same', async () => {
+      const { server, channel } = await sceneOf('/c', ['GET /c/x', half], ['GET /c/x', rest]);
+      expect(await textOf(await channel.openMetadata('x', { unless: { etag: '"0"' } }))).toBe('0123456789');
+      const [first, second] = server.requests.map(({ headers }) => headers);
+      expect(first).toMatchObject({ 'if-none-match': '"0"' });
+      expect(second).toMatchObject({ range: 'bytes=5-', 'if-range': ETAG });
+      expect(second).not.toHaveProperty('if-none-match');
+    });
+
+    test('and changed in the meantime is an error, not a mixture of both', async () => {
+      const changed: Answer = { headers: { etag: '"2"' }, body: 'abcdefghij' };
+      const { server, channel } = await sceneOf('/c', ['GET /c/x', half], ['GET /c/x', changed]);
+      const error = await rejection(textOf(await channel.openMetadata('x')));
+      expect(error).toMatchObject({ code: 'NETWORK' });
+      expect(server.lines).toHaveLength(2);
+    });
+
+    test('and is gone in the meantime is an error', async () => {
+      const { channel } = await sceneOf('/c', ['GET /c/x', half], ['GET /c/x', { status: 404 }]);
+      const error = await rejection(textOf(await channel.openMetadata('x')));
+      expect(error).toMatchObject({ code: 'NOT_FOUND' });
+    });
+
+    test.each<[string, OutgoingHttpHeaders]>([
+      ['without a tag', {}],
+      ['with a weak tag', { etag: 'W/"1"' }],
+    ])('%s fails its reader: nothing tells what a later piece belongs to', async (_, headers) => {
+      const { server, channel } = await sceneOf('/c', ['GET /c/x', { ...half, headers }]);
+      expect(await rejection(textOf(await channel.openMetadata('x')))).toMatchObject({ code: 'NETWORK' });
+      expect(server.lines).toHaveLength(1);
+    });
+
+    test('without end is left after eight times', async () => {
+      const rows = Array.from({ length: 20 }, (): Row => ['GET /c/x', { fault: 'reset' }]);
+      const { server, channel } = await sceneOf('/c', ['GET /c/x', half], ...rows);
+      expect(await rejection(textOf(await channel.openMetadata('x')))).toMatchObject({ code: 'NETWORK' });
+      expect(server.lines).toHaveLength(9);
+    });
   });
 
   test('an abort rejects with the reason given', async () => {
@@ -127,14 +178,5 @@ describe('openArchive', () => {
   test.each([404, 410])('a %i says that the source does not have it', async (status) => {
     const { channel } = await sceneOf('/c', ['GET /c/noarch/x-1-0.conda', { status }]);
     expect(await rejection(readAll(channel.openArchive(archive)))).toMatchObject({ code: 'ARCHIVE_ABSENT' });
-  });
-
-  test.each<[string, Row[1], object]>([
-    ['a refusal', { status: 403 }, { code: 'DENIED' }],
-    ['an archive that breaks off', { body: 'half of it', fault: 'truncated' }, { code: 'NETWORK' }],
-    ['a reset in the middle', { body: 'half of it', fault: 'reset-in-body' }, { code: 'NETWORK' }],
-  ])('%s is an error', async (_, answer, expected) => {
-    const { channel } = await sceneOf('/c', ['GET /c/noarch/x-1-0.conda', answer]);
-    expect(await rejection(readAll(channel.openArchive(archive)))).toMatchObject(expected);
   });
 });

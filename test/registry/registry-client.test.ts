@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { BasicCredentials } from '#ferry/http/authorization.js';
+import type { Credential } from '#ferry/http/credentials/credential.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { isLoopbackHost, RegistryClient } from '#ferry/registry/registry-client.js';
 import {
@@ -72,6 +72,12 @@ describe('the host', () => {
   });
 });
 
+test('a repository is the same object for the same name', () => {
+  const registry = new RegistryClient({ host: 'ghcr.io', send });
+  expect(registry.repository('a/b')).toBe(registry.repository('a/b'));
+  expect(registry.repository('a/b')).not.toBe(registry.repository('a/c'));
+});
+
 describe('ping', () => {
   test('is content with a 200, whatever its body', async () => {
     const registry = await registryOf(
@@ -114,7 +120,7 @@ describe('repositories', () => {
   });
 
   test('a failure is a failure', async () => {
-    const broken = await registryOf(...Array.from({ length: 6 }, (): Row => [FIRST, { status: 500 }]));
+    const broken = await registryOf(...Array.from({ length: 8 }, (): Row => [FIRST, { status: 500 }]));
     expect(await rejection(broken.repositories())).toMatchObject({ status: 500 });
     const odd: Answer = { body: '{"repositories":{}}' };
     expect(await rejection((await registryOf([FIRST, odd])).repositories())).toMatchObject({
@@ -127,28 +133,29 @@ describe('a registry with passwords', () => {
   /** bcrypt of `p:ä ss`. */
   const HTPASSWD = 'user:$2b$04$abcdefghijklmnopqrstuuG5I5dNcb26TWjWqP3LDreEh4/F6hcs2\n';
 
-  async function open(): Promise<(credentials?: BasicCredentials) => RegistryClient> {
+  async function open(): Promise<(credential?: Credential) => RegistryClient> {
     const htpasswd = join(await tempFolder(), 'htpasswd');
     await writeFile(htpasswd, HTPASSWD);
     const registry = await startRegistry({ htpasswd });
     onTestFinished(() => registry[Symbol.asyncDispose]());
-    return (credentials) =>
+    return (credential) =>
       new RegistryClient({
         host: registry.host,
-        send: openTestClient({ findCredentials: () => credentials }).send,
+        send: openTestClient({ findCredential: () => Promise.resolve(credential) }).send,
       });
   }
 
   test('takes the right one, and refuses none or a wrong one without naming it', async () => {
     const connect = await open();
-    const repository = connect({ username: 'user', password: 'p:ä ss' }).repository('a/b');
+    const repository = connect({ kind: 'basic', username: 'user', password: 'p:ä ss' }).repository('a/b');
     const artifact = artifactOf('behind a password');
     await pushArtifact(repository, artifact, ['1.0']);
     expect(await tagsOf(repository)).toEqual(['1.0']);
     expect(await repository.resolve('1.0')).toMatchObject(artifact.manifest.descriptor);
 
-    for (const credentials of [undefined, { username: 'user', password: 'wrong-secret' }]) {
-      const registry = connect(credentials);
+    const wrong: Credential = { kind: 'basic', username: 'user', password: 'wrong-secret' };
+    for (const credential of [undefined, wrong]) {
+      const registry = connect(credential);
       const refused = registry.repository('a/b');
       const blob = contentOf('refused');
       for (const call of [

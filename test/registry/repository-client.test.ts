@@ -4,7 +4,7 @@ import { openerOf } from '#ferry/io/bytes.js';
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import { RegistryClient } from '#ferry/registry/registry-client.js';
 import type { RepositoryClient } from '#ferry/registry/repository-client.js';
-import { artifactOf, contentOf, readAll, rejection, tagsOf } from '../contracts/artifacts.js';
+import { artifactOf, contentOf, rejection, tagsOf } from '../contracts/artifacts.js';
 import { referrersOf } from '../contracts/referrer-contract.js';
 import { openTestClient } from '../support/http.js';
 import {
@@ -178,115 +178,23 @@ describe('fetchManifest', () => {
     expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'MANIFEST_INVALID' });
   });
 
-  test('a manifest that breaks off is an error of the network', async () => {
-    const { repository } = await sceneOf(['GET /v2/a/b/manifests/1.0', { ...stored, fault: 'truncated' }]);
-    expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'NETWORK' });
-  });
-});
-
-describe('fetch', () => {
-  test('a blob is asked for without Accept, a manifest with its own type', async () => {
+  test('a manifest that breaks off is read again from its start', async () => {
     const { server, repository } = await sceneOf(
-      [`GET ${BLOB}`, { body: blob.bytes }],
-      [`GET /v2/a/b/manifests/${digest}`, stored],
+      ['GET /v2/a/b/manifests/1.0', { ...stored, fault: 'truncated' }],
+      ['GET /v2/a/b/manifests/1.0', stored],
     );
-    await readAll(repository.fetch(blob.descriptor));
-    await readAll(repository.fetch(manifest.descriptor));
-    expect(server.requests.map(({ headers }) => headers.accept)).toEqual([undefined, IMAGE_MANIFEST]);
+    expect(await repository.fetchManifest('1.0')).toBeDefined();
+    expect(server.requests.map(({ headers }) => headers.range)).toEqual([undefined, undefined]);
   });
 
-  test.each<[string, Answer, string]>([
-    ['other bytes of the right size', { body: '9876543210' }, 'DIGEST_MISMATCH'],
-    ['a byte too many', { body: '01234567890' }, 'SIZE_EXCEEDED'],
-    ['a byte too few', { body: '012345678' }, 'SIZE_MISMATCH'],
-    ['half of them', { body: blob.bytes, fault: 'truncated' }, 'NETWORK'],
-    ['half of them and a reset', { body: blob.bytes, fault: 'reset-in-body' }, 'NETWORK'],
-    ['none, for lack of rights', { status: 403 }, 'DENIED'],
-    ['none, for it is not there', { status: 404, body: '404 page not found' }, 'NOT_FOUND'],
-  ])('a reader who gets %s is told', async (_, answer, code) => {
-    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
-    expect(await rejection(readAll(repository.fetch(blob.descriptor)))).toMatchObject({ code });
-  });
-
-  test('from an offset, asks for a range and takes what fits', async () => {
-    const ranged: Answer = { status: 206, headers: { 'content-range': 'bytes 4-9/10' }, body: '456789' };
-    const { server, repository } = await sceneOf([`GET ${BLOB}`, ranged]);
-    expect((await readAll(repository.fetch(blob.descriptor, { offset: 4 }))).toString()).toBe('456789');
-    expect(server.requests[0]?.headers.range).toBe('bytes=4-');
-  });
-
-  test.each<[string, Answer]>([
-    ['the whole blob', { body: blob.bytes }],
-    [
-      'a range that begins earlier',
-      { status: 206, headers: { 'content-range': 'bytes 2-9/10' }, body: '23456789' },
-    ],
-  ])('from an offset, skips into %s', async (_, answer) => {
-    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
-    expect((await readAll(repository.fetch(blob.descriptor, { offset: 4 }))).toString()).toBe('456789');
-  });
-
-  test.each<[string, Answer, string]>([
-    [
-      'a later range',
-      { status: 206, headers: { 'content-range': 'bytes 5-9/10' }, body: '56789' },
-      'REGISTRY_REFUSED',
-    ],
-    ['a range of no name', { status: 206, body: '456789' }, 'REGISTRY_REFUSED'],
-    [
-      'too few bytes',
-      { status: 206, headers: { 'content-range': 'bytes 4-8/10' }, body: '45678' },
-      'SIZE_MISMATCH',
-    ],
-    [
-      'too many bytes',
-      { status: 206, headers: { 'content-range': 'bytes 4-10/11' }, body: '456789a' },
-      'SIZE_EXCEEDED',
-    ],
-    ['a shorter blob', { body: '012' }, 'SIZE_MISMATCH'],
-    ['a refusal', { status: 416 }, 'REGISTRY_REFUSED'],
-  ])('from an offset, %s is an error', async (_, answer, code) => {
-    const { repository } = await sceneOf([`GET ${BLOB}`, answer]);
-    expect(await rejection(readAll(repository.fetch(blob.descriptor, { offset: 4 })))).toMatchObject({
-      code,
-    });
-  });
-
-  test('from its end, asks for nothing', async () => {
-    const { server, repository } = await sceneOf();
-    expect(await readAll(repository.fetch(blob.descriptor, { offset: 10 }))).toHaveLength(0);
-    expect(server.lines).toEqual([]);
-  });
-
-  test('an abort in the middle rejects with the reason given', async () => {
-    const controller = new AbortController();
-    const reason = new Error('enough');
-    const { repository } = await sceneOf([`GET ${BLOB}`, { body: blob.bytes, fault: 'stalled' }]);
-    const reading = (async () => {
-      for await (const chunk of repository.fetch(blob.descriptor, { signal: controller.signal })) {
-        if (chunk.byteLength > 0) controller.abort(reason);
-      }
-    })();
-    expect(await rejection(reading)).toBe(reason);
-  });
-});
-
-describe('exists', () => {
-  test('a blob of another size than it should have is corrupt, not there or absent', async () => {
-    const { repository } = await sceneOf([`HEAD ${BLOB}`, { headers: { 'content-length': 9 } }]);
-    expect(await rejection(repository.exists(blob.descriptor))).toMatchObject({ code: 'SIZE_MISMATCH' });
-  });
-
-  test('a registry that tells no size is believed', async () => {
-    const { repository } = await sceneOf([`HEAD ${BLOB}`, { headers: { 'transfer-encoding': 'chunked' } }]);
-    expect(await repository.exists(blob.descriptor)).toBe(true);
-  });
-
-  test.each([401, 403, 500])('a %i is an error, not an absence', async (status) => {
+  test('a manifest that breaks off every time is an error of the network', async () => {
     const { repository } = await sceneOf(
-      ...Array.from({ length: 6 }, (): Row => [`HEAD ${BLOB}`, { status }]),
+      ...Array.from({ length: 8 }, (): Row => [
+        'GET /v2/a/b/manifests/1.0',
+        { ...stored, fault: 'truncated' },
+      ]),
     );
-    expect(await rejection(repository.exists(blob.descriptor))).toMatchObject({ status });
+    expect(await rejection(repository.fetchManifest('1.0'))).toMatchObject({ code: 'NETWORK' });
   });
 });
 
