@@ -28,7 +28,8 @@ export class SingleFlight<T> {
   }
 }
 
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** Waits for a promise as long as the signal does not abort; then rejects with its reason. */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   let leave: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
