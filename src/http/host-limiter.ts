@@ -12,6 +12,8 @@ const SLOWER = 0.8;
 /** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
 const RATE_GROWTH = 0.05;
 const MIN_REQUESTS_PER_MINUTE = 30;
+/** Of fewer requests the pace is chance: a first one turned away would mean one a second for an hour. */
+const MIN_PACE_REQUESTS = 30;
 /** After this long without a request the pace is measured anew. */
 const REST_MS = 10_000;
 const BASE_PAUSE_MS = 500;
@@ -192,11 +194,18 @@ export class HostLimiter {
     this.#lastDecrease = now;
     this.#concurrency = Math.max(1, this.#concurrency / 2);
     if (what === 'rate' && this.#statedLimit === undefined) {
-      const minutes = Math.max(now - this.#run.startedAt, 1000) / 60_000;
-      const current = this.#requestsPerMinute ?? this.#run.granted / minutes;
-      this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+      const current = this.#requestsPerMinute ?? this.#pace(now);
+      if (current !== undefined) {
+        this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+      }
     }
     return true;
+  }
+
+  /** Requests per minute since the last rest, once they are enough to tell. */
+  #pace(now: number): number | undefined {
+    if (this.#run.granted < MIN_PACE_REQUESTS) return undefined;
+    return (this.#run.granted * 60_000) / Math.max(now - this.#run.startedAt, 1000);
   }
 
   #pause(ms: number): void {
