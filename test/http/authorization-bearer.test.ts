@@ -24,10 +24,11 @@ const bearer = (scope?: string, error?: string): Answer => {
 const token = (value: string, more = {}): Answer => ({
   body: JSON.stringify({ token: value, expires_in: 300, ...more }),
 });
-const tokenRow = (scopes: string[], answer: Answer): Row => [
-  `GET /token?${new URLSearchParams([['service', 's'], ...scopes.map((scope) => ['scope', scope])]).toString()}`,
-  answer,
-];
+const tokenRow = (scopes: string[], answer: Answer): Row => {
+  const query = new URLSearchParams({ service: 's' });
+  for (const scope of scopes) query.append('scope', scope);
+  return [`GET /token?${query.toString()}`, answer];
+};
 const pull = (repository: string): { access: Access } => ({ access: { repository, actions: ['pull'] } });
 
 test('a challenge is answered with a token, and from then on tokens are fetched before being asked', async () => {

@@ -5,7 +5,7 @@ import { createServer } from 'node:https';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import { onTestFinished } from 'vitest';
 import { tempFolder } from './temp.js';
 
@@ -90,7 +90,9 @@ export async function startTlsServer({ cert, key }: Certificate): Promise<TlsSer
   const server = createServer(
     { cert, key, requestCert: true, rejectUnauthorized: false },
     (incoming, response) => {
-      const peer = (incoming.socket as TLSSocket).getPeerCertificate() as { subject?: { CN: string } };
+      const { socket } = incoming;
+      const peer =
+        socket instanceof TLSSocket ? (socket.getPeerCertificate() as { subject?: { CN: string } }) : {};
       const line = `${incoming.method ?? ''} ${incoming.url ?? ''}`;
       requests.push({ line, headers: incoming.headers, peer: peer.subject?.CN });
       const isRedirect = incoming.url === '/' && location !== undefined;

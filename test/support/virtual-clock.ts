@@ -49,13 +49,13 @@ export function createVirtualClock({ start = 1000, chance = 0.5 } = {}): Virtual
       now = until;
     },
     run: async (promise) => {
-      let isSettled = false;
+      const state = { isSettled: false };
       const note = (): void => {
-        isSettled = true;
+        state.isSettled = true;
       };
       promise.then(note, note);
       await tick();
-      while (!isSettled) {
+      while (!state.isSettled) {
         const timer = next();
         // Nothing to wait for but sockets.
         if (timer === undefined) await tick();
