@@ -153,6 +153,22 @@ test('a token that is too narrow is widened by what the challenge names', async 
   expect(await get(send, server.url('/v2/a'), pull('a'))).toBe('and more');
 });
 
+test('a wider token that is refused leaves the narrow one in use', async () => {
+  const server = await startScriptedServer(
+    ['GET /v2/a', bearer()],
+    tokenRow(['repository:a:pull'], token('narrow')),
+    ['GET /v2/a', { body: 'a' }],
+    ['DELETE /v2/a', bearer('repository:a:delete', 'insufficient_scope')],
+    tokenRow(['repository:a:delete,pull'], { status: 403 }),
+    ['GET /v2/a', { body: 'still' }],
+  );
+  const { send } = openTestClient(known);
+  await get(send, server.url('/v2/a'), pull('a'));
+  const deleting = send({ method: 'DELETE', url: server.url('/v2/a'), ...pull('a') });
+  expect(await rejection(deleting)).toMatchObject({ code: 'DENIED' });
+  expect(await get(send, server.url('/v2/a'), pull('a'))).toBe('still');
+});
+
 test.each([
   [401, 'UNAUTHORIZED'],
   [403, 'DENIED'],
