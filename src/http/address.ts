@@ -18,18 +18,27 @@ const PRIVATE_RANGES: readonly (readonly [network: string, prefix: number, famil
   ['64:ff9b:1::', 48, 'ipv6'],
   ['fc00::', 7, 'ipv6'],
   ['fe80::', 10, 'ipv6'],
+  ['fec0::', 10, 'ipv6'],
   ['ff00::', 8, 'ipv6'],
 ];
 
 const privateAddresses = new BlockList();
-for (const [network, prefix, family] of PRIVATE_RANGES) privateAddresses.addSubnet(network, prefix, family);
+for (const [network, prefix, family] of PRIVATE_RANGES) {
+  privateAddresses.addSubnet(network, prefix, family);
+  if (family === 'ipv6') continue;
+  // The same address, reached through NAT64, 6to4 and the old IPv4-compatible form.
+  const [a = 0, b = 0] = network.split('.').map(Number);
+  privateAddresses.addSubnet(`64:ff9b::${network}`, 96 + prefix, 'ipv6');
+  privateAddresses.addSubnet(`2002:${(a * 256 + b).toString(16)}::`, 16 + prefix, 'ipv6');
+  privateAddresses.addSubnet(`::${network}`, 96 + prefix, 'ipv6');
+}
 
 /** Code of the error that {@link lookupPublic} fails with, in the form of Node's own. */
 export const PRIVATE_ADDRESS = 'EPRIVATEADDRESS';
 
 /**
  * Tells whether an IP address is not one of the open internet: loopback, link-local, private, multicast. IPv4 inside
- * IPv6 (`::ffff:10.0.0.1`) counts as the IPv4 it is.
+ * IPv6 (`::ffff:10.0.0.1`, NAT64, 6to4) counts as the IPv4 it is.
  * @see RFC 6890
  */
 export function isPrivateAddress(address: string): boolean {
@@ -43,18 +52,21 @@ export function isPrivateAddress(address: string): boolean {
  * which only a look-up can tell.
  */
 export function hostKind(url: URL): 'private' | 'public' | 'name' {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const host = url.hostname.replace(/^\[|\]$|\.$/g, '');
   if (isIP(host) !== 0) return isPrivateAddress(host) ? 'private' : 'public';
   return host === 'localhost' || host.endsWith('.localhost') ? 'private' : 'name';
 }
 
-/** Whether the host of a URL is in a private network; a name that cannot be looked up is not. */
+/**
+ * Whether the host of a URL is in a private network; a name that cannot be looked up is not, nor is one that has a
+ * public address too, since whoever owns a name may add a private one to it.
+ */
 export async function isPrivateHost(url: URL): Promise<boolean> {
   const kind = hostKind(url);
   if (kind !== 'name') return kind === 'private';
   try {
     const addresses = await lookup(url.hostname, { all: true });
-    return addresses.some(({ address }) => isPrivateAddress(address));
+    return addresses.length > 0 && addresses.every(({ address }) => isPrivateAddress(address));
   } catch {
     return false;
   }

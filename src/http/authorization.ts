@@ -1,3 +1,4 @@
+import { untilAborted } from '../io/single-flight.js';
 import { parseChallenges, type Challenge } from './challenge.js';
 import type { Credential, FindCredential } from './credentials/credential.js';
 import type { Access, HttpRequest, HttpResponse, Send } from './send.js';
@@ -24,7 +25,7 @@ interface Manner {
  */
 export function withAuthorization(send: Send, options: AuthorizationOptions): Send {
   const manners = new Map<string, Manner | 'open'>();
-  const learning = new Map<string, Promise<unknown>>();
+  const learning = new Map<string, Promise<void>>();
 
   const converse: Send = async (request) => {
     const { origin } = request.url;
@@ -36,7 +37,13 @@ export function withAuthorization(send: Send, options: AuthorizationOptions): Se
     }
     const manner = chooseManner(response);
     if (manner === undefined) return response;
-    const credential = await options.findCredential(placeOf(request), request.signal);
+    let credential: Credential | undefined;
+    try {
+      credential = await options.findCredential(placeOf(request), request.signal);
+    } catch (error) {
+      await response.discard();
+      throw error;
+    }
     manners.set(origin, manner);
     const hasOtherProof =
       manner.kind === 'basic' ? credential?.kind === 'basic' : credential?.kind !== 'bearer';
@@ -57,16 +64,19 @@ export function withAuthorization(send: Send, options: AuthorizationOptions): Se
     // A body may come from the same host, and then could not wait for itself.
     if (request.body !== undefined) return converse(request);
     const { origin } = request.url;
-    for (;;) {
-      if (manners.has(origin)) return converse(request);
-      const other = learning.get(origin);
-      if (other === undefined) break;
-      // Whatever becomes of it; its failure is not ours.
-      await other.catch(() => undefined);
-      request.signal?.throwIfAborted();
+    const other = manners.has(origin) ? undefined : learning.get(origin);
+    if (other !== undefined) {
+      await untilAborted(other, request.signal);
+      // Whatever became of it. Where it failed, one after the other would wait for the same failure.
+      return converse(request);
     }
+    if (manners.has(origin)) return converse(request);
     const conversation = converse(request);
-    learning.set(origin, conversation);
+    const settled = conversation.then(
+      () => undefined,
+      () => undefined,
+    );
+    learning.set(origin, settled);
     try {
       return await conversation;
     } finally {

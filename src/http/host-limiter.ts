@@ -12,6 +12,10 @@ const SLOWER = 0.8;
 /** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
 const RATE_GROWTH = 0.05;
 const MIN_REQUESTS_PER_MINUTE = 30;
+/** Of fewer requests the pace is chance: a first one turned away would mean one a second for an hour. */
+const MIN_PACE_REQUESTS = 30;
+/** After this long without a request the pace is measured anew. */
+const REST_MS = 10_000;
 const BASE_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 /** A server that asks for a longer pause gets its answer passed on instead. */
@@ -40,8 +44,14 @@ export interface HostLimitOptions extends ClockOptions {
   readonly onPause?: ((pause: HostPause) => void) | undefined;
 }
 
-/** Reading and writing wait for each other in copies, so neither may use up what the other needs. */
-export type Lane = 'read' | 'write';
+/**
+ * Reading and writing wait for each other in copies, and both for tokens, so none may use up what another needs: the
+ * body of an upload may come from the same host, and ask for a token on the way.
+ */
+export type Lane = 'read' | 'write' | 'token';
+
+/** Who has waited longest for others goes first. */
+const LANES: readonly Lane[] = ['token', 'write', 'read'];
 
 /** The right to have one request under way. */
 export interface Slot {
@@ -67,9 +77,10 @@ export class HostLimiter {
   readonly #lanes: Readonly<Record<Lane, { active: number; readonly waiting: Waiter[] }>> = {
     read: { active: 0, waiting: [] },
     write: { active: 0, waiting: [] },
+    token: { active: 0, waiting: [] },
   };
-  readonly #startedAt: number;
-  #granted = 0;
+  /** Since when requests go without a rest, how many they were, and when the last of them went. */
+  readonly #run = { startedAt: -Infinity, granted: 0, lastAt: -Infinity };
   #concurrency: number;
   #requestsPerMinute: number | undefined;
   #statedLimit: number | undefined;
@@ -79,7 +90,7 @@ export class HostLimiter {
   #pauses = 0;
   #lastDecrease = -Infinity;
   #retries = FIRST_RETRIES;
-  #isTimerSet = false;
+  #timer: AbortController | undefined;
   #hasAnswered = false;
 
   constructor(origin: string, options: HostLimitOptions = {}) {
@@ -88,7 +99,6 @@ export class HostLimiter {
     this.#clock = clockOf(options);
     this.#maxConcurrency = options.maxConcurrency ?? MAX_CONCURRENCY;
     this.#concurrency = this.#maxConcurrency;
-    this.#startedAt = this.#clock.now();
     this.#state(options.statedLimit?.(origin));
   }
 
@@ -111,6 +121,7 @@ export class HostLimiter {
       const leave = (): void => {
         const place = waiting.indexOf(waiter);
         if (place !== -1) waiting.splice(place, 1);
+        this.#stopTimerIfIdle();
         reject(signal?.reason as Error);
       };
       const waiter: Waiter = {
@@ -146,15 +157,16 @@ export class HostLimiter {
   throttled(slot: Slot, limit: RateLimit): void {
     this.#hasAnswered = true;
     this.#state(limit.requestsPerMinute);
-    if (limit.retryAfterMs !== undefined) {
-      this.#pause(Math.min(limit.retryAfterMs, MAX_RETRY_AFTER_MS));
-      this.#decrease(slot, 'rate');
-      return;
+    const floorMs = Math.min(limit.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+    let backOffMs = 0;
+    if (this.#decrease(slot, 'rate')) {
+      // Who names a time is believed, but not for ever: with `Retry-After: 0` all attempts would be over in a moment.
+      if (limit.retryAfterMs === undefined || this.#pauses > 0) {
+        backOffMs = this.#clock.random() * Math.min(MAX_PAUSE_MS, BASE_PAUSE_MS * 2 ** this.#pauses);
+      }
+      this.#pauses += 1;
     }
-    if (!this.#decrease(slot, 'rate')) return;
-    const ceilingMs = Math.min(MAX_PAUSE_MS, BASE_PAUSE_MS * 2 ** this.#pauses);
-    this.#pauses += 1;
-    this.#pause(this.#clock.random() * ceilingMs);
+    this.#pause(floorMs + backOffMs);
   }
 
   /** Holds all requests back for a while: a server has said that its limit is used up. */
@@ -182,11 +194,18 @@ export class HostLimiter {
     this.#lastDecrease = now;
     this.#concurrency = Math.max(1, this.#concurrency / 2);
     if (what === 'rate' && this.#statedLimit === undefined) {
-      const minutes = Math.max(now - this.#startedAt, 1000) / 60_000;
-      const current = this.#requestsPerMinute ?? this.#granted / minutes;
-      this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+      const current = this.#requestsPerMinute ?? this.#pace(now);
+      if (current !== undefined) {
+        this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+      }
     }
     return true;
+  }
+
+  /** Requests per minute since the last rest, once they are enough to tell. */
+  #pace(now: number): number | undefined {
+    if (this.#run.granted < MIN_PACE_REQUESTS) return undefined;
+    return (this.#run.granted * 60_000) / Math.max(now - this.#run.startedAt, 1000);
   }
 
   #pause(ms: number): void {
@@ -213,7 +232,7 @@ export class HostLimiter {
     const startedAt = this.#clock.now();
     const line = this.#lanes[lane];
     line.active += 1;
-    this.#granted += 1;
+    this.#count(startedAt);
     if (this.#requestsPerMinute !== undefined) {
       this.#arrival = Math.max(this.#arrival, startedAt) + 60_000 / this.#requestsPerMinute;
     }
@@ -227,8 +246,16 @@ export class HostLimiter {
     return { startedAt, release };
   }
 
+  #count(now: number): void {
+    const run = this.#run;
+    // What a server objects to is the pace of now, not the average over hours of rest.
+    if (now - run.lastAt > REST_MS) Object.assign(run, { startedAt: now, granted: 0 });
+    run.granted += 1;
+    run.lastAt = now;
+  }
+
   #pump(): void {
-    for (const lane of ['write', 'read'] as const) {
+    for (const lane of LANES) {
       const { waiting } = this.#lanes[lane];
       while (waiting.length > 0 && this.#hasRoom(lane)) {
         const waitMs = this.#waitMs();
@@ -243,12 +270,23 @@ export class HostLimiter {
   }
 
   #pumpAfter(ms: number): void {
-    if (this.#isTimerSet) return;
-    this.#isTimerSet = true;
+    if (this.#timer !== undefined) return;
+    const timer = new AbortController();
+    this.#timer = timer;
     const go = (): void => {
-      this.#isTimerSet = false;
+      if (this.#timer !== timer) return;
+      this.#timer = undefined;
       this.#pump();
     };
-    this.#clock.sleep(ms, undefined).then(go, go);
+    // Timers count whole milliseconds; one that goes off early would only be set again.
+    this.#clock.sleep(Math.ceil(ms), timer.signal).then(go, go);
+  }
+
+  /** A timer that nobody waits for would keep the process alive through a pause of minutes. */
+  #stopTimerIfIdle(): void {
+    if (LANES.some((lane) => this.#lanes[lane].waiting.length > 0)) return;
+    const timer = this.#timer;
+    this.#timer = undefined;
+    timer?.abort();
   }
 }

@@ -31,7 +31,7 @@ export function withLimit(send: Send, limits: HostLimits): Send {
   return async (request) => {
     const limiter = limits.of(request);
     const isRead = request.method === 'GET' || request.method === 'HEAD';
-    const slot = await limiter.acquire(isRead ? 'read' : 'write', request.signal);
+    const slot = await limiter.acquire(request.lane ?? (isRead ? 'read' : 'write'), request.signal);
     try {
       const { response, limit } = await readRateLimit(await send(request), Date.now());
       if (limit !== undefined) {

@@ -13,6 +13,8 @@ export interface RateLimit {
 export const MAX_ERROR_BODY_BYTES = 64 * 1024;
 /** GitHub asks for a minute or more after its secondary limit, without saying so in every answer. */
 const SECONDARY_LIMIT_MS = 60_000;
+/** In 2001; nobody asks to wait for thirty years. */
+const FIRST_TIME_OF_DAY_S = 1e9;
 
 /**
  * Reads whether an answer is a rate limit: 429; 503 that names a time; 403 that says so in its body or headers, as
@@ -48,8 +50,8 @@ export async function readRateLimit(
 
 /**
  * How long to hold back after an answer that used up what its `RateLimit-*` headers allow; `undefined` where there is
- * something left. Shapes: `ratelimit-remaining: 0`, `0;w=21600`; `ratelimit-reset` in seconds, `x-ratelimit-reset` as
- * a time of day.
+ * something left. Shapes: `ratelimit-remaining: 0`, `0;w=21600`; `ratelimit-reset: 30` in seconds or as a time of day;
+ * both with `x-` too.
  */
 export function exhaustedForMs(response: HttpResponse, now: number): number | undefined {
   const remaining = response.header('ratelimit-remaining') ?? response.header('x-ratelimit-remaining');
@@ -68,6 +70,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
   µs: 1e-3,
   us: 1e-3,
+  // The Greek letter, which looks the same.
+  '\u03bcs': 1e-3,
   ms: 1,
   s: 1e3,
   m: 6e4,
@@ -76,10 +80,12 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 
 /** Durations as Go writes them: `10.3ms`, `1m30s`, `245.6µs`. */
 function retryAfterInText(text: string): number | undefined {
-  const duration = /retry-after:\s*((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)/i.exec(text)?.[1];
+  const duration = /retry-after:\s*((?:\d+(?:\.\d+)?(?:ns|us|µs|\u03bcs|ms|s|m|h))+)/i.exec(text)?.[1];
   if (duration === undefined) return undefined;
   let ms = 0;
-  for (const [, number, unit = ''] of duration.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
+  for (const [, number, unit = ''] of duration
+    .toLowerCase()
+    .matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|\u03bcs|ms|s|m|h)/g)) {
     ms += Number(number) * (UNIT_MS[unit] ?? 0);
   }
   return Math.ceil(ms);
@@ -93,10 +99,11 @@ function allowedInText(text: string): number | undefined {
 }
 
 function resetOf(response: HttpResponse, now: number): number | undefined {
-  const seconds = Number(/^\d+/.exec(response.header('ratelimit-reset') ?? '')?.[0] ?? NaN);
-  if (!Number.isNaN(seconds)) return seconds * 1000;
-  const time = Number(response.header('x-ratelimit-reset') ?? NaN);
-  return Number.isNaN(time) ? undefined : Math.max(0, time * 1000 - now);
+  const value = response.header('ratelimit-reset') ?? response.header('x-ratelimit-reset') ?? '';
+  const seconds = Number(/^\d+/.exec(value.trim())?.[0] ?? NaN);
+  if (Number.isNaN(seconds)) return undefined;
+  // Which of the two it is does not go by the name: GitLab sends a time of day in `ratelimit-reset`.
+  return seconds < FIRST_TIME_OF_DAY_S ? seconds * 1000 : Math.max(0, seconds * 1000 - now);
 }
 
 async function readBounded(response: HttpResponse): Promise<Uint8Array> {

@@ -34,7 +34,8 @@ export function withRedirects(send: Send): Send {
               ...current,
               url,
               headers: originFreeHeaders(current.headers ?? {}),
-              givenBy: current.givenBy ?? request.url,
+              // Whoever names the place answers for it: a server on the internet that a private one led us to, too.
+              givenBy: current.url,
             };
     }
   };

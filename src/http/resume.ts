@@ -77,12 +77,22 @@ export async function* resumedBody(options: ResumeOptions): Bytes {
         response = await send(request);
       }
       if (response.status !== 200 && response.status !== 206) throw await responseError(request, response);
-      if (response.status === 200 && options.etag !== undefined && position > 0) {
+      if (position > 0 && isChanged(response, options.etag)) {
         await response.discard();
         throw brokenOff(request, 'what it gives changed while it was read');
       }
     }
   }
+}
+
+/**
+ * A server may not know ranges and send the same whole again, or not know `If-Range` and send a part of another: its
+ * entity tag tells.
+ */
+function isChanged(response: HttpResponse, etag: string | undefined): boolean {
+  if (etag === undefined) return false;
+  const now = response.header('etag');
+  return now === undefined ? response.status === 200 : now !== etag;
 }
 
 /** Adds a range to a request. */

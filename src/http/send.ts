@@ -1,4 +1,5 @@
 import type { Bytes, OpenBytes } from '../io/bytes.js';
+import type { Lane } from './host-limiter.js';
 import type { RateLimit } from './rate-limit.js';
 
 /**
@@ -46,6 +47,8 @@ export interface HttpRequest {
    * @defaultValue that of the anonymous
    */
   readonly identity?: string | undefined;
+  /** The queue at its host that it stands in. @defaultValue `'read'` for GET and HEAD, else `'write'` */
+  readonly lane?: Lane | undefined;
   /**
    * Reads a successful answer of up to so many bytes at once, so that a connection which breaks in its middle is a failed
    * attempt like any other. For documents.

@@ -20,6 +20,8 @@ const MARGIN_MS = 10_000;
 /** A refusal is believed for this long, so that a thousand packages do not all ask again. */
 const REFUSAL_MS = 5000;
 const CLIENT_ID = 'conda-ferry';
+/** Neighbours at a host for everybody, such as `a.github.io` and `b.github.io`, are strangers. @see publicsuffix.org */
+const DOMAIN_RULES = { allowPrivateDomains: true };
 
 /** What a token is wanted for. */
 export interface TokenRequest {
@@ -115,19 +117,20 @@ export class TokenService {
   async #fetch(request: TokenRequest, wanted: ReadonlyMap<string, ReadonlySet<string>>): Promise<Token> {
     const realm = realmOf(request);
     const credential = this.#credentialFor(realm, request);
-    const sent = this.#options.now();
     const scopes = formatScopes(wanted);
     const http =
       credential?.kind === 'refresh'
         ? refreshRequest(realm, request, credential.token, scopes)
         : plainRequest(realm, request, credential, scopes);
     const response = await this.#options.send(http);
+    // Not when it was asked for: the request may have waited for minutes until the host's limiter let it go.
+    const received = this.#options.now();
     if (response.status !== 200) throw await tokenError(http, response, request);
     const body = await collect(response.body, MAX_TOKEN_BYTES, `token of ${redactUrl(realm)}`);
     const { value, lifetimeMs } = parseToken(body, realm);
     const marginMs = Math.min(Math.max(MARGIN_MS, lifetimeMs / 10), lifetimeMs / 2);
     // The server's clock may be wrong by hours; its lifetime is not.
-    return { value, scopes: wanted, renewAt: sent + lifetimeMs - marginMs };
+    return { value, scopes: wanted, renewAt: received + lifetimeMs - marginMs };
   }
 
   /**
@@ -151,8 +154,8 @@ export function scopesOf(challenge: Challenge): readonly string[] {
 
 function isRelated(realm: URL, registry: URL): boolean {
   if (realm.hostname === registry.hostname) return true;
-  const domain = getDomain(registry.hostname);
-  return domain !== null && domain === getDomain(realm.hostname);
+  const domain = getDomain(registry.hostname, DOMAIN_RULES);
+  return domain !== null && domain === getDomain(realm.hostname, DOMAIN_RULES);
 }
 
 function realmOf({ challenge, url }: TokenRequest): URL {
@@ -182,6 +185,7 @@ function plainRequest(
     signal,
     givenBy,
     identity: identityOf(credential),
+    lane: 'token',
     timeLimitMs: TIME_LIMIT_MS,
     bufferUpTo: MAX_TOKEN_BYTES,
   };
@@ -209,6 +213,7 @@ function refreshRequest(
     body: { size: bytes.byteLength, open: openerOf(bytes) },
     signal,
     repeatable: true,
+    lane: 'token',
     givenBy: realm.origin === url.origin ? undefined : url,
     timeLimitMs: TIME_LIMIT_MS,
     bufferUpTo: MAX_TOKEN_BYTES,
@@ -232,9 +237,9 @@ async function tokenError(
 }
 
 const tokenSchema = z.looseObject({
-  token: z.string().optional(),
-  access_token: z.string().optional(),
-  expires_in: z.number().optional(),
+  token: z.string().nullish(),
+  access_token: z.string().nullish(),
+  expires_in: z.number().nullish(),
 });
 
 function parseToken(body: Uint8Array, realm: URL): { readonly value: string; readonly lifetimeMs: number } {
@@ -245,7 +250,8 @@ function parseToken(body: Uint8Array, realm: URL): { readonly value: string; rea
     document = undefined;
   }
   const { data } = tokenSchema.safeParse(document);
-  const value = data?.token ?? data?.access_token ?? '';
+  // Either may be there and empty, as Go writes what it does not have.
+  const value = [data?.token, data?.access_token].find(Boolean) ?? '';
   // A token goes into a header as it is.
   if (!/^[\x21-\x7e]+$/.test(value)) {
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(realm)} answered without a token`);

@@ -30,6 +30,8 @@ export function translateTransportError(error: unknown, request: HttpRequest): u
 }
 
 function systemCode(error: unknown): string | undefined {
+  // It has a code only where its parser has one, whatever its type says.
+  if (error instanceof errors.HTTPParserError) return error.code || 'HPE_UNKNOWN';
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
   const isKnown =
     /^(UND_ERR_|E[A-Z]+$|EAI_|CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HPE_)/.test(error.code);
@@ -49,7 +51,7 @@ function describeCode(code: string): string {
     UND_ERR_HEADERS_TIMEOUT: 'no answer in time (UND_ERR_HEADERS_TIMEOUT)',
     UND_ERR_BODY_TIMEOUT: 'the answer stopped in the middle (UND_ERR_BODY_TIMEOUT)',
   };
-  return known[code] ?? code;
+  return known[code] ?? (code.startsWith('HPE_') ? `the answer is not HTTP (${code})` : code);
 }
 
 function hintFor(code: string, url: URL): string | undefined {

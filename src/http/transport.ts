@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Agent, EnvHttpProxyAgent, request as undiciRequest, type Dispatcher } from 'undici';
+import { Agent, EnvHttpProxyAgent, errors, request as undiciRequest, type Dispatcher } from 'undici';
 import { FerryError } from '../errors.js';
 import { collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
@@ -20,8 +20,6 @@ const MIN_WINDOW_BYTES = 60 * 1024;
 const WINDOW_MS = 60_000;
 /** Well above undici's 4 s, which is too short for the pauses of a mirror run. */
 const KEEP_ALIVE_MS = 30_000;
-/** Twice what the limiter lets through, since reads and writes are counted apart. */
-const MAX_CONNECTIONS_PER_ORIGIN = 64;
 /** Some registries send upload locations of several KiB. */
 const MAX_HEADER_BYTES = 64 * 1024;
 /** Bodies up to this size are sent in one piece, which is markedly faster than as a stream. */
@@ -68,7 +66,7 @@ export function openTransport(options: TransportOptions): Transport {
     windowMs: WINDOW_MS,
     ...options.timeouts,
   };
-  const dispatchers = new Dispatchers(options, timeouts);
+  const dispatchers = new Dispatchers(options);
   const send: Send = async (request) => {
     request.signal?.throwIfAborted();
     const headers: Record<string, string> = {
@@ -86,6 +84,8 @@ export function openTransport(options: TransportOptions): Transport {
         method: request.method,
         headers,
         body: body ?? null,
+        // Said here too, since a pool behind a proxy knows nothing of the agent's options.
+        bodyTimeout: timeouts.bodyMs,
         headersTimeout: request.body === undefined ? timeouts.headersMs : COMMIT_TIMEOUT_MS,
         ...(limit.signal === undefined ? {} : { signal: limit.signal }),
       });
@@ -103,13 +103,12 @@ export function openTransport(options: TransportOptions): Transport {
 /** The connections: one pool for each origin, since proxies, authorities and client certificates belong to origins. */
 class Dispatchers implements AsyncDisposable {
   readonly #options: TransportOptions;
-  readonly #timeouts: Timeouts;
   readonly #open = new Map<string, Dispatcher>();
   readonly #private = new Map<string, Promise<boolean>>();
+  #isDisposed = false;
 
-  constructor(options: TransportOptions, timeouts: Timeouts) {
+  constructor(options: TransportOptions) {
     this.#options = options;
-    this.#timeouts = timeouts;
   }
 
   async of({ url, givenBy }: HttpRequest): Promise<Dispatcher> {
@@ -120,16 +119,18 @@ class Dispatchers implements AsyncDisposable {
         `${redactUrl(givenBy)} points to ${redactUrl(url)}, which is not safe: it leads into a private network`,
       );
     }
-    const key = isGuarded ? `${url.origin} guarded` : url.origin;
+    if (this.#isDisposed) throw new errors.ClientDestroyedError();
+    const key = [url.origin, givenBy === undefined ? '' : 'given', isGuarded ? 'guarded' : ''].join(' ');
     let dispatcher = this.#open.get(key);
     if (dispatcher === undefined) {
-      dispatcher = this.#create(url, isGuarded);
+      dispatcher = this.#create(url, givenBy !== undefined, isGuarded);
       this.#open.set(key, dispatcher);
     }
     return dispatcher;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true;
     await Promise.all([...this.#open.values()].map((dispatcher) => dispatcher.destroy()));
   }
 
@@ -142,15 +143,18 @@ class Dispatchers implements AsyncDisposable {
     return isPrivate;
   }
 
-  #create(url: URL, isGuarded: boolean): Dispatcher {
-    const { proxy, findTlsSettings } = this.#options;
-    const tls = tlsConnectOptions(findTlsSettings?.(url.origin));
+  #create(url: URL, isGiven: boolean, isGuarded: boolean): Dispatcher {
+    const { findTlsSettings } = this.#options;
+    const settings = findTlsSettings?.(url.origin);
+    // Where another origin sends us, we are nobody.
+    const tls = tlsConnectOptions(
+      isGiven && settings !== undefined ? { ...settings, client: undefined } : settings,
+    );
     const shared = {
-      connections: MAX_CONNECTIONS_PER_ORIGIN,
+      // As many as the limiter lets through: requests that wait for each other must not meet in a second queue here.
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
-      bodyTimeout: this.#timeouts.bodyMs,
       autoSelectFamily: true,
     };
     const connect = {
@@ -158,20 +162,32 @@ class Dispatchers implements AsyncDisposable {
       ...tls,
       ...(isGuarded ? { lookup: lookupPublic } : {}),
     };
-    const isDirect = hostKind(url) === 'private' && /^(?:localhost|127\.|\[::1\])/.test(url.hostname);
-    if (isDirect || (proxy?.httpProxy === undefined && proxy?.httpsProxy === undefined)) {
-      return new Agent({ ...shared, connect });
-    }
+    const proxy = this.#proxyFor(url);
+    if (proxy === undefined) return new Agent({ ...shared, connect });
     return new EnvHttpProxyAgent({
       ...shared,
       connect,
       requestTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-      // An empty text keeps undici from looking into the environment by itself.
-      httpProxy: proxy.httpProxy ?? '',
-      httpsProxy: proxy.httpsProxy ?? '',
-      noProxy: proxy.noProxy ?? '',
+      httpProxy: proxy,
+      httpsProxy: proxy,
+      // Even an empty text keeps undici from looking into the environment by itself.
+      noProxy: this.#options.proxy?.noProxy ?? '',
       proxyTunnel: false,
     });
+  }
+
+  /** Each kind of URL has its own proxy, and none stands in for the other. */
+  #proxyFor(url: URL): string | undefined {
+    const { httpProxy, httpsProxy } = this.#options.proxy ?? {};
+    const text = url.protocol === 'https:' ? httpsProxy : httpProxy;
+    const isLoopback =
+      hostKind(url) === 'private' && /^127\.|^\[::1\]$|^(?:.+\.)?localhost$/.test(url.hostname);
+    if (isLoopback || text === undefined || text === '') return undefined;
+    // Commonly written as `proxy:3128`, as curl takes it.
+    const proxy = text.includes('://') ? text : `http://${text}`;
+    // The error of `new URL` would carry the text, password and all.
+    if (!URL.canParse(proxy)) throw new FerryError('USAGE', `the proxy for ${url.protocol}// URLs is no URL`);
+    return proxy;
   }
 }
 

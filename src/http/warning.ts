@@ -1,6 +1,8 @@
 import type { Send } from './send.js';
 
 const MAX_CHARACTERS = 4096;
+/** Texts in all: a server that says something new each time is not listened to for ever. */
+const MAX_TEXTS = 100;
 
 /**
  * Passes on what servers say in `Warning: 299 - "…"`, once per host and text. Never acted upon.
@@ -12,7 +14,7 @@ export function withWarnings(send: Send, onWarning: ((text: string) => void) | u
   return async (request) => {
     const response = await send(request);
     const header = response.header('warning');
-    if (header === undefined) return response;
+    if (header === undefined || told.size >= MAX_TEXTS) return response;
     for (const [, text = ''] of header.slice(0, MAX_CHARACTERS).matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
       const clean = text.replace(/\\(.)/g, '$1').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
       const line = `${response.url.host} says: ${clean}`;

@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest';
+import type { FindCredential } from '#ferry/http/credentials/credential.js';
 import { resolveServerUrl } from '#ferry/http/server-url.js';
+import { openerOf } from '#ferry/io/bytes.js';
 import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, get, openTestClient } from '../support/http.js';
 import { startScriptedServer, type Row } from '../support/scripted-server.js';
 
-const CREDENTIALS = { username: 'user', password: 'password' };
+/** A finder without any judgement. */
+const findCredential: FindCredential = () =>
+  Promise.resolve({ kind: 'basic', username: 'user', password: 'canary-secret' });
 
 const toLocation = (location: string, status = 307): { status: number; headers: { location: string } } => ({
   status,
@@ -30,12 +34,54 @@ test.each([301, 302, 303, 307, 308])('follows a %i of GET and HEAD', async (stat
   expect(await get(send, server.url('/a/b'))).toBe('there');
 });
 
-test.each(['POST', 'PUT', 'PATCH', 'DELETE'] as const)('does not follow a redirect of %s', async (method) => {
-  const server = await startScriptedServer([`${method} /`, toLocation('/other')]);
-  const response = await openTestClient().send({ method, url: server.url('/') });
+const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE'] as const;
+
+test.each(METHODS.flatMap((method) => [301, 302, 303].map((status) => [method, status] as const)))(
+  'does not follow a %s to %i, which may mean another method',
+  async (method, status) => {
+    const server = await startScriptedServer([`${method} /`, toLocation('/other', status)]);
+    const response = await openTestClient().send({ method, url: server.url('/') });
+    await response.discard();
+    expect(response.status).toBe(status);
+    expect(server.lines).toEqual([`${method} /`]);
+  },
+);
+
+test.each(METHODS)(
+  '%s keeps method, headers, credentials and body through 307 and 308 within one origin',
+  async (method) => {
+    const server = await startScriptedServer(
+      [`${method} /`, { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } }],
+      [`${method} /`, toLocation('/one', 307)],
+      [`${method} /one`, toLocation('two', 308)],
+      [`${method} /two`, { status: 201 }],
+    );
+    const body = { size: 4, open: openerOf(Buffer.from('body')) };
+    const headers = { 'content-type': 'a/b' };
+    const response = await openTestClient({ findCredential }).send({
+      method,
+      url: server.url('/'),
+      body,
+      headers,
+    });
+    await response.discard();
+    expect([response.status, response.url.pathname]).toEqual([201, '/two']);
+    for (const request of server.requests) {
+      expect(request.body.toString()).toBe('body');
+      expect(request.headers).toMatchObject(headers);
+    }
+    expect(server.requests[3]?.headers.authorization).toMatch(/^Basic /);
+  },
+);
+
+test.each(METHODS)('%s is not followed to another origin, port and all', async (method) => {
+  const other = await startScriptedServer();
+  const server = await startScriptedServer([`${method} /`, toLocation(other.origin, 307)]);
+  const body = { size: 4, open: openerOf(Buffer.from('body')) };
+  const response = await openTestClient().send({ method, url: server.url('/'), body });
   await response.discard();
   expect(response.status).toBe(307);
-  expect(server.lines).toEqual([`${method} /`]);
+  expect(other.lines).toEqual([]);
 });
 
 test('an answer that redirects nowhere, or means no redirect, is passed on', async () => {
@@ -119,8 +165,7 @@ test('credentials go neither to another origin, port and all, nor back with a re
   );
   const other = await startScriptedServer(['GET /elsewhere', toLocation(`${registry.origin}/back`)]);
   const toFirst = toLocation(`${other.origin}/elsewhere`);
-  // A finder without any judgement.
-  const { send } = openTestClient({ findCredentials: () => CREDENTIALS });
+  const { send } = openTestClient({ findCredential });
   expect(await get(send, registry.url('/first'))).toBe('authorized');
   expect(await get(send, registry.url('/blob'))).toBe('came back');
   expect(other.requests[0]?.headers).not.toHaveProperty('authorization');
@@ -138,7 +183,7 @@ test('a redirect target that asks for Basic does not get it', async () => {
     { status: 401, headers: { 'www-authenticate': 'Basic realm="give"' } },
   ]);
   const registry = await startScriptedServer(['GET /', toLocation(other.origin)]);
-  const { send } = openTestClient({ findCredentials: () => CREDENTIALS });
+  const { send } = openTestClient({ findCredential });
   const response = await send({ method: 'GET', url: registry.url('/') });
   await response.discard();
   expect(response.status).toBe(401);
@@ -151,7 +196,7 @@ test('credentials stay with redirects on the same origin', async () => {
     ['GET /', toLocation('/there')],
     ['GET /there', {}],
   );
-  await get(openTestClient({ findCredentials: () => CREDENTIALS }).send, server.url('/'));
+  await get(openTestClient({ findCredential }).send, server.url('/'));
   expect(server.requests[2]?.headers.authorization).toMatch(/^Basic /);
 });
 

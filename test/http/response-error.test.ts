@@ -4,10 +4,11 @@ import { responseError } from '#ferry/http/response-error.js';
 import type { HttpRequest } from '#ferry/http/send.js';
 import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, openTestClient } from '../support/http.js';
-import { startScriptedServer, type Answer } from '../support/scripted-server.js';
+import { startScriptedServer, type Answer, type Row } from '../support/scripted-server.js';
 
 async function errorOf(answer: Answer, path = '/v2/x'): Promise<ResponseError> {
-  const server = await startScriptedServer([`PUT ${path}`, answer]);
+  // A rate limit is met again and again.
+  const server = await startScriptedServer(...Array.from({ length: 8 }, (): Row => [`PUT ${path}`, answer]));
   const request: HttpRequest = { method: 'PUT', url: server.url(path) };
   return responseError(request, await openTestClient().send(request));
 }
@@ -113,9 +114,31 @@ test('keeps secrets of the URL, and those the server repeats, out of everything'
   expect(error.message).toContain('today');
 });
 
-test('a bearer challenge is told from a Basic one', async () => {
-  const bearer = await errorOf({ status: 401, headers: { 'www-authenticate': 'Bearer realm="x"' } });
-  const basic = await errorOf({ status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } });
-  expect(bearer.hint).toContain('bearer');
-  expect(basic.hint).toContain('CONDA_FERRY_PASSWORD');
+test.each([
+  ['Bearer service="x"', 'log in with conda-ferry login'],
+  ['Basic realm="x"', 'log in with conda-ferry login'],
+  ['Negotiate, Basic realm="x"', 'log in with conda-ferry login'],
+  ['Negotiate, Digest realm="x"', 'takes negotiate, digest authentication only'],
+])('to the challenge %j the hint is to %s', async (challenge, hint) => {
+  const error = await errorOf({ status: 401, headers: { 'www-authenticate': challenge } });
+  expect(error.hint).toContain(hint);
+});
+
+test('where another origin sent us there is nothing to log in to', async () => {
+  const server = await startScriptedServer([
+    'GET /',
+    { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' } },
+  ]);
+  const request: HttpRequest = {
+    method: 'GET',
+    url: server.url('/'),
+    givenBy: new URL('http://127.0.0.1:1/'),
+  };
+  expect((await responseError(request, await openTestClient().send(request))).hint).toBeUndefined();
+});
+
+test('a rate limit says how long the server asks to wait', async () => {
+  const error = await errorOf({ status: 429, headers: { 'retry-after': '3600' } });
+  expect(error).toMatchObject({ code: 'RATE_LIMITED', retryAfterMs: 3_600_000 });
+  expect(error.hint).toContain('3600 s');
 });

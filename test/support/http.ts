@@ -1,7 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { openHttpClient, type HttpClientOptions } from '#ferry/http/client.js';
 import type { HttpRequest, HttpResponse, Send } from '#ferry/http/send.js';
-import { collect } from '#ferry/io/bytes.js';
+import { collect, openerOf } from '#ferry/io/bytes.js';
 
 /** The whole HTTP stack, with time and chance in the test's hands. */
 export interface TestClient {
@@ -47,4 +47,19 @@ export function everythingOf(error: unknown): string {
     .filter((name) => name !== 'cause')
     .map((name) => JSON.stringify((error as unknown as Record<string, unknown>)[name]));
   return [error.message, JSON.stringify(error), ...own, everythingOf(error.cause)].join('\n');
+}
+
+/** An answer without a server. */
+export function answerOf(
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+  body: string | Uint8Array = '',
+): HttpResponse {
+  return {
+    status,
+    url: new URL('https://registry.example/'),
+    header: (name) => headers[name],
+    body: openerOf(Buffer.from(body))(),
+    discard: () => Promise.resolve(),
+  };
 }
