@@ -80,7 +80,11 @@ try {
     print('kept', error.message);
   }
 
-  /** Pushes a manifest, under tags or by its digest alone. */
+  /**
+   * Pushes a manifest, under tags or by its digest alone.
+   * @param {object} fields
+   * @param {readonly string[]} [tags]
+   */
   async function pushManifest(fields, tags = []) {
     const bytes = encodeJson({ schemaVersion: 2, mediaType: IMAGE_MANIFEST, ...fields });
     const manifest = describe(IMAGE_MANIFEST, bytes);
@@ -91,6 +95,7 @@ try {
   await registry[Symbol.asyncDispose]();
 }
 
+/** @param {readonly unknown[]} words */
 function print(...words) {
   stdout.write(`${words.join(' ')}\n`);
 }

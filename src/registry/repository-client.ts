@@ -2,7 +2,7 @@ import { FerryError, IntegrityError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import { resumedBody, restOf } from '../http/resume.js';
-import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
+import type { Access, HttpRequest, Send } from '../http/send.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { SingleFlight } from '../io/single-flight.js';
