@@ -1,0 +1,118 @@
+import { onTestFinished } from 'vitest';
+import { ChannelStore } from '#ferry/artifact/channel-store.js';
+import { schemaV0 } from '#ferry/artifact/schema-v0.js';
+import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
+import { HttpChannel } from '#ferry/channel/http-channel.js';
+import { openHttpClient, type HttpClientOptions } from '#ferry/http/client.js';
+import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
+import type { MirrorReport } from '#ferry/mirror/report.js';
+import { RegistryClient } from '#ferry/registry/registry-client.js';
+import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
+import { writeChannel } from '../../fixtures/build/channel.mjs';
+import { parseManifest, type StoreReader } from './audit.js';
+import type { RegistryDouble } from './double/registry-double.js';
+import { findManifest } from './double/registry-state.js';
+import { virtualClock, type VirtualClock } from './virtual-clock.js';
+
+/** Who may do everything at a double. */
+export const STORM_USER = { username: 'storm', password: 'storm-password' } as const;
+/** Path of the channel at the double. */
+export const STORM_PATH = 'org/storm';
+
+/** Writes a channel of small archives, three builds a name, every seventh a `.tar.bz2`, into a folder. */
+export async function writeStormChannel(folder: string, archives: number): Promise<void> {
+  const packages = Array.from({ length: archives }, (_, i) => {
+    const spec = {
+      name: `storm-${Math.floor(i / 3)}`,
+      version: '1.0',
+      build: String(i % 3),
+      subdir: 'noarch',
+      index: { noarch: 'generic' },
+      payloadFiles: { 'share/text': `${i} `.repeat(200) },
+    } as const;
+    return i % 7 === 6 ? tarBz2Package(spec) : condaPackage({ ...spec, zip: { level: 1 } });
+  });
+  await writeChannel(folder, { noarch: packages });
+}
+
+/** What a run at a double took. */
+export interface RunAtDouble {
+  readonly report: MirrorReport;
+  /** Requests as the double counted them, those for tokens among them. */
+  readonly requests: number;
+  readonly tokens: number;
+  readonly clock: VirtualClock;
+}
+
+/** Options of {@link mirrorInto}. */
+export interface RunOptions {
+  /** Of the client's chance. @defaultValue 1 */
+  readonly seed?: number;
+  /** @defaultValue `STORM_USER`; null for nobody */
+  readonly user?: { readonly username: string; readonly password: string } | null;
+  /** @defaultValue a virtual clock */
+  readonly clock?: VirtualClock;
+  readonly http?: Partial<HttpClientOptions>;
+  readonly mirror?: Partial<MirrorOptions>;
+  /** @defaultValue `STORM_PATH` */
+  readonly path?: string;
+}
+
+/** Mirrors a folder, or a URL, into a double with a client of its own, and counts what went to the double. */
+export async function mirrorInto(
+  double: RegistryDouble,
+  source: string,
+  options: RunOptions = {},
+): Promise<RunAtDouble> {
+  const clock = options.clock ?? virtualClock(options.seed);
+  const store = storeAt(double, { ...options, clock });
+  const isWeb = /^https?:/.test(source);
+  const reader = isWeb ? openClient({ ...clock }) : undefined;
+  const before = { requests: double.requests.length, tokens: double.tokenRequests.length };
+  const report = await mirrorChannel({
+    source: reader === undefined ? new DirectoryChannel(source) : new HttpChannel(new URL(source), reader, clock),
+    destination: store,
+    subdirs: isWeb ? ['noarch'] : undefined,
+    ...options.mirror,
+  });
+  return {
+    report,
+    requests: double.requests.length - before.requests,
+    tokens: double.tokenRequests.length - before.tokens,
+    clock,
+  };
+}
+
+/** A channel at a double, as a new process would see it. */
+export function storeAt(double: RegistryDouble, options: RunOptions = {}): ChannelStore {
+  const clock = options.clock ?? virtualClock(options.seed);
+  const user = options.user === undefined ? STORM_USER : options.user;
+  const send = openClient({
+    ...clock,
+    findCredential: ({ origin }) =>
+      Promise.resolve(user === null || origin !== double.origin ? undefined : { kind: 'basic', ...user }),
+    ...options.http,
+  });
+  return new ChannelStore(
+    new RegistryClient({ host: double.host, send, ...clock }),
+    options.path ?? STORM_PATH,
+    schemaV0,
+  );
+}
+
+function openClient(options: Partial<HttpClientOptions>) {
+  const client = openHttpClient({ userAgent: 'ferry-storm/1', ...options });
+  onTestFinished(async () => client[Symbol.asyncDispose]());
+  return client.send;
+}
+
+/** Reads what a double holds, behind its back. */
+export function doubleReader(double: RegistryDouble): StoreReader {
+  return {
+    manifest: (repository, reference) => {
+      const found = findManifest(double.repositories.get(repository), reference);
+      return Promise.resolve(parseManifest(found?.bytes));
+    },
+    blob: (repository, digest) => Promise.resolve(double.repositories.get(repository)?.blobs.get(digest)),
+  };
+}
