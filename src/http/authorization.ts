@@ -3,8 +3,8 @@ import type { Credential, FindCredential } from './credentials/credential.js';
 import type { Access, HttpRequest, HttpResponse, Send } from './send.js';
 import { basicAuthorization, identityOf, scopesOf, type TokenService } from './token.js';
 
-/** Tokens that a server may take back before their time from one request: others use them too, and lose them first. */
-const MAX_RENEWALS = 4;
+/** Tokens that one request may lose: those who share one lose it together, so bad luck comes in rows. */
+const MAX_RENEWALS = 7;
 
 /** What {@link withAuthorization} needs. */
 export interface AuthorizationOptions {

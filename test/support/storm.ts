@@ -3,10 +3,11 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { HttpChannel } from '#ferry/channel/http-channel.js';
-import { openHttpClient, type HttpClientOptions } from '#ferry/http/client.js';
+import { openHttpClient, type HttpClient, type HttpClientOptions } from '#ferry/http/client.js';
+import type { ClockOptions } from '#ferry/http/clock.js';
 import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
-import { RegistryClient } from '#ferry/registry/registry-client.js';
+import { RegistryClient, type RegistryClientOptions } from '#ferry/registry/registry-client.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { parseManifest, type StoreReader } from './audit.js';
@@ -52,6 +53,7 @@ export interface RunOptions {
   readonly user?: { readonly username: string; readonly password: string } | null;
   /** @defaultValue a virtual clock */
   readonly clock?: VirtualClock;
+  readonly registry?: Partial<RegistryClientOptions>;
   readonly http?: Partial<HttpClientOptions>;
   readonly mirror?: Partial<MirrorOptions>;
   /** @defaultValue `STORM_PATH` */
@@ -65,45 +67,52 @@ export async function mirrorInto(
   options: RunOptions = {},
 ): Promise<RunAtDouble> {
   const clock = options.clock ?? virtualClock(options.seed);
-  const store = storeAt(double, { ...options, clock });
+  await using client = openClient(double, options, clock);
+  await using reader = openHttpClient({ userAgent: 'ferry-storm/1', ...clock });
   const isWeb = /^https?:/.test(source);
-  const reader = isWeb ? openClient({ ...clock }) : undefined;
-  const before = { requests: double.requests.length, tokens: double.tokenRequests.length };
+  const before = double.requests.length;
   const report = await mirrorChannel({
-    source: reader === undefined ? new DirectoryChannel(source) : new HttpChannel(new URL(source), reader, clock),
-    destination: store,
+    source: isWeb ? new HttpChannel(new URL(source), reader.send, clock) : new DirectoryChannel(source),
+    destination: storeOver(client, double, options, clock),
     subdirs: isWeb ? ['noarch'] : undefined,
     ...options.mirror,
   });
+  const seen = double.requests.slice(before);
   return {
     report,
-    requests: double.requests.length - before.requests,
-    tokens: double.tokenRequests.length - before.tokens,
+    requests: seen.length,
+    tokens: seen.filter(({ kind }) => kind === 'token').length,
     clock,
   };
 }
 
-/** A channel at a double, as a new process would see it. */
-export function storeAt(double: RegistryDouble, options: RunOptions = {}): ChannelStore {
+/** A channel at a double, as a new process would see it; its connections go away with the test. */
+export function useStoreAt(double: RegistryDouble, options: RunOptions = {}): ChannelStore {
   const clock = options.clock ?? virtualClock(options.seed);
+  const client = openClient(double, options, clock);
+  onTestFinished(async () => client[Symbol.asyncDispose]());
+  return storeOver(client, double, options, clock);
+}
+
+function storeOver(
+  { send }: HttpClient,
+  { host }: RegistryDouble,
+  options: RunOptions,
+  clock: ClockOptions,
+): ChannelStore {
+  const registry = new RegistryClient({ host, send, ...clock, ...options.registry });
+  return new ChannelStore(registry, options.path ?? STORM_PATH, schemaV0);
+}
+
+function openClient(double: RegistryDouble, options: RunOptions, clock: ClockOptions): HttpClient {
   const user = options.user === undefined ? STORM_USER : options.user;
-  const send = openClient({
+  return openHttpClient({
+    userAgent: 'ferry-storm/1',
     ...clock,
     findCredential: ({ origin }) =>
       Promise.resolve(user === null || origin !== double.origin ? undefined : { kind: 'basic', ...user }),
     ...options.http,
   });
-  return new ChannelStore(
-    new RegistryClient({ host: double.host, send, ...clock }),
-    options.path ?? STORM_PATH,
-    schemaV0,
-  );
-}
-
-function openClient(options: Partial<HttpClientOptions>) {
-  const client = openHttpClient({ userAgent: 'ferry-storm/1', ...options });
-  onTestFinished(async () => client[Symbol.asyncDispose]());
-  return client.send;
 }
 
 /** Reads what a double holds, behind its back. */
