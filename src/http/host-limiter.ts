@@ -3,14 +3,22 @@ import type { RateLimit } from './rate-limit.js';
 
 /** Requests of one lane under way at once, at most and to begin with. */
 const MAX_CONCURRENCY = 32;
+/**
+ * Writes under way at once to begin with, one more for each round of answers: a server's limit is known by its first
+ * refusal, and all that is under way then is refused too. Reads may last, and their limits are higher.
+ */
+const FIRST_WRITES = 4;
 /** Of what a server says it allows, this much is used: its window and ours never start together. */
 const SHARE_OF_LIMIT = 0.95;
 /** Requests that may go at once after a rest, as time at the full rate. */
-const BURST_MS = 500;
+const BURST_MS = 250;
 /** What the rate falls to when a server says "not so fast" without saying how fast. */
 const SLOWER = 0.8;
 /** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
 const RATE_GROWTH = 0.05;
+/** What a stated limit is left by when it does not hold, since others use it too; and how fast it is come back to. */
+const SLOWER_THAN_STATED = 0.9;
+const STATED_GROWTH = 0.25;
 const MIN_REQUESTS_PER_MINUTE = 30;
 const BASE_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
@@ -71,8 +79,10 @@ export class HostLimiter {
   readonly #startedAt: number;
   #granted = 0;
   #concurrency: number;
+  #writes = FIRST_WRITES;
   #requestsPerMinute: number | undefined;
   #statedLimit: number | undefined;
+  #statedAt = 0;
   /** When the bucket would be full again, in the form of the generic cell rate algorithm. */
   #arrival = 0;
   #pausedUntil = 0;
@@ -131,10 +141,13 @@ export class HostLimiter {
     this.#hasAnswered = true;
     this.#pauses = 0;
     this.#concurrency = Math.min(this.#maxConcurrency, this.#concurrency + 1 / this.#concurrency);
+    this.#writes = Math.min(this.#maxConcurrency, this.#writes + 1 / this.#writes);
     this.#retries = Math.min(MAX_RETRIES, this.#retries + RETRIES_PER_SUCCESS);
-    if (this.#requestsPerMinute !== undefined && this.#statedLimit === undefined) {
-      this.#requestsPerMinute += RATE_GROWTH;
-    }
+    if (this.#requestsPerMinute === undefined) return;
+    this.#requestsPerMinute =
+      this.#statedLimit === undefined
+        ? this.#requestsPerMinute + RATE_GROWTH
+        : Math.min(this.#statedLimit * SHARE_OF_LIMIT, this.#requestsPerMinute + STATED_GROWTH);
   }
 
   /** Notes that a server had no strength left: fewer requests at once from now on. */
@@ -149,12 +162,14 @@ export class HostLimiter {
     if (limit.retryAfterMs !== undefined) {
       this.#pause(Math.min(limit.retryAfterMs, MAX_RETRY_AFTER_MS));
       this.#decrease(slot, 'rate');
+      this.#spendBurst();
       return;
     }
     if (!this.#decrease(slot, 'rate')) return;
     const ceilingMs = Math.min(MAX_PAUSE_MS, BASE_PAUSE_MS * 2 ** this.#pauses);
     this.#pauses += 1;
     this.#pause(this.#clock.random() * ceilingMs);
+    this.#spendBurst();
   }
 
   /** Holds all requests back for a while: a server has said that its limit is used up. */
@@ -170,8 +185,9 @@ export class HostLimiter {
   }
 
   #state(limit: number | undefined): void {
-    if (limit === undefined) return;
+    if (limit === undefined || limit === this.#statedLimit) return;
     this.#statedLimit = limit;
+    this.#statedAt = this.#clock.now();
     this.#requestsPerMinute = limit * SHARE_OF_LIMIT;
   }
 
@@ -181,12 +197,23 @@ export class HostLimiter {
     const now = this.#clock.now();
     this.#lastDecrease = now;
     this.#concurrency = Math.max(1, this.#concurrency / 2);
-    if (what === 'rate' && this.#statedLimit === undefined) {
+    if (what !== 'rate') return true;
+    if (this.#statedLimit === undefined) {
       const minutes = Math.max(now - this.#startedAt, 1000) / 60_000;
       const current = this.#requestsPerMinute ?? this.#granted / minutes;
       this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+    } else if (slot.startedAt > this.#statedAt && this.#requestsPerMinute !== undefined) {
+      this.#requestsPerMinute = Math.max(
+        MIN_REQUESTS_PER_MINUTE,
+        this.#requestsPerMinute * SLOWER_THAN_STATED,
+      );
     }
     return true;
+  }
+
+  /** The server's bucket is full to the brim: what comes after the pause comes one by one. */
+  #spendBurst(): void {
+    this.#arrival = Math.max(this.#arrival, this.#pausedUntil + BURST_MS);
   }
 
   #pause(ms: number): void {
@@ -198,7 +225,8 @@ export class HostLimiter {
   }
 
   #hasRoom(lane: Lane): boolean {
-    return this.#lanes[lane].active < Math.max(1, Math.floor(this.#concurrency));
+    const limit = lane === 'write' ? Math.min(this.#concurrency, this.#writes) : this.#concurrency;
+    return this.#lanes[lane].active < Math.max(1, Math.floor(limit));
   }
 
   /** Until the clock and the bucket allow the next request. */

@@ -13,10 +13,12 @@ import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { parseManifest, type StoreReader } from './audit.js';
 import type { RegistryDouble } from './double/registry-double.js';
 import { findManifest } from './double/registry-state.js';
-import { virtualClock, type VirtualClock } from './virtual-clock.js';
+import { virtualClock } from './virtual-clock.js';
 
 /** Who may do everything at a double. */
 export const STORM_USER = { username: 'storm', password: 'storm-password' } as const;
+/** Time as it is. */
+export const REAL_CLOCK: ClockOptions = {};
 /** Path of the channel at the double. */
 export const STORM_PATH = 'org/storm';
 
@@ -42,7 +44,6 @@ export interface RunAtDouble {
   /** Requests as the double counted them, those for tokens among them. */
   readonly requests: number;
   readonly tokens: number;
-  readonly clock: VirtualClock;
 }
 
 /** Options of {@link mirrorInto}. */
@@ -52,7 +53,7 @@ export interface RunOptions {
   /** @defaultValue `STORM_USER`; null for nobody */
   readonly user?: { readonly username: string; readonly password: string } | null;
   /** @defaultValue a virtual clock */
-  readonly clock?: VirtualClock;
+  readonly clock?: ClockOptions;
   readonly registry?: Partial<RegistryClientOptions>;
   readonly http?: Partial<HttpClientOptions>;
   readonly mirror?: Partial<MirrorOptions>;
@@ -82,7 +83,6 @@ export async function mirrorInto(
     report,
     requests: seen.length,
     tokens: seen.filter(({ kind }) => kind === 'token').length,
-    clock,
   };
 }
 

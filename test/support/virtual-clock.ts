@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { ClockOptions } from '#ferry/http/clock.js';
+import type { Clock } from '#ferry/http/clock.js';
 import { mulberry32 } from './double/faults.js';
 
 /** Turns of the event loop in which connections of this process get on before time is moved. */
@@ -11,22 +11,23 @@ interface Sleeper {
 }
 
 /** Time that nobody waits for, and chance that is the same for the same seed. */
-export interface VirtualClock extends Required<ClockOptions> {
+export interface VirtualClock extends Clock {
   /** All that was slept, in ms of this clock, one after the other or at once. */
   readonly sleptMs: number;
 }
 
 /**
- * A clock that runs as the real one does, and jumps to the next end of a pause whenever there is one. Pauses at the
+ * A clock that runs as the real one does (or, with `runs: false`, stands still between pauses), and jumps to the next end of a pause whenever there is one. Pauses at the
  * same time are at the same time here too, so that what depends on their order and length stays what it is.
  */
-export function virtualClock(seed = 1): VirtualClock {
+export function virtualClock(seed = 1, options: { readonly runs?: boolean } = {}): VirtualClock {
   const sleepers: Sleeper[] = [];
   const random = mulberry32(seed);
   let skippedMs = 0;
   let sleptMs = 0;
   let isMoving = false;
-  const now = (): number => performance.now() + skippedMs;
+  const { runs = true } = options;
+  const now = (): number => (runs ? performance.now() : 0) + skippedMs;
 
   const move = async (): Promise<void> => {
     isMoving = true;
