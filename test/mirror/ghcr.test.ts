@@ -4,7 +4,7 @@ import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import { GithubPackages } from '#ferry/registry/github-packages.js';
 import { profileOf } from '#ferry/registry/host-profile.js';
-import type { RegistryClient, RegistryClientOptions } from '#ferry/registry/registry-client.js';
+import { RegistryClient, type RegistryClientOptions } from '#ferry/registry/registry-client.js';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { incompressible } from '../../fixtures/build/bytes.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
@@ -229,25 +229,29 @@ describe('what GHCR does not have', () => {
       clock,
       registry: { profile: profileOf('ghcr.io'), ...more },
     });
-    const repository = (store.registry as RegistryClient).repository('org/channel/one');
+    if (!(store.registry instanceof RegistryClient)) throw new Error('no client of a registry');
+    const repository = store.registry.repository('org/channel/one');
     const { blobs, manifest } = artifactOf('the subject');
     await pushArtifact(repository, { blobs, manifest }, ['1']);
     return { repository, subject: manifest.descriptor };
   }
 
-  test('ghcr/G14: referrers are kept under a tag, and the API is never asked', async () => {
+  test('ghcr/G14: referrers are kept under a tag, and the API is asked once', async () => {
     const ghcr = await useGhcr();
     const { repository, subject } = await useOne(ghcr);
     const { blobs, manifest: bare } = artifactOf('a signature');
     const document = JSON.parse(Buffer.from(bare.bytes).toString()) as object;
     const manifest = contentOf(JSON.stringify({ ...document, subject }), IMAGE_MANIFEST);
     await pushArtifact(repository, { blobs, manifest });
-    const found: string[] = [];
-    for await (const { digest } of repository.referrers(subject)) found.push(digest);
-    expect(found).toEqual([manifest.descriptor.digest]);
+    for (let time = 1; time <= 2; time += 1) {
+      const found: string[] = [];
+      for await (const { digest } of repository.referrers(subject)) found.push(digest);
+      expect(found).toEqual([manifest.descriptor.digest]);
+    }
     const tags = [...(ghcr.repositories.get('org/channel/one')?.tags.keys() ?? [])];
     expect(tags).toContain(subject.digest.replace(':', '-'));
-    expect(ghcr.requests.filter(({ kind }) => kind === 'referrers')).toEqual([]);
+    // Asked whether it has come about meanwhile.
+    expect(ghcr.requests.filter(({ kind }) => kind === 'referrers')).toHaveLength(1);
   });
 
   test('ghcr/G16: nothing is deleted without the REST API, which is said and not tried', async () => {
