@@ -34,5 +34,6 @@ export async function runFerry(args: readonly string[], options: FerryOptions = 
   });
   child.stdin.end(options.stdin);
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  if (child.signalCode !== null) throw new Error(`the command was ended by ${child.signalCode}: ${stderr}`);
   return { code: child.exitCode, stdout, stderr };
 }
