@@ -18,7 +18,9 @@ const SLOWER = 0.8;
 const RATE_GROWTH = 0.05;
 /** What a stated limit is left by when it does not hold, since others use it too; and how fast it is come back to. */
 const SLOWER_THAN_STATED = 0.9;
-const STATED_GROWTH = 0.25;
+const STATED_GROWTH = 1;
+/** No less than this of it, whatever is refused: some servers say "not so fast" for reasons of their own. */
+const LEAST_OF_STATED = 0.25;
 const MIN_REQUESTS_PER_MINUTE = 30;
 const BASE_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
@@ -203,10 +205,8 @@ export class HostLimiter {
       const current = this.#requestsPerMinute ?? this.#granted / minutes;
       this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
     } else if (slot.startedAt > this.#statedAt && this.#requestsPerMinute !== undefined) {
-      this.#requestsPerMinute = Math.max(
-        MIN_REQUESTS_PER_MINUTE,
-        this.#requestsPerMinute * SLOWER_THAN_STATED,
-      );
+      const least = this.#statedLimit * LEAST_OF_STATED;
+      this.#requestsPerMinute = Math.max(least, this.#requestsPerMinute * SLOWER_THAN_STATED);
     }
     return true;
   }

@@ -104,7 +104,6 @@ test.each([
   'a limit of 2000 a minute (%s) is used by 85 percent and more',
   async (_how, options, refusals) => {
     const { perMinute, refused } = await simulate(4, options);
-    console.log(_how, perMinute, refused);
     for (const count of perMinute.slice(1)) {
       expect(count).toBeGreaterThanOrEqual(0.85 * LIMIT);
       expect(count).toBeLessThanOrEqual(LIMIT + 10);
