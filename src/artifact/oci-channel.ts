@@ -32,7 +32,12 @@ export class OciChannel implements ChannelSource {
     this.url = `oci://${store.location}`;
   }
 
-  /** Asks the store for its repositories, or tries the platforms that conda knows. */
+  /**
+   * Asks the store for its repositories, or tries the platforms that conda knows. Strangers are told the same of what is
+   * absent and of what is private, so a refusal counts as absence as long as anything can be read.
+   * @throws FerryError `DENIED`, `UNAUTHORIZED` where nothing can
+   * @see ghcr/G5
+   */
   async subdirs(options: CallOptions = {}): Promise<readonly string[]> {
     const prefix = this.#store.path === '' ? '' : `${this.#store.path}/`;
     const ending = `/${this.#store.schema.metadataRepository('repodata.json')}`;
@@ -45,10 +50,17 @@ export class OciChannel implements ChannelSource {
         .sort();
     }
     const found: string[] = [];
+    let refusal: FerryError | undefined;
     for (const subdir of KNOWN_SUBDIRS) {
       const repository = this.#store.metadataRepository(subdir, 'repodata.json');
-      if ((await repository.resolve(LATEST, options)) !== undefined) found.push(subdir);
+      try {
+        if ((await repository.resolve(LATEST, options)) !== undefined) found.push(subdir);
+      } catch (error) {
+        if (!isFerryError(error, 'DENIED') && !isFerryError(error, 'UNAUTHORIZED')) throw error;
+        refusal ??= error;
+      }
     }
+    if (found.length === 0 && refusal !== undefined) throw refusal;
     return found.sort();
   }
 

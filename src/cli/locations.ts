@@ -39,12 +39,14 @@ export function parseLocation(text: string): Location {
   const host = text.split('/')[0] ?? '';
   if (KNOWN_REGISTRIES.has(host)) return registryLocation(text, text);
   if (host.includes('.') || host.includes(':')) {
-    throw new ParseError('CHANNEL_INVALID', `\`${text}\` may be a registry or a web server`, text, {
-      hint: `write oci://${text} for a registry, https://${text} for an ordinary channel`,
+    const shown = shownLocation(text);
+    throw new ParseError('CHANNEL_INVALID', `\`${shown}\` may be a registry or a web server`, shown, {
+      hint: `write oci://${shown} for a registry, https://${shown} for an ordinary channel`,
     });
   }
   if (!/^[a-z0-9][a-z0-9_./-]*$/i.test(text)) {
-    throw new ParseError('CHANNEL_INVALID', `\`${text}\` is no channel`, text, {
+    const shown = shownLocation(text);
+    throw new ParseError('CHANNEL_INVALID', `\`${shown}\` is no channel`, shown, {
       hint: 'write a URL, a folder as ./dir, oci://host/path, oci-layout:./dir or a channel name',
     });
   }
@@ -93,10 +95,11 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
   const reference = match?.groups?.['digest'] ?? match?.groups?.['tag'];
   const where = match?.groups?.['where'];
   if (where === undefined || reference === undefined) {
+    const shown = shownLocation(text);
     throw new ParseError(
       'REFERENCE_INVALID',
-      `\`${text}\` names no artifact: a tag or digest is missing`,
-      text,
+      `\`${shown}\` names no artifact: a tag or digest is missing`,
+      shown,
       {
         hint: 'write oci://host/channel/noarch/name:version-build or oci-layout:./dir/noarch/name:version-build',
       },
@@ -106,10 +109,11 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
   if (location.kind === 'registry')
     return { store: { ...location, path: '' }, repository: location.path, reference };
   if (location.kind !== 'layout') {
+    const shown = shownLocation(text);
     throw new ParseError(
       'REFERENCE_INVALID',
-      `\`${text}\` is neither in a registry nor in an image layout`,
-      text,
+      `\`${shown}\` is neither in a registry nor in an image layout`,
+      shown,
     );
   }
   return { ...(await splitLayoutPath(location.path)), reference };
@@ -136,8 +140,10 @@ async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'st
 function fileLocation(text: string): Location {
   try {
     return { kind: 'folder', path: fileURLToPath(text) };
-  } catch (cause) {
-    throw new ParseError('CHANNEL_INVALID', `\`${text}\` names no folder of this machine`, text, { cause });
+  } catch {
+    // Without the cause, which would hold the text.
+    const shown = shownLocation(text);
+    throw new ParseError('CHANNEL_INVALID', `\`${shown}\` names no folder of this machine`, shown);
   }
 }
 
@@ -156,7 +162,10 @@ function registryLocation(text: string, rest: string): Location {
       hint: 'log in with conda-ferry login, or pass --username and --password-stdin',
     });
   }
-  if (!isRegistryHost(host)) throw new ParseError('CHANNEL_INVALID', `\`${text}\` has no valid host`, text);
+  if (!isRegistryHost(host)) {
+    const shown = shownLocation(text);
+    throw new ParseError('CHANNEL_INVALID', `\`${shown}\` has no valid host`, shown);
+  }
   return { kind: 'registry', host, path };
 }
 
@@ -165,12 +174,28 @@ function webLocation(text: string, href: string): Location {
   try {
     url = new URL(href);
   } catch {
-    // The text may hold a password, and so may the cause.
-    const shown = text.includes('@') ? 'what was given' : `\`${text}\``;
-    throw new ParseError('CHANNEL_INVALID', `${shown} is no URL`, '');
+    // Without the cause, which would hold the text.
+    const shown = shownLocation(text);
+    throw new ParseError('CHANNEL_INVALID', `\`${shown}\` is no URL`, shown);
   }
   if (url.search !== '' || url.hash !== '') {
     throw new ParseError('CHANNEL_INVALID', 'the URL of a channel has neither query nor fragment', url.host);
   }
   return { kind: 'web', url };
+}
+
+/**
+ * A location as it may be shown: without what stands where passwords and tokens do, also where it cannot be parsed.
+ * Shape: `https://***@host/t/***` and `https://host/x?***`
+ */
+function shownLocation(text: string): string {
+  if (text.startsWith('oci-layout:')) return text;
+  return (
+    text
+      .replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@(?!sha\d+:)/i, '$1***@')
+      // A password whose host was forgotten looks like a port.
+      .replace(/^([a-z][a-z0-9+.-]*:\/\/[^/:[]*):(?!\d*(?:\/|$))[^/]*/i, '$1:***')
+      .replace(/\/t\/[^/]+/g, '/t/***')
+      .replace(/\?.*$/, '?***')
+  );
 }

@@ -4,6 +4,9 @@ import type { Credential, FindCredential } from './credentials/credential.js';
 import type { Access, HttpRequest, HttpResponse, Send } from './send.js';
 import { basicAuthorization, identityOf, scopesOf, type TokenService } from './token.js';
 
+/** Tokens that one request may lose: those who share one lose it together, so bad luck comes in rows. */
+const MAX_RENEWALS = 7;
+
 /** What {@link withAuthorization} needs. */
 export interface AuthorizationOptions {
   readonly findCredential: FindCredential;
@@ -29,34 +32,36 @@ export function withAuthorization(send: Send, options: AuthorizationOptions): Se
 
   const converse: Send = async (request) => {
     const { origin } = request.url;
-    const first = await authorize(request, manners.get(origin), options);
-    const response = await send(first.request);
-    if (response.status !== 401) {
-      if (!manners.has(origin)) manners.set(origin, 'open');
-      return response;
-    }
-    const manner = chooseManner(response);
-    if (manner === undefined) return response;
-    let credential: Credential | undefined;
-    try {
-      credential = await options.findCredential(placeOf(request), request.signal);
-    } catch (error) {
+    let attempt = await authorize(request, manners.get(origin), options);
+    for (let round = 1; ; round += 1) {
+      const response = await send(attempt.request);
+      if (response.status !== 401) {
+        if (!manners.has(origin)) manners.set(origin, 'open');
+        return response;
+      }
+      const manner = chooseManner(response);
+      if (manner === undefined) return response;
+      const error = manner.challenge.parameters.get('error');
+      const isExpired = attempt.token !== undefined && error === 'invalid_token';
+      if (round > 1 && (!isExpired || round > MAX_RENEWALS)) return response;
+      let credential: Credential | undefined;
+      try {
+        credential = await options.findCredential(placeOf(request), request.signal);
+      } catch (failure) {
+        await response.discard();
+        throw failure;
+      }
+      manners.set(origin, manner);
+      const hasOtherProof =
+        manner.kind === 'basic' ? credential?.kind === 'basic' : credential?.kind !== 'bearer';
+      const isProven = 'authorization' in (attempt.request.headers ?? {});
+      // The same proof again would be refused again.
+      if (manner.kind === 'basic' ? isProven || !hasOtherProof : isProven && !hasOtherProof) return response;
+      // Before anything else is asked: the answer holds one of the few places at this host.
       await response.discard();
-      throw error;
+      if (attempt.token !== undefined && error !== 'insufficient_scope') options.tokens.drop(attempt.token);
+      attempt = await authorize(request, manner, options, scopesOf(manner.challenge));
     }
-    manners.set(origin, manner);
-    const hasOtherProof =
-      manner.kind === 'basic' ? credential?.kind === 'basic' : credential?.kind !== 'bearer';
-    const isProven = 'authorization' in (first.request.headers ?? {});
-    // The same proof again would be refused again.
-    if (manner.kind === 'basic' ? isProven || !hasOtherProof : isProven && !hasOtherProof) return response;
-    // Before anything else is asked: the answer holds one of the few places at this host.
-    await response.discard();
-    const isTooNarrow = manner.challenge.parameters.get('error') === 'insufficient_scope';
-    if (first.token !== undefined && !isTooNarrow) options.tokens.drop(first.token);
-    const wider = scopesOf(manner.challenge);
-    const second = await authorize(request, manner, options, wider);
-    return send(second.request);
   };
 
   return async (request) => {

@@ -3,14 +3,24 @@ import type { RateLimit } from './rate-limit.js';
 
 /** Requests of one lane under way at once, at most and to begin with. */
 const MAX_CONCURRENCY = 32;
+/**
+ * Writes under way at once to begin with, one more for each round of answers: a server's limit is known by its first
+ * refusal, and all that is under way then is refused too. Reads may last, and their limits are higher.
+ */
+const FIRST_WRITES = 4;
 /** Of what a server says it allows, this much is used: its window and ours never start together. */
 const SHARE_OF_LIMIT = 0.95;
 /** Requests that may go at once after a rest, as time at the full rate. */
-const BURST_MS = 500;
+const BURST_MS = 250;
 /** What the rate falls to when a server says "not so fast" without saying how fast. */
 const SLOWER = 0.8;
 /** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
 const RATE_GROWTH = 0.05;
+/** What a stated limit is left by when it does not hold, since others use it too; and how fast it is come back to. */
+const SLOWER_THAN_STATED = 0.9;
+const STATED_GROWTH = 1;
+/** No less than this of it, whatever is refused: some servers say "not so fast" for reasons of their own. */
+const LEAST_OF_STATED = 0.25;
 const MIN_REQUESTS_PER_MINUTE = 30;
 /** Of fewer requests the pace is chance: a first one turned away would mean one a second for an hour. */
 const MIN_PACE_REQUESTS = 30;
@@ -82,8 +92,10 @@ export class HostLimiter {
   /** Since when requests go without a rest, how many they were, and when the last of them went. */
   readonly #run = { startedAt: -Infinity, granted: 0, lastAt: -Infinity };
   #concurrency: number;
+  #writes = FIRST_WRITES;
   #requestsPerMinute: number | undefined;
   #statedLimit: number | undefined;
+  #statedAt = 0;
   /** When the bucket would be full again, in the form of the generic cell rate algorithm. */
   #arrival = 0;
   #pausedUntil = 0;
@@ -142,10 +154,13 @@ export class HostLimiter {
     this.#hasAnswered = true;
     this.#pauses = 0;
     this.#concurrency = Math.min(this.#maxConcurrency, this.#concurrency + 1 / this.#concurrency);
+    this.#writes = Math.min(this.#maxConcurrency, this.#writes + 1 / this.#writes);
     this.#retries = Math.min(MAX_RETRIES, this.#retries + RETRIES_PER_SUCCESS);
-    if (this.#requestsPerMinute !== undefined && this.#statedLimit === undefined) {
-      this.#requestsPerMinute += RATE_GROWTH;
-    }
+    if (this.#requestsPerMinute === undefined) return;
+    this.#requestsPerMinute =
+      this.#statedLimit === undefined
+        ? this.#requestsPerMinute + RATE_GROWTH
+        : Math.min(this.#statedLimit * SHARE_OF_LIMIT, this.#requestsPerMinute + STATED_GROWTH);
   }
 
   /** Notes that a server had no strength left: fewer requests at once from now on. */
@@ -167,6 +182,7 @@ export class HostLimiter {
       this.#pauses += 1;
     }
     this.#pause(floorMs + backOffMs);
+    this.#spendBurst();
   }
 
   /** Holds all requests back for a while: a server has said that its limit is used up. */
@@ -182,8 +198,9 @@ export class HostLimiter {
   }
 
   #state(limit: number | undefined): void {
-    if (limit === undefined) return;
+    if (limit === undefined || limit === this.#statedLimit) return;
     this.#statedLimit = limit;
+    this.#statedAt = this.#clock.now();
     this.#requestsPerMinute = limit * SHARE_OF_LIMIT;
   }
 
@@ -193,11 +210,15 @@ export class HostLimiter {
     const now = this.#clock.now();
     this.#lastDecrease = now;
     this.#concurrency = Math.max(1, this.#concurrency / 2);
-    if (what === 'rate' && this.#statedLimit === undefined) {
+    if (what !== 'rate') return true;
+    if (this.#statedLimit === undefined) {
       const current = this.#requestsPerMinute ?? this.#pace(now);
       if (current !== undefined) {
         this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
       }
+    } else if (slot.startedAt > this.#statedAt && this.#requestsPerMinute !== undefined) {
+      const least = this.#statedLimit * LEAST_OF_STATED;
+      this.#requestsPerMinute = Math.max(least, this.#requestsPerMinute * SLOWER_THAN_STATED);
     }
     return true;
   }
@@ -206,6 +227,11 @@ export class HostLimiter {
   #pace(now: number): number | undefined {
     if (this.#run.granted < MIN_PACE_REQUESTS) return undefined;
     return (this.#run.granted * 60_000) / Math.max(now - this.#run.startedAt, 1000);
+  }
+
+  /** The server's bucket is full to the brim: what comes after the pause comes one by one. */
+  #spendBurst(): void {
+    this.#arrival = Math.max(this.#arrival, this.#pausedUntil + BURST_MS);
   }
 
   #pause(ms: number): void {
@@ -217,7 +243,8 @@ export class HostLimiter {
   }
 
   #hasRoom(lane: Lane): boolean {
-    return this.#lanes[lane].active < Math.max(1, Math.floor(this.#concurrency));
+    const limit = lane === 'write' ? Math.min(this.#concurrency, this.#writes) : this.#concurrency;
+    return this.#lanes[lane].active < Math.max(1, Math.floor(limit));
   }
 
   /** Until the clock and the bucket allow the next request. */

@@ -23,7 +23,7 @@ export async function responseError(
     codeOf(response, errors),
     detail === '' ? message : `${message} (${detail})`,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
-    { hint: hint ?? hintOf(request, response) },
+    { hint: hint ?? hintOf(request, response, errors) },
   );
 }
 
@@ -40,7 +40,20 @@ function codeOf({ status, rateLimit }: HttpResponse, errors: readonly RegistryEr
   return 'REGISTRY_REFUSED';
 }
 
-function hintOf(request: HttpRequest, response: HttpResponse): string | undefined {
+/** What GitHub says to a token of a workflow, and what there is to do about it. @see ghcr/G8 */
+const UNLINKED_HINT =
+  'link the package to the repository that the token belongs to: on its page under "Package settings", "Manage Actions access", or by a first push that carries org.opencontainers.image.source';
+
+function hintOf(
+  request: HttpRequest,
+  response: HttpResponse,
+  errors: readonly RegistryErrorDetail[],
+): string | undefined {
+  if (errors.some(({ message }) => message.includes('permission_denied: write_package')))
+    return UNLINKED_HINT;
+  if (errors.some(({ message }) => message.includes('does not match expected scopes'))) {
+    return 'give a token with the scope write:packages';
+  }
   const waitMs = retryAfterMs(response);
   if (response.rateLimit !== undefined && waitMs !== undefined) {
     return `the server asks to wait ${String(Math.ceil(waitMs / 1000))} s before the next request`;

@@ -40,7 +40,7 @@ export type TransferOutcome =
   | { readonly record: RepodataRecord; readonly outcome: 'failed'; readonly error: FerryError };
 
 /** Codes that mean that no other package would fare better. */
-const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'RATE_LIMITED', 'LOCK_TIMEOUT', 'LOCK_LOST']);
+const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'DENIED', 'RATE_LIMITED', 'LOCK_TIMEOUT', 'LOCK_LOST']);
 
 /**
  * Carries one tag: fetch, check, pack, push. An archive that is at fault is an outcome and stops nothing else.

@@ -82,7 +82,7 @@ export function layoutReader(root: string): StoreReader {
   };
 }
 
-/** A manifest as it came. */
+/** Parses an image manifest and takes its digest. */
 export function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
   if (bytes === undefined) return undefined;
   return { digest: sha256(bytes), ...(JSON.parse(bytes.toString('utf8')) as Omit<Manifest, 'digest'>) };

@@ -18,6 +18,8 @@ export interface FerryResult {
 export interface FerryOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** What it reads from stdin. @defaultValue nothing */
+  readonly stdin?: string;
   /** Program to run it with. @defaultValue this Node */
   readonly node?: readonly string[];
 }
@@ -28,8 +30,10 @@ export async function runFerry(args: readonly string[], options: FerryOptions = 
   const child = spawn(program, [...first, MAIN, ...args], {
     cwd: options.cwd ?? ROOT,
     env: { ...process.env, NO_COLOR: '1', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: 'pipe',
   });
+  child.stdin.end(options.stdin);
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  if (child.signalCode !== null) throw new Error(`the command was ended by ${child.signalCode}: ${stderr}`);
   return { code: child.exitCode, stdout, stderr };
 }

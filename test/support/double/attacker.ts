@@ -99,7 +99,8 @@ function secretsIn(request: AttackerRecord, canaries: readonly string[]): string
   return found;
 }
 
-function holdsCanary(text: string, canary: string): boolean {
+/** Whether a text holds a secret: as it is, percent-encoded, or in base64 from its first byte on. */
+export function holdsCanary(text: string, canary: string): boolean {
   const bytes = Buffer.from(canary);
   // The last characters depend on what follows.
   const whole = bytes.subarray(0, bytes.byteLength - (bytes.byteLength % 3));

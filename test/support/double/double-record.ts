@@ -4,6 +4,8 @@ import type { FaultKind } from './fault-rules.js';
 
 /** A request as it came in, with what became of it. */
 export interface DoubleRecord {
+  /** When it came, in ms of `performance.now`. */
+  readonly at: number;
   readonly method: string;
   readonly path: string;
   readonly query: string;
@@ -26,6 +28,7 @@ export interface DoubleRecord {
 export function recordOf(head: RequestHead): DoubleRecord {
   const { method, url, path, headers, origin, route, clientCertificate } = head;
   return {
+    at: performance.now(),
     method,
     path,
     query: url.slice(path.length + 1),
