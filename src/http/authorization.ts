@@ -36,7 +36,13 @@ export function withAuthorization(send: Send, options: AuthorizationOptions): Se
     }
     const manner = chooseManner(response);
     if (manner === undefined) return response;
-    const credential = await options.findCredential(placeOf(request), request.signal);
+    let credential: Credential | undefined;
+    try {
+      credential = await options.findCredential(placeOf(request), request.signal);
+    } catch (error) {
+      await response.discard();
+      throw error;
+    }
     manners.set(origin, manner);
     const hasOtherProof =
       manner.kind === 'basic' ? credential?.kind === 'basic' : credential?.kind !== 'bearer';
