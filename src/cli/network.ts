@@ -4,16 +4,21 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { FerryError } from '../errors.js';
+import type { Advise } from '../http/advice.js';
 import { openHttpClient, type HttpClient } from '../http/client.js';
 import {
   createChannelCredentialFinder,
   credentialOfUrl,
   withoutUserinfo,
+  type FindChannelCredential,
 } from '../http/credentials/channel-credential.js';
 import {
   authFilePaths,
-  createCredentialFinder,
+  createCredentialLocator,
+  describeLookup,
   type CredentialSources,
+  type ExplicitCredential,
+  type LocateCredential,
 } from '../http/credentials/credential-chain.js';
 import type { Credential, FindCredential } from '../http/credentials/credential.js';
 import { netrcPath } from '../http/credentials/netrc.js';
@@ -23,6 +28,7 @@ import type { HttpRequest } from '../http/send.js';
 import { readCertsFolder, type TlsSettings } from '../http/tls.js';
 import type { ProxySettings } from '../http/transport.js';
 import { profileOf } from '../registry/host-profile.js';
+import { adviseOnChannel, adviseOnLogin, adviseOnRegistry } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { ConnectionFlags } from './options.js';
 import { say } from './output.js';
@@ -40,9 +46,9 @@ export class Network {
   readonly #flags: ConnectionFlags;
   readonly #limits: HostLimits;
   readonly #trusted: readonly string[];
-  #ofFlags: Promise<Credential | undefined> | undefined;
+  #ofFlags: Promise<Credential> | undefined;
 
-  /** @throws FerryError `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
+  /** @throws FerryError `USAGE`; `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
   constructor(context: CommandContext, flags: ConnectionFlags) {
     this.#context = context;
     this.#flags = flags;
@@ -52,6 +58,7 @@ export class Network {
         this.#talk(`${new URL(origin).host} asks for a pause of ${String(Math.ceil(ms / 1000))} s`);
       },
     });
+    checkPairs(flags);
     this.#trusted = flags.caFile === undefined ? [] : [readPem(flags.caFile)];
   }
 
@@ -65,44 +72,84 @@ export class Network {
     readonly onRequest?: (request: HttpRequest) => void;
   }): HttpClient {
     const { origin, role, onRequest } = options;
-    let finding: Promise<FindCredential> | undefined;
+    // What is wrong with the command line is told before anything is done.
+    if (role === 'destination') credentialOfVariables(this.#context.environment);
+    let settled: Promise<{ sources: CredentialSources; locate: LocateCredential }> | undefined;
+    const settle = async () => {
+      settled ??= this.credentialSources(origin, role).then((sources) => ({
+        sources,
+        locate: createCredentialLocator(sources),
+      }));
+      return settled;
+    };
     return this.#open({
       origin,
       onRequest,
       role,
-      findCredential: async (place, signal) => {
-        finding ??= this.credentialSources(origin, role).then(createCredentialFinder);
-        return (await finding)(place, signal);
+      findCredential: async (place, signal) => (await (await settle()).locate(place, signal))?.credential,
+      advise: async ({ url, access, signal }, refusal) => {
+        const place = { origin: url.origin, repository: access?.repository };
+        const { sources, locate } = await settle();
+        const lookedIn = describeLookup(sources, place);
+        const found = await locate(place, signal);
+        return adviseOnRegistry({ host: url.host, refusal, access, found, lookedIn });
       },
     });
   }
 
-  /** Opens a client for a registry with this credential and no other; `undefined` for an anonymous one. */
-  openClientWith(origin: string, credential: Credential | undefined): HttpClient {
-    const findCredential: FindCredential = (place) =>
-      Promise.resolve(place.origin === origin ? credential : undefined);
-    return this.#open({ origin, role: 'only', findCredential });
+  /** Opens a client for a registry with this credential and no other; `onAsked` is told once the registry wants it. */
+  openLoginClient(origin: string, credential: Credential, onAsked: () => void): HttpClient {
+    const findCredential: FindCredential = (place) => {
+      if (place.origin !== origin) return Promise.resolve(undefined);
+      onAsked();
+      return Promise.resolve(credential);
+    };
+    const advice = adviseOnLogin(new URL(origin).host, credential);
+    return this.#open({ origin, role: 'only', findCredential, advise: () => Promise.resolve(advice) });
   }
 
   /** Opens a client for an ordinary conda channel. Its URL may hold user name and password, or a token. */
   openChannelClient(channel: URL, onRequest: (request: HttpRequest) => void): HttpClient {
-    const { environment } = this.#context;
-    const home = homeOf(environment);
-    const ofFiles = createChannelCredentialFinder({
-      rattlerAuthFiles: rattlerAuthPaths(environment, home),
-      netrcFile: netrcPath(environment, home),
-    });
-    const own = credentialOfUrl(channel);
-    const { origin } = channel;
+    const { origin, host } = channel;
+    const sources = this.#channelSources(channel);
+    const locate = async (url: URL, signal: AbortSignal | undefined) => {
+      if (url.origin !== origin) return undefined;
+      for (const { from, find } of sources) {
+        const credential = await find(withoutUserinfo(url), signal);
+        if (credential !== undefined) return { credential, from };
+      }
+      return undefined;
+    };
     return this.#open({
       origin,
       onRequest,
       role: 'source',
-      findChannelCredential: async (url, signal) => {
-        if (url.origin !== origin) return undefined;
-        return own ?? (await ofFiles(withoutUserinfo(url), signal));
+      findChannelCredential: async (url, signal) => (await locate(url, signal))?.credential,
+      advise: async ({ url, signal }) => {
+        const found = await locate(url, signal);
+        return adviseOnChannel(
+          host,
+          found,
+          sources.map(({ from }) => from),
+        );
       },
     });
+  }
+
+  /** Where credentials of an ordinary channel are looked for: its URL, rattler's files, netrc. */
+  #channelSources(channel: URL): readonly { readonly from: string; readonly find: FindChannelCredential }[] {
+    const { environment } = this.#context;
+    const home = homeOf(environment);
+    const own = credentialOfUrl(channel);
+    const netrcFile = netrcPath(environment, home);
+    return [
+      { from: 'its URL', find: () => Promise.resolve(own) },
+      ...rattlerAuthPaths(environment, home).map((path) => ({
+        from: path,
+        find: createChannelCredentialFinder({ rattlerAuthFiles: [path] }),
+      })),
+      { from: netrcFile, find: createChannelCredentialFinder({ rattlerAuthFiles: [], netrcFile }) },
+    ];
   }
 
   /** What programs that are started get to see. */
@@ -114,10 +161,8 @@ export class Network {
   async credentialSources(origin: string, role: RegistryRole): Promise<CredentialSources> {
     const { environment } = this.#context;
     const { GITHUB_TOKEN: token, GITHUB_ACTOR: username, DOCKER_AUTH_CONFIG } = environment;
-    const ofFlags = role === 'source' ? undefined : await (this.#ofFlags ??= this.#readFlags());
-    const credential = ofFlags ?? (role === 'destination' ? ofVariables(environment) : undefined);
     return {
-      explicit: credential === undefined ? undefined : { origin, credential },
+      explicit: await this.#explicitFor(origin, role),
       authConfigText: this.#flags.registryConfig === undefined ? DOCKER_AUTH_CONFIG : undefined,
       authFiles: this.authFiles(),
       ghcrToken: token === undefined ? undefined : { token, username },
@@ -134,19 +179,21 @@ export class Network {
       : [registryConfig];
   }
 
-  async #readFlags(): Promise<Credential | undefined> {
-    const { username, passwordStdin } = this.#flags;
-    if (passwordStdin !== true && username === undefined) return undefined;
-    if (passwordStdin !== true || username === undefined) {
-      throw new FerryError('USAGE', '`--username` and `--password-stdin` belong together');
+  async #explicitFor(origin: string, role: RegistryRole): Promise<ExplicitCredential | undefined> {
+    if (role === 'source') return undefined;
+    const { username } = this.#flags;
+    if (username !== undefined) {
+      this.#ofFlags ??= readSecret(this.#context).then((password) => ({ kind: 'basic', username, password }));
+      return { origin, credential: await this.#ofFlags, from: '--username and --password-stdin' };
     }
-    return { kind: 'basic', username, password: await readSecret(this.#context) };
+    const ofVariables = role === 'destination' ? credentialOfVariables(this.#context.environment) : undefined;
+    return ofVariables && { origin, ...ofVariables };
   }
 
   #open(
     options: { readonly origin: string; readonly role: RegistryRole } & Pick<
       Parameters<typeof openHttpClient>[0],
-      'findCredential' | 'findChannelCredential' | 'onRequest'
+      'findCredential' | 'findChannelCredential' | 'onRequest' | 'advise'
     >,
   ): HttpClient {
     return openHttpClient({
@@ -169,9 +216,6 @@ export class Network {
     const ca = [...this.#trusted, ...(ofHost?.ca ?? [])];
     if (origin !== named) return { ca, client: ofHost?.client };
     const { certFile, keyFile, insecure } = this.#flags;
-    if ((certFile === undefined) !== (keyFile === undefined)) {
-      throw new FerryError('USAGE', '`--cert-file` and `--key-file` belong together');
-    }
     const client =
       certFile === undefined || keyFile === undefined
         ? ofHost?.client
@@ -191,27 +235,48 @@ export class Network {
 }
 
 /** Reads a secret that is piped in; a newline at its end is no part of it. @throws FerryError `USAGE` */
-export async function readSecret({ stdin }: Pick<CommandContext, 'stdin'>): Promise<string> {
+export async function readSecret(
+  { stdin }: Pick<CommandContext, 'stdin'>,
+  what: 'password' | 'token' = 'password',
+): Promise<string> {
   const secret = (await text(stdin)).replace(/\r?\n$/, '');
-  if (secret === '') throw new FerryError('USAGE', 'no password came on stdin');
+  if (secret === '') throw new FerryError('USAGE', `no ${what} came on stdin`);
   return secret;
 }
 
 /** The user's folder, as the environment says it. */
 function homeOf(environment: NodeJS.ProcessEnv): string {
-  return environment['HOME'] ?? homedir();
+  return environment['HOME'] || homedir();
 }
 
-function ofVariables(environment: NodeJS.ProcessEnv): Credential | undefined {
-  const { CONDA_FERRY_USERNAME, CONDA_FERRY_PASSWORD, ORAS_USER, ORAS_PASS } = environment;
+function credentialOfVariables(
+  environment: NodeJS.ProcessEnv,
+): Omit<ExplicitCredential, 'origin'> | undefined {
   const pairs = [
-    [CONDA_FERRY_USERNAME, CONDA_FERRY_PASSWORD],
-    [ORAS_USER, ORAS_PASS],
+    ['CONDA_FERRY_USERNAME', 'CONDA_FERRY_PASSWORD'],
+    ['ORAS_USER', 'ORAS_PASS'],
   ] as const;
-  for (const [username, password] of pairs) {
-    if (username !== undefined && password !== undefined) return { kind: 'basic', username, password };
+  for (const [user, pass] of pairs) {
+    // In CI, a secret that a run may not have is an empty text.
+    const username = environment[user] ?? '';
+    const password = environment[pass] ?? '';
+    const from = `${user} and ${pass}`;
+    if (username !== '' && password !== '')
+      return { credential: { kind: 'basic', username, password }, from };
+    if (username === '' && password === '') continue;
+    throw new FerryError('USAGE', `${from} belong together, and one of them is empty or not set`);
   }
   return undefined;
+}
+
+/** @throws FerryError `USAGE` for flags of which one is of no use without another */
+function checkPairs({ username, passwordStdin, certFile, keyFile }: ConnectionFlags): void {
+  if ((username === undefined) !== (passwordStdin !== true)) {
+    throw new FerryError('USAGE', '`--username` and `--password-stdin` belong together');
+  }
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw new FerryError('USAGE', '`--cert-file` and `--key-file` belong together');
+  }
 }
 
 /** Both spellings, as Go reads them. */

@@ -13,10 +13,14 @@ import type { HttpRequest, Send } from '../http/send.js';
 import { openLayoutRegistry } from '../image-layout/layout-registry.js';
 import type { Registry } from '../oci/storage.js';
 import { RegistryClient } from '../registry/registry-client.js';
+import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
 import { Network, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
+
+// Many servers answer 404 to those who may not know of a channel.
+const PRIVATE_CHANNEL_HINT = `if the channel is private, ${CHANNEL_CREDENTIALS_HINT}`;
 
 /** What one command has open; closed together at its end. */
 export class Session implements AsyncDisposable {
@@ -24,11 +28,13 @@ export class Session implements AsyncDisposable {
   readonly #requests = { source: 0, destination: 0 };
   readonly network: Network;
   readonly #flags: LocationFlags;
+  readonly #hints: CommandContext['hints'];
   #workers: WorkerPool | undefined;
 
   constructor(context: CommandContext, flags: LocationFlags) {
     this.network = new Network(context, flags);
     this.#flags = flags;
+    this.#hints = context.hints;
   }
 
   /** Requests sent so far, by side. */
@@ -46,6 +52,7 @@ export class Session implements AsyncDisposable {
   openChannel(location: Location, role: 'source' | 'only' = 'source'): ChannelSource {
     if (location.kind === 'folder') return new DirectoryChannel(location.path);
     if (location.kind === 'web') {
+      this.#hints.set('CHANNEL_NOT_FOUND', PRIVATE_CHANNEL_HINT);
       const client = this.#use(this.network.openChannelClient(location.url, this.#counter('source')));
       return new HttpChannel(withoutUserinfo(location.url), client.send);
     }
@@ -90,11 +97,11 @@ export class Session implements AsyncDisposable {
     return this.#use(new RegistryClient({ ...options, send: client.send }));
   }
 
-  /** Opens a registry with one credential, or with none at all. */
-  openRegistryWith(host: string, credential: Credential | undefined): RegistryClient {
+  /** Opens a registry with one credential; `onAsked` is told once the registry wants it. */
+  openRegistryWith(host: string, credential: Credential, onAsked: () => void): RegistryClient {
     const options = { host, plainHttp: this.#flags.plainHttp };
     const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
-    const client = this.#use(this.network.openClientWith(baseUrl.origin, credential));
+    const client = this.#use(this.network.openLoginClient(baseUrl.origin, credential, onAsked));
     return this.#use(new RegistryClient({ ...options, send: client.send }));
   }
 

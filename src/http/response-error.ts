@@ -1,5 +1,6 @@
 import { ResponseError, type FerryErrorCode, type RegistryErrorDetail } from '../errors.js';
 import { redactUrl } from '../io/redact.js';
+import { adviceError } from './advice.js';
 import { parseChallenges } from './challenge.js';
 import { MAX_ERROR_BODY_BYTES } from './rate-limit.js';
 import { retryAfterMs } from './retry.js';
@@ -19,11 +20,12 @@ export async function responseError(
   const url = redactUrl(request.url);
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
   const message = `${request.method} ${url} answered ${String(response.status)}`;
+  const code = codeOf(response, errors);
   return new ResponseError(
-    codeOf(response, errors),
+    code,
     detail === '' ? message : `${message} (${detail})`,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
-    { hint: hint ?? hintOf(request, response) },
+    { cause: adviceError(code, response.advice), hint: hint ?? hintOf(request, response) },
   );
 }
 
@@ -45,6 +47,7 @@ function hintOf(request: HttpRequest, response: HttpResponse): string | undefine
   if (response.rateLimit !== undefined && waitMs !== undefined) {
     return `the server asks to wait ${String(Math.ceil(waitMs / 1000))} s before the next request`;
   }
+  if (response.advice !== undefined) return response.advice.hint;
   if (response.status !== 401 || request.givenBy !== undefined) return undefined;
   const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
   if (schemes.length > 0 && !schemes.includes('basic') && !schemes.includes('bearer')) {

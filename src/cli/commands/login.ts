@@ -6,7 +6,7 @@ import type { CommandContext } from '../context.js';
 import { loginFileFor } from '../login-file.js';
 import { readSecret } from '../network.js';
 import { addConnectionOptions, type ConnectionFlags } from '../options.js';
-import { printLine } from '../output.js';
+import { printLine, say } from '../output.js';
 import { ask } from '../prompt.js';
 import { parseRegistryHost } from '../locations.js';
 import { Session } from '../session.js';
@@ -36,17 +36,26 @@ Examples:
       const host = parseRegistryHost(registry);
       const credential = await readCredential(flags, context);
       await using session = new Session(context, { ...flags, username: undefined, passwordStdin: undefined });
-      const client = session.openRegistryWith(host, credential);
+      let wasAsked = false;
+      const client = session.openRegistryWith(host, credential, () => (wasAsked = true));
       await client.ping({ signal: context.signal });
       const { file, helpers } = await loginFileFor(session.network, host);
       await saveCredential(file, host, credential, { helpers, signal: context.signal });
+      if (!wasAsked)
+        say(context.output, `warning: ${host} did not ask for credentials, so they are not checked`);
       printLine(context.output, `logged in to ${host}; kept in ${file}`);
     });
   addConnectionOptions(command);
 }
 
 async function readCredential(flags: LoginFlags, context: CommandContext): Promise<Credential> {
-  if (flags.identityTokenStdin === true) return { kind: 'refresh', token: await readSecret(context) };
+  if (flags.identityTokenStdin === true) {
+    if (flags.username !== undefined || flags.passwordStdin === true) {
+      const message = '`--identity-token-stdin` and `--username` with `--password-stdin` exclude each other';
+      throw new FerryError('USAGE', message);
+    }
+    return { kind: 'refresh', token: await readSecret(context, 'token') };
+  }
   if (flags.passwordStdin === true && flags.username === undefined) {
     throw new FerryError('USAGE', '`--password-stdin` needs `--username`');
   }
@@ -57,5 +66,7 @@ async function readCredential(flags: LoginFlags, context: CommandContext): Promi
       : await ask('password or token: ', context, { secret: true });
   if (username === '' || password === '')
     throw new FerryError('USAGE', 'user name and password cannot be empty');
+  // Neither the header nor the files have a place for it (RFC 7617, section 2).
+  if (username.includes(':')) throw new FerryError('USAGE', 'a user name cannot hold a colon');
   return { kind: 'basic', username, password };
 }
