@@ -1,9 +1,11 @@
 /** Opens HTTP clients with all that the environment and the flags say about proxies, trust and credentials. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { FerryError } from '../errors.js';
+import { createSecureContext } from 'node:tls';
+import { FerryError, isSystemError } from '../errors.js';
 import type { Advise } from '../http/advice.js';
 import { openHttpClient, type HttpClient } from '../http/client.js';
 import {
@@ -46,6 +48,8 @@ export class Network {
   readonly #flags: ConnectionFlags;
   readonly #limits: HostLimits;
   readonly #trusted: readonly string[];
+  /** Client certificate of the flags. */
+  readonly #client: { readonly cert: string; readonly key: string } | undefined;
   #ofFlags: Promise<Credential> | undefined;
 
   /** @throws FerryError `USAGE`; `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
@@ -59,7 +63,13 @@ export class Network {
       },
     });
     checkPairs(flags);
-    this.#trusted = flags.caFile === undefined ? [] : [readPem(flags.caFile)];
+    const { caFile, certFile, keyFile } = flags;
+    this.#trusted = caFile === undefined ? [] : [readPem(caFile, (ca) => new X509Certificate(ca))];
+    if (certFile !== undefined && keyFile !== undefined) {
+      const cert = readPem(certFile, (text) => new X509Certificate(text));
+      // Fails for the key of another certificate too.
+      this.#client = { cert, key: readPem(keyFile, (key) => createSecureContext({ cert, key })) };
+    }
   }
 
   /**
@@ -215,11 +225,8 @@ export class Network {
     const ofHost = readCertsFolder(this.#certsFolders(), host);
     const ca = [...this.#trusted, ...(ofHost?.ca ?? [])];
     if (origin !== named) return { ca, client: ofHost?.client };
-    const { certFile, keyFile, insecure } = this.#flags;
-    const client =
-      certFile === undefined || keyFile === undefined
-        ? ofHost?.client
-        : { cert: readPem(certFile), key: readPem(keyFile) };
+    const { insecure } = this.#flags;
+    const client = this.#client ?? ofHost?.client;
     if (insecure === true) this.#talk(`${host} is not checked to be who it says (--insecure)`);
     return { ca, client, insecure };
   }
@@ -289,10 +296,16 @@ function proxiesOf(environment: NodeJS.ProcessEnv): ProxySettings {
   };
 }
 
-function readPem(path: string): string {
+/** Reads a PEM file; `check` throws for what is none: TLS would pass it over without a word. */
+function readPem(path: string, check: (text: string) => unknown): string {
   try {
-    return readFileSync(path, 'utf8');
+    const text = readFileSync(path, 'utf8');
+    check(text);
+    return text;
   } catch (cause) {
-    throw new FerryError('CREDENTIALS_UNREADABLE', `\`${path}\` cannot be read`, { cause });
+    const what = isSystemError(cause, 'ENOENT', 'EACCES', 'EISDIR')
+      ? 'cannot be read'
+      : 'is not what it should be';
+    throw new FerryError('CREDENTIALS_UNREADABLE', `\`${path}\` ${what}`, { cause });
   }
 }

@@ -15,7 +15,8 @@ export async function responseError(
   response: HttpResponse,
   hint?: string,
 ): Promise<ResponseError> {
-  const errors = await readErrors(response);
+  const text = await readText(response);
+  const errors = parseErrors(text);
   request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
@@ -25,7 +26,7 @@ export async function responseError(
     code,
     detail === '' ? message : `${message} (${detail})`,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
-    { cause: adviceError(code, response.advice), hint: hint ?? hintOf(request, response) },
+    { cause: adviceError(code, response.advice), hint: hint ?? hintOf(request, response, text) },
   );
 }
 
@@ -42,10 +43,14 @@ function codeOf({ status, rateLimit }: HttpResponse, errors: readonly RegistryEr
   return 'REGISTRY_REFUSED';
 }
 
-function hintOf(request: HttpRequest, response: HttpResponse): string | undefined {
+function hintOf(request: HttpRequest, response: HttpResponse, text: string): string | undefined {
   const waitMs = retryAfterMs(response);
   if (response.rateLimit !== undefined && waitMs !== undefined) {
     return `the server asks to wait ${String(Math.ceil(waitMs / 1000))} s before the next request`;
+  }
+  // What Go's server and nginx say of themselves.
+  if (response.status === 400 && /HTTP request (?:to an HTTPS server|was sent to HTTPS port)/i.test(text)) {
+    return 'the server speaks TLS: leave out --plain-http, or pass --no-plain-http for a loopback host';
   }
   if (response.advice !== undefined) return response.advice.hint;
   if (response.status !== 401 || request.givenBy !== undefined) return undefined;
@@ -56,7 +61,7 @@ function hintOf(request: HttpRequest, response: HttpResponse): string | undefine
   return `log in with conda-ferry login ${request.url.host}`;
 }
 
-async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]> {
+async function readText(response: HttpResponse): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
@@ -67,9 +72,9 @@ async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]
     }
   } catch {
     // The status is what counts; a body that breaks off adds nothing.
-    return [];
+    return '';
   }
-  return parseErrors(Buffer.concat(chunks).toString('utf8'));
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Reads `{"errors":[{"code","message"}]}`; any other text is no error list. */

@@ -64,6 +64,8 @@ function describeCode(code: string): string {
 
 function hintFor(code: string, url: URL): string | undefined {
   if (url.protocol !== 'https:') return undefined;
+  if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE_FAILURE)/.test(code))
+    return 'if the server wants a client certificate, pass --cert-file and --key-file';
   if (/^(ERR_SSL|ERR_TLS_(?!CERT)|EPROTO)/.test(code))
     return 'if the server speaks plain HTTP, pass --plain-http';
   const isUnknownAuthority = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)|CERT_UNTRUSTED)/.test(
