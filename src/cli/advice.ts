@@ -73,7 +73,8 @@ function describe(credential: ChannelCredential): string {
       return `the password of \`${credential.username}\``;
     case 'refresh':
       return 'the identity token';
-    default:
+    case 'bearer':
+    case 'conda-token':
       return 'the token';
   }
 }

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createSecureContext } from 'node:tls';
 import { FerryError, isSystemError } from '../errors.js';
-import type { Advise } from '../http/advice.js';
 import { openHttpClient, type HttpClient } from '../http/client.js';
 import {
   createChannelCredentialFinder,
@@ -41,6 +40,14 @@ const CERTS_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
 /** What a command does with a registry: `only` where it has to do with one alone and need not write. */
 export type RegistryRole = 'source' | 'destination' | 'only';
+
+/** What became of a credential that is to be checked. */
+export interface LoginWitness {
+  /** Whether the registry wanted it. */
+  isAsked: boolean;
+  /** Whether it was sent: not to a token server that is no relation of the registry. */
+  isSent: boolean;
+}
 
 /** The network as one command sees it. */
 export class Network {
@@ -107,15 +114,24 @@ export class Network {
     });
   }
 
-  /** Opens a client for a registry with this credential and no other; `onAsked` is told once the registry wants it. */
-  openLoginClient(origin: string, credential: Credential, onAsked: () => void): HttpClient {
+  /** Opens a client for a registry with this credential and no other. */
+  openLoginClient(origin: string, credential: Credential, witness: LoginWitness): HttpClient {
     const findCredential: FindCredential = (place) => {
       if (place.origin !== origin) return Promise.resolve(undefined);
-      onAsked();
+      witness.isAsked = true;
       return Promise.resolve(credential);
     };
     const advice = adviseOnLogin(new URL(origin).host, credential);
-    return this.#open({ origin, role: 'only', findCredential, advise: () => Promise.resolve(advice) });
+    return this.#open({
+      origin,
+      role: 'only',
+      findCredential,
+      advise: () => Promise.resolve(advice),
+      onRequest: ({ method, headers }) => {
+        // A refresh token is posted; whoever logs in posts nothing else.
+        if (method === 'POST' || /^basic /i.test(headers?.['authorization'] ?? '')) witness.isSent = true;
+      },
+    });
   }
 
   /** Opens a client for an ordinary conda channel. Its URL may hold user name and password, or a token. */

@@ -47,9 +47,10 @@ export function printError(output: Output, error: unknown, { about, hint }: Erro
     above = cause;
     hints.add(hintOf(cause));
   }
-  hints.add(hint).delete(undefined);
-  if (hints.size > 0) say(output, '');
-  for (const text of hints) say(output, `hint: ${text}`);
+  hints.add(hint);
+  const known = [...hints].filter((text) => text !== undefined);
+  if (known.length > 0) say(output, '');
+  for (const text of known) say(output, `hint: ${text}`);
 }
 
 /** Aligns columns; the last one is not padded. Columns named in `right` are right-aligned. */

@@ -16,7 +16,7 @@ import { RegistryClient } from '../registry/registry-client.js';
 import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
-import { Network, type RegistryRole } from './network.js';
+import { Network, type LoginWitness, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
 
 // Many servers answer 404 to those who may not know of a channel.
@@ -97,11 +97,11 @@ export class Session implements AsyncDisposable {
     return this.#use(new RegistryClient({ ...options, send: client.send }));
   }
 
-  /** Opens a registry with one credential; `onAsked` is told once the registry wants it. */
-  openRegistryWith(host: string, credential: Credential, onAsked: () => void): RegistryClient {
+  /** Opens a registry with one credential. */
+  openRegistryWith(host: string, credential: Credential, witness: LoginWitness): RegistryClient {
     const options = { host, plainHttp: this.#flags.plainHttp };
     const { baseUrl } = new RegistryClient({ ...options, send: unusedSend });
-    const client = this.#use(this.network.openLoginClient(baseUrl.origin, credential, onAsked));
+    const client = this.#use(this.network.openLoginClient(baseUrl.origin, credential, witness));
     return this.#use(new RegistryClient({ ...options, send: client.send }));
   }
 

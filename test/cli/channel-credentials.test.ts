@@ -100,7 +100,9 @@ test('a private channel goes to a private registry of the same host name, each w
   const args = ['mirror', url, `oci://${double.host}/ch`, '--subdir', 'noarch', '--quiet'];
   const env = { CONDA_FERRY_USERNAME: 'pusher', CONDA_FERRY_PASSWORD: 'p-s3cret' };
   expect(await home.run(args, { env })).toMatchObject({ code: 0, stderr: '' });
-  const valuesOf = (requests: readonly { readonly headers: { readonly authorization?: string } }[]) =>
+  const valuesOf = (
+    requests: readonly { readonly headers: { readonly authorization?: string | undefined } }[],
+  ) =>
     [...new Set(requests.map(({ headers }) => headers.authorization))].filter((value) => value !== undefined);
   expect(valuesOf(server.requests)).toEqual([`Basic ${Buffer.from('me:s3cret/@:').toString('base64')}`]);
   expect(valuesOf(double.requests)).toEqual([`Basic ${Buffer.from('pusher:p-s3cret').toString('base64')}`]);

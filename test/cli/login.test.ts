@@ -9,10 +9,10 @@ import { startPasswordRegistry, TEST_USER } from '../support/registries/docker.j
 const PASSWORD = 'p:ä s3cret';
 const REFRESH_TOKEN = 'refresh-s3cret';
 const BASIC: DoubleAuth = { kind: 'basic', username: 'me', password: PASSWORD };
-const TOKEN: DoubleAuth = {
+const TOKEN = {
   kind: 'token',
   users: [{ username: 'me', password: PASSWORD, refreshToken: REFRESH_TOKEN }],
-};
+} as const;
 const AUTHS = [
   ['Basic', BASIC],
   ['tokens', TOKEN],
@@ -90,6 +90,20 @@ test('a registry that asks nobody leaves a login unchecked, and that is said', a
   expect(code).toBe(0);
   expect(stderr).toBe(`warning: ${host} did not ask for credentials, so they are not checked\n`);
   expect(await home.read(DOCKER_FILE)).toEqual(authFileOf({ [host]: ['me', PASSWORD] }));
+});
+
+test('a token server that is no relation of the registry gets nothing, and then nothing is kept', async () => {
+  const tokens = await useRegistryDouble({ auth: { ...TOKEN, anonymousPull: true }, address: '127.0.0.2' });
+  const realm = { at: `${tokens.origin}/token` };
+  const { host } = await useRegistryDouble({
+    auth: { ...TOKEN, realm, foreignToken: () => 'anonymous' },
+  });
+  const { code, stderr } = await home.run(login(host), { input: PASSWORD });
+  expect(stderr).toContain(`takes tokens from \`${tokens.host}\`, which is no relation of it`);
+  expect(stderr).toContain('which it never got; nothing was kept');
+  expect(code).toBe(3);
+  expect(tokens.tokenRequests.map(({ hasAuthorization }) => hasAuthorization)).toEqual([false]);
+  expect(await home.read(DOCKER_FILE)).toBeUndefined();
 });
 
 test.each<[string, string[], string | undefined, string]>([

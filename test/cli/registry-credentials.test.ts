@@ -194,13 +194,13 @@ test('a broken file is an error of its own where credentials are wanted, and non
   expect(stderr).toContain(`credential file \`${home.file(DOCKER_FILE)}\` cannot be read: it is not JSON`);
 });
 
-test.each([
+test.each<[Record<string, string>, string]>([
   [{ CONDA_FERRY_USERNAME: 'me' }, 'CONDA_FERRY_USERNAME and CONDA_FERRY_PASSWORD belong together'],
   [{ CONDA_FERRY_USERNAME: 'me', CONDA_FERRY_PASSWORD: '' }, 'one of them is empty or not set'],
   [{ ORAS_PASS: SECRET }, 'ORAS_USER and ORAS_PASS belong together'],
 ])('%j is half of what is needed', async (env, text) => {
   const { host } = await useRegistryDouble({ auth: AUTHS[0]?.[1] ?? { kind: 'none' } });
-  const { code, stderr } = await home.run(mirrorTo(host), { env: env as Record<string, string> });
+  const { code, stderr } = await home.run(mirrorTo(host), { env });
   expect(stderr).toContain(text);
   expect(stderr).not.toContain(SECRET);
   expect(code).toBe(2);

@@ -4,7 +4,7 @@ import type { Credential } from '../../http/credentials/credential.js';
 import { saveCredential } from '../../http/credentials/save-credential.js';
 import type { CommandContext } from '../context.js';
 import { loginFileFor } from '../login-file.js';
-import { readSecret } from '../network.js';
+import { readSecret, type LoginWitness } from '../network.js';
 import { addConnectionOptions, type ConnectionFlags } from '../options.js';
 import { printLine, say } from '../output.js';
 import { ask } from '../prompt.js';
@@ -36,12 +36,16 @@ Examples:
       const host = parseRegistryHost(registry);
       const credential = await readCredential(flags, context);
       await using session = new Session(context, { ...flags, username: undefined, passwordStdin: undefined });
-      let wasAsked = false;
-      const client = session.openRegistryWith(host, credential, () => (wasAsked = true));
+      const witness: LoginWitness = { isAsked: false, isSent: false };
+      const client = session.openRegistryWith(host, credential, witness);
       await client.ping({ signal: context.signal });
+      if (witness.isAsked && !witness.isSent) {
+        const message = `\`${host}\` gave access without these credentials, which it never got; nothing was kept`;
+        throw new FerryError('REGISTRY_REFUSED', message);
+      }
       const { file, helpers } = await loginFileFor(session.network, host);
       await saveCredential(file, host, credential, { helpers, signal: context.signal });
-      if (!wasAsked)
+      if (!witness.isAsked)
         say(context.output, `warning: ${host} did not ask for credentials, so they are not checked`);
       printLine(context.output, `logged in to ${host}; kept in ${file}`);
     });
