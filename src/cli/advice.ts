@@ -34,7 +34,7 @@ export function adviseOnRegistry({ host, refusal, access, found, lookedIn }: Ref
   }
   const what = access === undefined ? 'do that' : `${verbOf(access)} \`${access.repository}\``;
   return {
-    reason: `\`${host}\` does not let ${who} ${what}`,
+    reason: `\`${host}\` does not let ${ownerOf(found.credential)} (credentials from ${found.from}) ${what}`,
     hint: rightsHint(host, found.from, access),
   };
 }
@@ -81,6 +81,10 @@ function describe(credential: ChannelCredential): string {
 
 function isVariableOrFlag(from: string): boolean {
   return !from.includes('/') && !from.includes('\\');
+}
+
+function ownerOf(credential: Credential): string {
+  return credential.kind === 'basic' ? `\`${credential.username}\`` : "the token's owner";
 }
 
 function verbOf({ actions }: Access): string {

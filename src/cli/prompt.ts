@@ -16,7 +16,13 @@ export async function ask(
   }
   output.stderr.write(question);
   const echo =
-    options.secret === true ? new Writable({ write: (_chunk, _encoding, done) => done() }) : output.stderr;
+    options.secret === true
+      ? new Writable({
+          write: (_chunk, _encoding, done: () => void) => {
+            done();
+          },
+        })
+      : output.stderr;
   const lines = createInterface({ input: stdin, output: echo, terminal: true });
   try {
     return await lines.question('', { signal });

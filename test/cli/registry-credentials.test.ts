@@ -164,7 +164,7 @@ test('who may read and not write is told so', async () => {
   const { code, stderr } = await home.run(mirrorTo(host));
   expect(code).not.toBe(0);
   expect(stderr).toContain(
-    `because: \`${host}\` does not let the password of \`me\` from ${home.file(DOCKER_FILE)} push to \`ch/noarch/`,
+    `because: \`${host}\` does not let \`me\` (credentials from ${home.file(DOCKER_FILE)}) push to \`ch/noarch/`,
   );
   expect(stderr).toContain('hint: have that right given to them, or log in as somebody who has it\n');
 });

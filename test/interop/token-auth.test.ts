@@ -105,7 +105,7 @@ test('a right that is missing is told with the repository, and nothing is asked 
   const { code, stderr } = await mirror('--subdir', 'noarch');
   expect(code).not.toBe(0);
   expect(stderr).toContain(
-    `\`${registry.host}\` does not let the password of \`test-user\` from ${home.file(DOCKER_FILE)} push to \`ch/noarch/`,
+    `\`${registry.host}\` does not let \`test-user\` (credentials from ${home.file(DOCKER_FILE)}) push to \`ch/noarch/`,
   );
   expect(tokens.requests.filter(({ authorization }) => authorization === undefined)).toEqual([]);
 });

@@ -29,8 +29,8 @@ export function addLoginCommand(program: Command, context: CommandContext): void
       'after',
       `
 Examples:
-  echo "$GITHUB_TOKEN" | conda-ferry login ghcr.io --username me --password-stdin
-  conda-ferry login 127.0.0.1:5000`,
+  conda-ferry login 127.0.0.1:5000
+  echo "$GITHUB_TOKEN" | conda-ferry login ghcr.io --username me --password-stdin`,
     )
     .action(async (registry: string, flags: LoginFlags) => {
       const host = parseRegistryHost(registry);
