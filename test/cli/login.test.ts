@@ -1,6 +1,10 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { KEEPING_HELPER, testHelpers } from '../support/credential-helper.js';
+import { ROOT, testEnvironment } from '../support/ferry.js';
 import type { DoubleAuth } from '../support/double/options.js';
 import { useRegistryDouble } from '../support/double/registry-double.js';
 import { authFileOf, DOCKER_FILE, PODMAN_FILE, testHome, type TestHome } from '../support/home.js';
@@ -230,4 +234,49 @@ test('a login to nobody is an error of the network', async () => {
   expect(code).toBe(3);
   expect(stderr).toContain('nobody listens there');
   expect(await home.read(DOCKER_FILE)).toBeUndefined();
+});
+
+// Of util-linux: gives a program a terminal.
+const HAS_SCRIPT = spawnSync('script', ['--version'], { stdio: 'ignore' }).status === 0;
+
+describe.skipIf(!HAS_SCRIPT)('at a terminal', () => {
+  /** Types each answer once it is asked for; what the terminal shows, and how it ended. */
+  async function converse(
+    host: string,
+    answers: readonly string[],
+  ): Promise<[shown: string, code: number | null]> {
+    const command = `'${process.execPath}' '${join(ROOT, 'dist', 'cli', 'main.js')}' login ${host}`;
+    const child = spawn('script', ['-qefc', command, '/dev/null'], {
+      env: { ...testEnvironment(home.path), SHELL: '/bin/sh' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let shown = '';
+    let answered = 0;
+    child.stdout.on('data', (chunk: Buffer) => {
+      shown += chunk.toString('utf8');
+      const asked = [...shown.matchAll(/(?:user name|password or token): /g)].length;
+      for (; answered < asked; answered += 1) child.stdin.write(answers[answered] ?? '\u0003');
+    });
+    await once(child, 'close');
+    return [shown, child.exitCode];
+  }
+
+  test('name and password are asked for, and the password is not shown', async () => {
+    const { host } = await useRegistryDouble({ auth: BASIC });
+    const [shown, code] = await converse(host, ['me\r', `${PASSWORD}\r`]);
+    expect(shown).toContain(`logged in to ${host}`);
+    expect(shown).not.toContain('s3cret');
+    expect(code).toBe(0);
+    expect(await home.read(DOCKER_FILE)).toEqual(authFileOf({ [host]: ['me', PASSWORD] }));
+  });
+
+  test.each([
+    ['Ctrl+C', '\u0003', 130],
+    ['Ctrl+D', '\u0004', 2],
+  ])('%s ends it', async (_, key, expected) => {
+    const double = await useRegistryDouble({ auth: BASIC });
+    const [, code] = await converse(double.host, ['me\r', key]);
+    expect(code).toBe(expected);
+    expect(double.requests).toEqual([]);
+  });
 });
