@@ -35,12 +35,14 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+const hints = new Map<FerryErrorCode, string>();
 const output = { stdout: process.stdout, stderr: process.stderr };
 const program = createProgram({
   output,
   environment: process.env,
   stdin: process.stdin,
   signal: interruption.signal,
+  hints,
   setExitCode: (code) => {
     process.exitCode = code;
   },
@@ -58,7 +60,7 @@ function exitCodeOf(error: unknown): number {
     say(output, 'interrupted; the next run goes on from here');
     return EXIT_INTERRUPTED;
   }
-  printError(output, error);
+  printError(output, error, { hint: isFerryError(error) ? hints.get(error.code) : undefined });
   if (!isFerryError(error) && error instanceof Error && process.env['CONDA_FERRY_DEBUG'] !== undefined) {
     for (const line of error.stack?.split('\n') ?? []) say(output, line);
   }

@@ -34,6 +34,7 @@ export function addConnectionOptions(command: Command): Command {
   return command
     .optionsGroup('Reaching registries:')
     .option('--plain-http', 'speak http with registries (it is the default for loopback hosts)')
+    .option('--no-plain-http', 'speak https, with loopback hosts too')
     .option('--insecure', 'do not check the certificate of the registry')
     .option('--ca-file <file>', 'certificate of an authority to trust besides the usual ones')
     .option('--cert-file <file>', 'client certificate for the registry')

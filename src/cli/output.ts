@@ -29,16 +29,28 @@ export function say(output: Output, line: string): void {
   output.stderr.write(`${printable(line)}\n`);
 }
 
-/** Writes an error with its causes, then its hint. `about` names what it concerns, where the error itself does not. */
-export function printError(output: Output, error: unknown, about?: string): void {
+/** What {@link printError} adds to an error. */
+export interface ErrorContext {
+  /** Names what it concerns, where the error itself does not. */
+  readonly about?: string | undefined;
+  /** Another hint. */
+  readonly hint?: string | undefined;
+}
+
+/** Writes an error with its causes, then the hints of all of them. */
+export function printError(output: Output, error: unknown, { about, hint }: ErrorContext = {}): void {
   say(output, `error: ${about === undefined ? '' : `${about}: `}${describeError(error)}`);
+  const hints = new Set([hintOf(error)]);
+  let above = error;
   for (let cause = causeOf(error); cause !== undefined; cause = causeOf(cause)) {
-    say(output, `  because: ${describeError(cause)}`);
+    say(output, `  because: ${describeError(cause, above)}`);
+    above = cause;
+    hints.add(hintOf(cause));
   }
-  const hint = isFerryError(error) ? error.hint : undefined;
-  if (hint === undefined) return;
-  say(output, '');
-  say(output, `hint: ${hint}`);
+  hints.add(hint);
+  const known = [...hints].filter((text) => text !== undefined);
+  if (known.length > 0) say(output, '');
+  for (const text of known) say(output, `hint: ${text}`);
 }
 
 /** Aligns columns; the last one is not padded. Columns named in `right` are right-aligned. */
@@ -74,10 +86,17 @@ export function count(number: number, noun: string): string {
   return `${String(number)} ${noun}${number === 1 ? '' : 's'}`;
 }
 
-function describeError(error: unknown): string {
-  if (isFerryError(error)) return `${error.message} [${error.code}]`;
+/** A code that was said of the error `above` is not said again. */
+function describeError(error: unknown, above?: unknown): string {
+  if (isFerryError(error)) {
+    return isFerryError(above, error.code) ? error.message : `${error.message} [${error.code}]`;
+  }
   // Some libraries write documents into their messages.
   return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+}
+
+function hintOf(error: unknown): string | undefined {
+  return isFerryError(error) ? error.hint : undefined;
 }
 
 function causeOf(error: unknown): unknown {

@@ -14,20 +14,24 @@ export async function ask(
       hint: 'pass --username NAME --password-stdin',
     });
   }
-  output.stderr.write(question);
-  const echo =
-    options.secret === true
-      ? new Writable({
-          write: (_chunk, _encoding, done) => {
-            done();
-          },
-        })
-      : output.stderr;
-  const lines = createInterface({ input: stdin, output: echo, terminal: true });
+  const isSecret = options.secret === true;
+  const muted = new Writable({
+    write: (_chunk, _encoding, done: () => void) => {
+      done();
+    },
+  });
+  if (isSecret) output.stderr.write(question);
+  const lines = createInterface({ input: stdin, output: isSecret ? muted : output.stderr, terminal: true });
+  // The terminal gives Ctrl+C to whoever reads keys; it is meant for the whole command.
+  lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'));
   try {
-    return await lines.question('', { signal });
+    // What was written before would be wiped off the line.
+    return await lines.question(isSecret ? '' : question, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new FerryError('USAGE', 'the question was left without an answer', { cause: error });
   } finally {
     lines.close();
-    if (options.secret === true) output.stderr.write('\n');
+    if (isSecret) output.stderr.write('\n');
   }
 }

@@ -15,12 +15,15 @@ import type { Registry } from '../oci/storage.js';
 import { GithubPackages } from '../registry/github-packages.js';
 import { profileOf, type HostProfile } from '../registry/host-profile.js';
 import { RegistryClient, type RegistryClientOptions } from '../registry/registry-client.js';
+import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
-import { Network, type RegistryRole } from './network.js';
+import { Network, type LoginWitness, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
 
 const DEFAULT_GITHUB_API = 'https://api.github.com/';
+// Many servers answer 404 to those who may not know of a channel.
+const PRIVATE_CHANNEL_HINT = `if the channel is private, ${CHANNEL_CREDENTIALS_HINT}`;
 
 /** What one command has open; closed together at its end. */
 export class Session implements AsyncDisposable {
@@ -28,11 +31,13 @@ export class Session implements AsyncDisposable {
   readonly #requests = { source: 0, destination: 0 };
   readonly network: Network;
   readonly #flags: LocationFlags;
+  readonly #hints: CommandContext['hints'];
   #workers: WorkerPool | undefined;
 
   constructor(context: CommandContext, flags: LocationFlags) {
     this.network = new Network(context, flags);
     this.#flags = flags;
+    this.#hints = context.hints;
   }
 
   /** Requests sent so far, by side. */
@@ -50,6 +55,7 @@ export class Session implements AsyncDisposable {
   openChannel(location: Location, role: 'source' | 'only' = 'source'): ChannelSource {
     if (location.kind === 'folder') return new DirectoryChannel(location.path);
     if (location.kind === 'web') {
+      this.#hints.set('CHANNEL_NOT_FOUND', PRIVATE_CHANNEL_HINT);
       const client = this.#use(this.network.openChannelClient(location.url, this.#counter('source')));
       return new HttpChannel(withoutUserinfo(location.url), client.send);
     }
@@ -92,8 +98,8 @@ export class Session implements AsyncDisposable {
   }
 
   /** Opens a registry with one credential. */
-  openRegistryWith(host: string, credential: Credential): RegistryClient {
-    const client = this.#use(this.network.openClientWith(this.#baseUrl(host).origin, credential));
+  openRegistryWith(host: string, credential: Credential, witness: LoginWitness): RegistryClient {
+    const client = this.#use(this.network.openLoginClient(this.#baseUrl(host).origin, credential, witness));
     return this.#use(new RegistryClient({ ...this.#place(host), send: client.send }));
   }
 
@@ -115,7 +121,7 @@ export class Session implements AsyncDisposable {
 
   /** Opens the bare way to a registry, without credentials. */
   openAnonymousSend(host: string): Send {
-    return this.#use(this.network.openClientWith(this.#baseUrl(host).origin, undefined)).send;
+    return this.#use(this.network.openAnonymousClient(this.#baseUrl(host).origin)).send;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

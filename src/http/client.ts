@@ -1,3 +1,4 @@
+import { withAdvice, type Advise } from './advice.js';
 import { withAuthorization } from './authorization.js';
 import { withChannelAuthorization } from './channel-authorization.js';
 import { clockOf, type ClockOptions } from './clock.js';
@@ -17,6 +18,8 @@ export interface HttpClientOptions extends ClockOptions, TransportOptions {
   readonly findCredential?: FindCredential | undefined;
   /** Credentials of ordinary conda channels, sent unasked; with them the client is for channels only. */
   readonly findChannelCredential?: FindChannelCredential | undefined;
+  /** Tells why a request may have been refused. @defaultValue errors say what the server says */
+  readonly advise?: Advise | undefined;
   /** Limits of hosts, which clients with the same credentials should share. @defaultValue limits of its own */
   readonly limits?: HostLimits | undefined;
   /** Called for every request that goes out, retries and redirects included. */
@@ -55,7 +58,7 @@ export function openHttpClient(options: HttpClientOptions): HttpClient {
         })
       : withChannelAuthorization(patient, findChannelCredential);
   return {
-    send: withRedirects(authorized),
+    send: withAdvice(withRedirects(authorized), options.advise),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 }

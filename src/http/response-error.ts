@@ -1,5 +1,6 @@
 import { ResponseError, type FerryErrorCode, type RegistryErrorDetail } from '../errors.js';
 import { redactUrl } from '../io/redact.js';
+import { adviceError } from './advice.js';
 import { parseChallenges } from './challenge.js';
 import { MAX_ERROR_BODY_BYTES } from './rate-limit.js';
 import { retryAfterMs } from './retry.js';
@@ -14,16 +15,18 @@ export async function responseError(
   response: HttpResponse,
   hint?: string,
 ): Promise<ResponseError> {
-  const errors = await readErrors(response);
+  const text = await readText(response);
+  const errors = parseErrors(text);
   request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
   const message = `${request.method} ${url} answered ${String(response.status)}`;
+  const code = codeOf(response, errors);
   return new ResponseError(
-    codeOf(response, errors),
+    code,
     detail === '' ? message : `${message} (${detail})`,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
-    { hint: hint ?? hintOf(request, response, errors) },
+    { cause: adviceError(code, response.advice), hint: hint ?? hintOf(request, response, errors, text) },
   );
 }
 
@@ -48,6 +51,7 @@ function hintOf(
   request: HttpRequest,
   response: HttpResponse,
   errors: readonly RegistryErrorDetail[],
+  text: string,
 ): string | undefined {
   if (errors.some(({ message }) => message.includes('permission_denied: write_package')))
     return UNLINKED_HINT;
@@ -58,6 +62,11 @@ function hintOf(
   if (response.rateLimit !== undefined && waitMs !== undefined) {
     return `the server asks to wait ${String(Math.ceil(waitMs / 1000))} s before the next request`;
   }
+  // What Go's server and nginx say of themselves.
+  if (response.status === 400 && /HTTP request (?:to an HTTPS server|was sent to HTTPS port)/i.test(text)) {
+    return 'the server speaks TLS: leave out --plain-http, or pass --no-plain-http for a loopback host';
+  }
+  if (response.advice !== undefined) return response.advice.hint;
   if (response.status !== 401 || request.givenBy !== undefined) return undefined;
   const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
   if (schemes.length > 0 && !schemes.includes('basic') && !schemes.includes('bearer')) {
@@ -66,7 +75,7 @@ function hintOf(
   return `log in with conda-ferry login ${request.url.host}`;
 }
 
-async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]> {
+async function readText(response: HttpResponse): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
@@ -77,9 +86,9 @@ async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]
     }
   } catch {
     // The status is what counts; a body that breaks off adds nothing.
-    return [];
+    return '';
   }
-  return parseErrors(Buffer.concat(chunks).toString('utf8'));
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Reads `{"errors":[{"code","message"}]}`; any other text is no error list. */

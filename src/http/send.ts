@@ -1,4 +1,5 @@
 import type { Bytes, OpenBytes } from '../io/bytes.js';
+import type { Advice } from './advice.js';
 import type { Lane } from './host-limiter.js';
 import type { RateLimit } from './rate-limit.js';
 
@@ -70,6 +71,8 @@ export interface HttpResponse {
   readonly body: Bytes;
   /** Set where the server said "not so fast"; see `rate-limit.ts`. */
   readonly rateLimit?: RateLimit | undefined;
+  /** Set where the server refused and more is known of why; see `advice.ts`. */
+  readonly advice?: Advice | undefined;
   /** A header by lower-case name; several of one name are joined by commas. @see RFC 9110, section 5.3 */
   header(name: string): string | undefined;
   /** Reads and drops the rest of the body. */

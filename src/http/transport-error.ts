@@ -29,6 +29,8 @@ export function translateTransportError(error: unknown, request: HttpRequest): u
   );
 }
 
+const UNTRUSTED = 'no authority that is trusted here signed the certificate of the server';
+
 function systemCode(error: unknown): string | undefined {
   // It has a code only where its parser has one, whatever its type says.
   if (error instanceof errors.HTTPParserError) return error.code || 'HPE_UNKNOWN';
@@ -46,6 +48,14 @@ function describeCode(code: string): string {
     EAI_AGAIN: 'the name server did not answer (EAI_AGAIN)',
     ESLOW: 'the answer came too slowly (ESLOW)',
     [PRIVATE_ADDRESS]: `another server sent us there, into a private network (${PRIVATE_ADDRESS})`,
+    ERR_SSL_WRONG_VERSION_NUMBER: 'the server speaks no TLS there (ERR_SSL_WRONG_VERSION_NUMBER)',
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE: `${UNTRUSTED} (UNABLE_TO_VERIFY_LEAF_SIGNATURE)`,
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: `${UNTRUSTED} (UNABLE_TO_GET_ISSUER_CERT_LOCALLY)`,
+    SELF_SIGNED_CERT_IN_CHAIN: `${UNTRUSTED} (SELF_SIGNED_CERT_IN_CHAIN)`,
+    DEPTH_ZERO_SELF_SIGNED_CERT: 'the server signed its certificate itself (DEPTH_ZERO_SELF_SIGNED_CERT)',
+    CERT_HAS_EXPIRED: "the server's certificate has expired (CERT_HAS_EXPIRED)",
+    ERR_TLS_CERT_ALTNAME_INVALID:
+      "the server's certificate is for another host (ERR_TLS_CERT_ALTNAME_INVALID)",
     UND_ERR_SOCKET: 'the connection broke (UND_ERR_SOCKET)',
     UND_ERR_CONNECT_TIMEOUT: 'no connection in time (UND_ERR_CONNECT_TIMEOUT)',
     UND_ERR_HEADERS_TIMEOUT: 'no answer in time (UND_ERR_HEADERS_TIMEOUT)',
@@ -56,6 +66,8 @@ function describeCode(code: string): string {
 
 function hintFor(code: string, url: URL): string | undefined {
   if (url.protocol !== 'https:') return undefined;
+  if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE_FAILURE)/.test(code))
+    return 'if the server wants a client certificate, pass --cert-file and --key-file';
   if (/^(ERR_SSL|ERR_TLS_(?!CERT)|EPROTO)/.test(code))
     return 'if the server speaks plain HTTP, pass --plain-http';
   const isUnknownAuthority = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)|CERT_UNTRUSTED)/.test(

@@ -146,7 +146,7 @@ describe('a hostile source', () => {
       const to = `oci://${destination.host}/${flag.slice(2)}`;
       const result = await runFerry(['mirror', source, to, ...NOARCH, flag, ...(way.args ?? [])], {
         env,
-        ...(way.stdin === undefined ? {} : { stdin: way.stdin }),
+        ...(way.stdin === undefined ? {} : { input: way.stdin }),
       });
       expect(result).toMatchObject({ code: 0 });
       expectNoLeak(result, destination);

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openHttpClient } from '#ferry/http/client.js';
 import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
@@ -13,9 +14,13 @@ import {
   startMemoryRegistry,
   startPullThrough,
   startReadOnlyView,
+  startTlsRegistry,
+  startTokenRegistry,
+  TEST_USER,
 } from '../support/registries/docker.js';
 import { startOlareg, startOlaregView } from '../support/registries/olareg.js';
 import type { StartedRegistry } from '../support/registries/server-process.js';
+import { startTokenServer } from '../support/registries/token-server.js';
 
 const open: AsyncDisposable[] = [];
 
@@ -27,10 +32,28 @@ async function clientOf<T extends StartedRegistry>(
   starting: Promise<T>,
 ): Promise<{ server: T; registry: RegistryClient }> {
   const server = await starting;
-  // Pauses before repeated requests are not what is tested here.
-  const client = openHttpClient({ userAgent: 'ferry-test/1', sleep: () => Promise.resolve() });
+  const { host, origin, caFile } = server;
+  const ca = caFile === undefined ? [] : [await readFile(caFile, 'utf8')];
+  const client = openHttpClient({
+    userAgent: 'ferry-test/1',
+    // Pauses before repeated requests are not what is tested here.
+    sleep: () => Promise.resolve(),
+    findCredential: (place) =>
+      Promise.resolve(place.origin === origin ? { kind: 'basic', ...TEST_USER } : undefined),
+    findTlsSettings: (of) => (of === origin ? { ca } : undefined),
+  });
   open.push(server, client);
-  return { server, registry: new RegistryClient({ host: server.host, send: client.send }) };
+  return {
+    server,
+    registry: new RegistryClient({ host, send: client.send, plainHttp: caFile === undefined }),
+  };
+}
+
+/** Nobody without a password gets a token. */
+async function startWithTokens(): Promise<StartedRegistry> {
+  const tokens = await startTokenServer();
+  open.push(tokens);
+  return startTokenRegistry(tokens);
 }
 
 // Asked for a blob as a manifest, release 2.8 answers 500.
@@ -47,6 +70,8 @@ const WRITABLE: readonly [string, () => Promise<StartedRegistry>, RepositoryCapa
   ],
   ['docker-registry on disk, relative URLs', () => startDiskRegistry({ relativeUrls: true }), DISTRIBUTION],
   ['docker-registry on disk, whole URLs', () => startDiskRegistry(), DISTRIBUTION],
+  ['docker-registry with TLS and a password', () => startTlsRegistry(), DISTRIBUTION],
+  ['docker-registry with tokens', () => startWithTokens(), DISTRIBUTION],
   ['distribution 3 in memory', () => startDistribution3(), DISTRIBUTION_3],
   ['distribution 3 on disk', () => startDistribution3({ onDisk: true }), DISTRIBUTION_3],
   ['olareg in memory', () => startOlareg(), OLAREG],

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { createCredentialFinder } from '#ferry/http/credentials/credential-chain.js';
+import { createCredentialLocator } from '#ferry/http/credentials/credential-chain.js';
 import { createCredentialHelpers } from '#ferry/http/credentials/credential-helper.js';
 import type { Credential } from '#ferry/http/credentials/credential.js';
 import { eraseCredential, saveCredential } from '#ferry/http/credentials/save-credential.js';
@@ -39,8 +39,10 @@ beforeEach(async () => {
 });
 
 const helpers = () => createCredentialHelpers({ environment });
-const find = async () =>
-  createCredentialFinder({ authFiles: [file], helperEnvironment: environment })({ origin: `http://${host}` });
+const find = async () => {
+  const locate = createCredentialLocator({ authFiles: [file], helperEnvironment: environment });
+  return (await locate({ origin: `http://${host}` }))?.credential;
+};
 const written = async () => JSON.parse(await readFile(file, 'utf8')) as { auths: Record<string, unknown> };
 
 /** With the secret in the file, and with a helper that keeps it. */

@@ -16,10 +16,13 @@ import {
   startDiskRegistry,
   startMemoryRegistry,
   startPasswordRegistry,
+  startTlsRegistry,
+  startTokenRegistry,
   TEST_USER,
 } from '../support/registries/docker.js';
 import { startOlareg } from '../support/registries/olareg.js';
 import type { StartedRegistry } from '../support/registries/server-process.js';
+import { startTokenServer } from '../support/registries/token-server.js';
 
 /** A registry that the same mirror must end the same in, and what it takes to get into it. */
 interface Place {
@@ -33,6 +36,24 @@ interface Place {
   readonly access?: (registry: StartedRegistry) => RegistryAccess;
 }
 
+const CREDENTIALS = { CONDA_FERRY_USERNAME: TEST_USER.username, CONDA_FERRY_PASSWORD: TEST_USER.password };
+
+/** Everybody may read, so that the tests do; only tokens of a user may write. */
+async function startWithTokens(): Promise<StartedRegistry> {
+  const tokens = await startTokenServer({
+    anonymous: true,
+    allows: ({ user, action }) => user !== undefined || action === 'pull',
+  });
+  const registry = await startTokenRegistry(tokens);
+  return {
+    ...registry,
+    [Symbol.asyncDispose]: async () => {
+      await registry[Symbol.asyncDispose]();
+      await tokens[Symbol.asyncDispose]();
+    },
+  };
+}
+
 // The first is what the others are compared with.
 const PLACES: readonly Place[] = [
   { name: 'docker-registry in memory', start: () => startMemoryRegistry() },
@@ -41,9 +62,17 @@ const PLACES: readonly Place[] = [
   {
     name: 'docker-registry with a password',
     start: () => startPasswordRegistry(),
-    env: () => ({ CONDA_FERRY_USERNAME: TEST_USER.username, CONDA_FERRY_PASSWORD: TEST_USER.password }),
+    env: () => CREDENTIALS,
     access: () => ({ headers: { authorization: basicAuthorization(TEST_USER) } }),
   },
+  {
+    name: 'docker-registry with TLS and a password',
+    start: () => startTlsRegistry(),
+    env: () => CREDENTIALS,
+    args: ({ caFile = '' }) => ['--no-plain-http', '--ca-file', caFile],
+    access: ({ caFile }) => ({ caFile, headers: { authorization: basicAuthorization(TEST_USER) } }),
+  },
+  { name: 'docker-registry with tokens', start: startWithTokens, env: () => CREDENTIALS },
   { name: 'distribution 3 in memory', start: () => startDistribution3() },
   { name: 'distribution 3 on disk', start: () => startDistribution3({ onDisk: true }) },
   { name: 'olareg in memory', start: () => startOlareg() },

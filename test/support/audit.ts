@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { ask, type Question } from './ask.js';
+import { ask, type Question, type Reply } from './ask.js';
 
 /**
  * Looks at what is stored from the outside, with nothing of ours in between: plain HTTP requests, plain files, and a
@@ -49,7 +49,7 @@ export function registryReader(host: string, access: RegistryAccess = {}): Store
   const question = { ...access, headers: { ...access.headers, accept: ACCEPT } };
   const get = async (path: string): Promise<Buffer | undefined> => {
     for (let read = 1; ; read += 1) {
-      const { status, body } = await ask(`${scheme}://${host}/v2/${path}`, question);
+      const { status, body } = await askAnonymously(`${scheme}://${host}/v2/${path}`, question);
       if (status === 200) return body;
       if (status !== 404) throw new Error(`${path} answered ${status}`);
       if (read === READS) return undefined;
@@ -60,6 +60,18 @@ export function registryReader(host: string, access: RegistryAccess = {}): Store
       parseManifest(await get(`${repository}/manifests/${reference}`)),
     blob: async (repository, digest) => get(`${repository}/blobs/${digest}`),
   };
+}
+
+/** Fetches the token that the registry points to, where it wants one of everybody. */
+async function askAnonymously(url: string, question: Question): Promise<Reply> {
+  const reply = await ask(url, question);
+  const challenge = reply.headers['www-authenticate'] ?? '';
+  if (reply.status !== 401 || !/^Bearer /.test(challenge)) return reply;
+  const valueOf = (key: string): string => new RegExp(`${key}="([^"]*)"`).exec(challenge)?.[1] ?? '';
+  const parameters = new URLSearchParams({ service: valueOf('service'), scope: valueOf('scope') });
+  const { body } = await ask(`${valueOf('realm')}?${parameters.toString()}`);
+  const { token } = JSON.parse(body.toString('utf8')) as { token: string };
+  return ask(url, { ...question, headers: { ...question.headers, authorization: `Bearer ${token}` } });
 }
 
 /** Reads image layouts from disk. */

@@ -56,7 +56,7 @@ Examples:
         } catch (error) {
           if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
           failed.push({ filename: archive, code: error.code, message: error.message });
-          printError(context.output, error, archive);
+          printError(context.output, error, { about: archive });
         }
       }
       if (flags.json === true) printJson(context.output, { stored, failed });

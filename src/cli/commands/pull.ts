@@ -49,7 +49,7 @@ Examples:
         if ('error' in archive) {
           const { subdir, filename, error } = archive;
           failed.push({ subdir, filename, code: error.code, message: error.message });
-          printError(context.output, error, `${subdir}/${filename}`);
+          printError(context.output, error, { about: `${subdir}/${filename}` });
           continue;
         }
         pulled.push(archive);

@@ -10,13 +10,32 @@ import { parseOrigin } from './registry-host.js';
 const GHCR_ORIGIN = 'https://ghcr.io';
 /** What GitHub calls whoever comes with a token of an app. */
 const DEFAULT_GHCR_USER = 'x-access-token';
+const GHCR_TOKEN = 'GITHUB_TOKEN';
+const AUTH_CONFIG = 'DOCKER_AUTH_CONFIG';
 
 /** A credential from flags or environment variables. */
 export interface ExplicitCredential {
   /** The one origin that it is for, such as `https://ghcr.io`. */
   readonly origin: string;
   readonly credential: Credential;
+  /** For messages, such as `--username`. */
+  readonly from: string;
 }
+
+/** A credential with the place that it was found in: a file's path, `DOCKER_AUTH_CONFIG`, `GITHUB_TOKEN`, `--username`. */
+export interface FoundCredential {
+  readonly credential: Credential;
+  readonly from: string;
+}
+
+/**
+ * Finds the credential for a place, and says where it was; `undefined` where there is none, which means anonymous.
+ * @throws FerryError `CREDENTIALS_UNREADABLE` where there should be one that cannot be had
+ */
+export type LocateCredential = (
+  place: CredentialPlace,
+  signal?: AbortSignal,
+) => Promise<FoundCredential | undefined>;
 
 /** Where the credentials of registries come from, in the order in which they are looked at. */
 export interface CredentialSources {
@@ -35,37 +54,48 @@ export interface CredentialSources {
   readonly helperOptions?: Omit<CredentialHelperOptions, 'environment'> | undefined;
 }
 
+/** Makes a finder over all sources, for clients of registries; see {@link createCredentialLocator}. */
+export function createCredentialFinder(sources: CredentialSources): FindCredential {
+  const locate = createCredentialLocator(sources);
+  return async (place, signal) => (await locate(place, signal))?.credential;
+}
+
 /**
- * Makes a finder over all sources. Files are read when they are needed, and again only once they have changed; an
+ * Makes a finder over all sources that also says where it found what. Files are read when they are needed, and again only once they have changed; an
  * unreadable one is an error, never passed over.
  */
-export function createCredentialFinder(sources: CredentialSources): FindCredential {
+export function createCredentialLocator(sources: CredentialSources): LocateCredential {
   const helpers = createCredentialHelpers({
     ...sources.helperOptions,
     environment: sources.helperEnvironment,
   });
-  const files: ReadCachedFile<AuthFile>[] = sources.authFiles.map((path) =>
-    cacheFile(path, (text) => parseAuthFile(text, `credential file \`${path}\``)),
+  const files: { readonly from: string; readonly read: ReadCachedFile<AuthFile> }[] = sources.authFiles.map(
+    (path) => ({
+      from: path,
+      read: cacheFile(path, (text) => parseAuthFile(text, `credential file \`${path}\``)),
+    }),
   );
   const { authConfigText = '' } = sources;
   let ofText: AuthFile | undefined;
   if (authConfigText !== '') {
-    // Parsed on use, so that a broken one fails only what asks for credentials.
-    files.unshift(async () =>
-      Promise.resolve((ofText ??= parseAuthFile(authConfigText, '`DOCKER_AUTH_CONFIG`'))),
-    );
+    files.unshift({
+      from: AUTH_CONFIG,
+      // Parsed on use, so that a broken one fails only what asks for credentials.
+      read: async () => Promise.resolve((ofText ??= parseAuthFile(authConfigText, `\`${AUTH_CONFIG}\``))),
+    });
   }
   return async (place, signal) => {
     signal?.throwIfAborted();
     const { origin } = parseOrigin(place.origin);
-    if (isExplicitFor(sources, origin)) return sources.explicit?.credential;
-    for (const read of files) {
+    if (isExplicitFor(sources, origin)) return sources.explicit;
+    for (const { from, read } of files) {
       const file = await read();
       signal?.throwIfAborted();
       const credential = file && (await findInAuthFile(file, place, helpers, signal));
-      if (credential !== undefined) return credential;
+      if (credential !== undefined) return { credential, from };
     }
-    return origin === GHCR_ORIGIN ? ghcrCredential(sources) : undefined;
+    const credential = origin === GHCR_ORIGIN ? ghcrCredential(sources) : undefined;
+    return credential && { credential, from: GHCR_TOKEN };
   };
 }
 
@@ -79,9 +109,9 @@ export function describeLookup(
 ): readonly string[] {
   const isGhcr = parseOrigin(place.origin).origin === GHCR_ORIGIN;
   return [
-    ...(sources.authConfigText ? ['DOCKER_AUTH_CONFIG'] : []),
+    ...(sources.authConfigText ? [AUTH_CONFIG] : []),
     ...sources.authFiles,
-    ...(isGhcr ? ['GITHUB_TOKEN'] : []),
+    ...(isGhcr ? [GHCR_TOKEN] : []),
   ];
 }
 

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   authFilePaths,
-  createCredentialFinder,
+  createCredentialLocator,
   describeLookup,
   type CredentialSources,
 } from '#ferry/http/credentials/credential-chain.js';
-import type { Credential } from '#ferry/http/credentials/credential.js';
+import type { Credential, FindCredential } from '#ferry/http/credentials/credential.js';
 import { KEEPING_HELPER, NOT_FOUND, testHelpers } from '../../support/credential-helper.js';
 import { everythingOf } from '../../support/http.js';
 import { tempFolder } from '../../support/temp.js';
@@ -25,11 +25,16 @@ beforeEach(async () => {
   files = [join(folder, 'first.json'), join(folder, 'second.json')];
 });
 
+function findWith(sources: CredentialSources): FindCredential {
+  const locate = createCredentialLocator(sources);
+  return async (place, signal) => (await locate(place, signal))?.credential;
+}
+
 async function ask(
   sources: Partial<CredentialSources>,
   origin = 'https://ghcr.io',
 ): Promise<string | undefined> {
-  const find = createCredentialFinder({ authFiles: files, helperEnvironment: {}, ...sources });
+  const find = findWith({ authFiles: files, helperEnvironment: {}, ...sources });
   const credential = await find({ origin, repository: 'org/x' });
   return credential?.kind === 'basic' ? credential.username : undefined;
 }
@@ -45,14 +50,14 @@ test('each source comes before the next', async () => {
   expect(await ask(sources)).toBe('first');
   sources['authConfigText'] = config('text');
   expect(await ask(sources)).toBe('text');
-  sources['explicit'] = { origin: 'https://ghcr.io', credential: basic('explicit') };
+  sources['explicit'] = { origin: 'https://ghcr.io', credential: basic('explicit'), from: '--username' };
   expect(await ask(sources)).toBe('explicit');
 });
 
 test('a source that knows nothing of the registry lets the next one speak', async () => {
   await writeFile(files[0]!, config('first', 'quay.io'));
   await writeFile(files[1]!, config('second'));
-  const explicit = { origin: 'https://quay.io', credential: basic('explicit') };
+  const explicit = { origin: 'https://quay.io', credential: basic('explicit'), from: '--username' };
   const text = config('text', 'example.org');
   expect(await ask({ explicit, authConfigText: text })).toBe('second');
 });
@@ -66,7 +71,7 @@ test.each([
   ['https://sub.r.example', undefined],
 ])('what is given for https://r.example: at %s %s counts', async (origin, expected) => {
   await writeFile(files[0]!, config('file', 'r.example'));
-  const explicit = { origin: 'https://r.example', credential: basic('explicit') };
+  const explicit = { origin: 'https://r.example', credential: basic('explicit'), from: '--username' };
   expect(await ask({ explicit }, origin)).toBe(expected);
 });
 
@@ -83,14 +88,14 @@ test.each([
 
 test('Podman’s keys tell repositories apart', async () => {
   await writeFile(files[0]!, config('org', 'ghcr.io/org'));
-  const find = createCredentialFinder({ authFiles: files, helperEnvironment: {} });
+  const find = findWith({ authFiles: files, helperEnvironment: {} });
   expect(await find({ origin: 'https://ghcr.io', repository: 'org/x' })).toEqual(basic('org'));
   expect(await find({ origin: 'https://ghcr.io', repository: 'other/x' })).toBeUndefined();
   expect(await find({ origin: 'https://ghcr.io' })).toBeUndefined();
 });
 
 test('a login while it runs is seen', async () => {
-  const find = createCredentialFinder({ authFiles: files, helperEnvironment: {} });
+  const find = findWith({ authFiles: files, helperEnvironment: {} });
   const user = async () =>
     ((await find({ origin: 'https://ghcr.io' })) as { username: string } | undefined)?.username;
   expect(await user()).toBeUndefined();
@@ -121,7 +126,7 @@ describe('helpers', () => {
     await programs.add('none', NOT_FOUND);
     await writeFile(files[0]!, '{"credsStore": "none"}');
     await writeFile(files[1]!, config('second'));
-    const find = createCredentialFinder({ authFiles: files, helperEnvironment: programs.environment });
+    const find = findWith({ authFiles: files, helperEnvironment: programs.environment });
     expect(await find({ origin: 'https://ghcr.io' })).toEqual(basic('second'));
     expect(await find({ origin: 'https://ghcr.io' })).toEqual(basic('second'));
     expect(await programs.calls()).toEqual(['get ghcr.io']);
@@ -137,7 +142,7 @@ describe('helpers', () => {
     await writeFile(files[0]!, '{"credsStore": "slow"}');
     const programs = await testHelpers();
     await programs.add('slow', 'exec sleep 30');
-    const find = createCredentialFinder({ authFiles: files, helperEnvironment: programs.environment });
+    const find = findWith({ authFiles: files, helperEnvironment: programs.environment });
     const stop = new AbortController();
     const promise = find({ origin: 'https://ghcr.io' }, stop.signal);
     promise.catch(() => undefined);
@@ -146,6 +151,25 @@ describe('helpers', () => {
     await expect(promise).rejects.toThrow('enough');
     await expect(find({ origin: 'https://x.example' }, stop.signal)).rejects.toThrow('enough');
   });
+});
+
+test('says where a credential was found', async () => {
+  await writeFile(files[1]!, config('second'));
+  const explicit = { origin: 'https://a.example', credential: basic('explicit'), from: '--username' };
+  const locate = createCredentialLocator({
+    explicit,
+    authFiles: files,
+    authConfigText: config('text', 'quay.io'),
+    ghcrToken: { token: 't' },
+    helperEnvironment: {},
+  });
+  const from = async (origin: string) => (await locate({ origin }))?.from;
+  expect(await from('https://a.example')).toBe('--username');
+  expect(await from('https://quay.io')).toBe('DOCKER_AUTH_CONFIG');
+  expect(await from('https://ghcr.io')).toBe(files[1]);
+  await rm(files[1]!);
+  expect(await from('https://ghcr.io')).toBe('GITHUB_TOKEN');
+  expect(await from('https://b.example')).toBeUndefined();
 });
 
 test('the places that were looked at are named', () => {
