@@ -1,7 +1,7 @@
 import { ResponseError, type FerryErrorCode, type RegistryErrorDetail } from '../errors.js';
-import { redactUrl } from '../io/redact.js';
+import { redactText, redactUrl } from '../io/redact.js';
 import { parseChallenges } from './challenge.js';
-import { MAX_ERROR_BODY_BYTES } from './rate-limit.js';
+import { readErrorBody } from './rate-limit.js';
 import { retryAfterMs } from './retry.js';
 import type { HttpRequest, HttpResponse } from './send.js';
 
@@ -14,7 +14,7 @@ export async function responseError(
   response: HttpResponse,
   hint?: string,
 ): Promise<ResponseError> {
-  const errors = await readErrors(response);
+  const errors = parseErrors(Buffer.from(await readErrorBody(response)).toString('utf8'));
   request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
   const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
@@ -53,22 +53,6 @@ function hintOf(request: HttpRequest, response: HttpResponse): string | undefine
   return `log in with conda-ferry login ${request.url.host}`;
 }
 
-async function readErrors(response: HttpResponse): Promise<RegistryErrorDetail[]> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of response.body) {
-      chunks.push(chunk);
-      size += chunk.byteLength;
-      if (size >= MAX_ERROR_BODY_BYTES) break;
-    }
-  } catch {
-    // The status is what counts; a body that breaks off adds nothing.
-    return [];
-  }
-  return parseErrors(Buffer.concat(chunks).toString('utf8'));
-}
-
 /** Reads `{"errors":[{"code","message"}]}`; any other text is no error list. */
 function parseErrors(text: string): RegistryErrorDetail[] {
   let document: unknown;
@@ -86,11 +70,6 @@ function parseErrors(text: string): RegistryErrorDetail[] {
   });
 }
 
-// Text of a server ends up in terminals and logs: one line, nothing invisible, no secrets of URLs, bounded.
 function clean(value: unknown): string {
-  if (typeof value !== 'string') return '';
-  return value
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
-    .replace(/\bhttps?:\/\/[^\s"'`<>]+/gi, redactUrl)
-    .slice(0, MAX_DETAIL_CHARACTERS);
+  return typeof value === 'string' ? redactText(value).slice(0, MAX_DETAIL_CHARACTERS) : '';
 }
