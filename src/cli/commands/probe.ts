@@ -7,7 +7,7 @@ import { parseRepositoryName } from '../../oci/reference.js';
 import type { CommandContext } from '../context.js';
 import { parseRegistryHost } from '../locations.js';
 import { addConnectionOptions, type ConnectionFlags } from '../options.js';
-import { formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { formatTable, printJson, printLine, say, type Output, type OutputFlags } from '../output.js';
 import { likeHost, Session } from '../session.js';
 
 /** Adds `probe`. */
@@ -45,6 +45,9 @@ Examples:
         nonce: randomBytes(4).toString('hex'),
         mediaTypes: { config: schemaV0.config.mediaType, layer: PACKAGE_CONDA },
         signal: context.signal,
+        onLeftBehind: (reference) => {
+          say(context.output, `left behind: ${reference}`);
+        },
       });
       if (flags.json === true) printJson(context.output, report);
       else printReport(context.output, report);
