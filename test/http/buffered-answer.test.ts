@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { rejection } from '../contracts/artifacts.js';
 import { get, openTestClient, textOf } from '../support/http.js';
-import { startScriptedServer, type Answer } from '../support/scripted-server.js';
+import { startScriptedServer, type Fault } from '../support/scripted-server.js';
 
 /** `bufferUpTo`: documents are read whole, within the retries. */
 
 const DOCUMENT = 'a document that is longer than a few bytes';
 
-test.each<Answer['fault']>(['truncated', 'reset-in-body'])(
+test.each<Fault>(['truncated', 'reset-in-body'])(
   'a document that breaks off (%s) is fetched again from its start',
   async (fault) => {
     const server = await startScriptedServer(

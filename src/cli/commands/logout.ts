@@ -15,6 +15,12 @@ export function addLogoutCommand(program: Command, context: CommandContext): voi
     .description('Removes the credentials of a registry from every file that they are looked for in.')
     .argument('<registry>', 'host[:port], such as ghcr.io')
     .option('--registry-config <file>', "credential file instead of Docker's and Podman's")
+    .addHelpText(
+      'after',
+      `
+Examples:
+  conda-ferry logout ghcr.io`,
+    )
     .action(async (registry: string, flags: Pick<ConnectionFlags, 'registryConfig'>) => {
       const host = parseRegistryHost(registry);
       const network = new Network(context, flags);

@@ -16,7 +16,7 @@ export function addProbeCommand(program: Command, context: CommandContext): void
     .command('probe')
     .summary('find out what a registry can do')
     .description(
-      'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible.',
+      'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible, also after a failure; what stays is named.',
     )
     .argument('<registry>', 'host[:port][/prefix], such as ghcr.io/me/my-channel')
     .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like")
