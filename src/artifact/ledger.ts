@@ -111,16 +111,16 @@ export async function readLedger(
   }
 }
 
-/** Writes a subdir's ledger. */
+/** Writes a subdir's ledger. @throws FerryError `TAG_MOVED` where it is found to be somebody else's by now */
 export async function writeLedger(
   store: ChannelStore,
   ledger: Ledger,
-  options: CallOptions = {},
+  { signal }: CallOptions = {},
 ): Promise<void> {
   const bytes = encodeJson(ledger);
   const title = store.schema.metadataRepository('ledger');
   await pushMetadata(store, ledger.subdir, 'ledger', [{ mediaType: LEDGER, title, bytes }], {
-    ...options,
+    signal,
     tags: [LATEST],
   });
 }

@@ -5,7 +5,8 @@ import { copyGraph } from '../oci/copy-graph.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
-import type { CallOptions, Repository } from '../oci/storage.js';
+import type { CallOptions, ReplacedManifest, Repository } from '../oci/storage.js';
+import { tagMoved } from '../oci/tag-moved.js';
 import type { ChannelStore } from './channel-store.js';
 import type { MetadataFile } from './schema.js';
 
@@ -25,13 +26,14 @@ export interface MetadataLayer {
 /**
  * Pushes a metadata file as an artifact, under the tags given, `latest` not among them unless it is asked for.
  * @returns the manifest's descriptor
+ * @throws FerryError `TAG_MOVED` where `latest` is found to be somebody else's by now
  */
 export async function pushMetadata(
   store: ChannelStore,
   subdir: string,
   file: MetadataFile,
   layers: readonly MetadataLayer[],
-  options: CallOptions & { readonly tags: readonly string[] },
+  { signal, tags }: CallOptions & { readonly tags: readonly string[] },
 ): Promise<Descriptor> {
   const { schema } = store;
   const repository = store.metadataRepository(subdir, file);
@@ -50,15 +52,19 @@ export async function pushMetadata(
     fetch: (wanted: Descriptor, open?: OpenOptions) =>
       openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
   };
-  await store.ensureConfig(repository, options);
-  const isLatest = options.tags.includes(LATEST);
+  await store.ensureConfig(repository, { signal });
+  // What `latest` named is nothing that other tags named.
+  const others = tags.filter((tag) => tag !== LATEST);
+  const isLatestAlone = tags.includes(LATEST) && others.length === 0;
   await copyGraph(source, repository, root, {
-    ...options,
-    replaces: isLatest ? store.latestOf(repository) : undefined,
+    signal,
+    tags: isLatestAlone ? tags : others,
+    replaces: isLatestAlone ? store.latestOf(repository) : undefined,
     // New content: asking for it first would cost a request each.
     destinationHas: ({ digest }) => digest === schema.config.digest,
   });
-  if (isLatest) store.rememberLatest(repository, root.digest);
+  if (isLatestAlone) store.rememberLatest(repository, root.digest);
+  else if (tags.includes(LATEST)) await moveLatest(store, subdir, file, root, { signal });
   return root;
 }
 
@@ -76,7 +82,8 @@ export async function resolveLatest(
 }
 
 /**
- * Moves `latest` of a metadata file to a manifest that is there.
+ * Moves `latest` of a metadata file to a manifest that is there. Hours may have passed since it was read, so it is looked
+ * at once more: what others have listed since then would be lost.
  * @throws FerryError `TAG_MOVED` where it is found to be somebody else's by now
  */
 export async function moveLatest(
@@ -87,7 +94,15 @@ export async function moveLatest(
   { signal }: CallOptions,
 ): Promise<void> {
   const repository = store.metadataRepository(subdir, file);
-  await repository.tag(descriptor, LATEST, { signal, replaces: store.latestOf(repository) });
+  const replaces = store.latestOf(repository);
+  const isKnown = (digest: ReplacedManifest = 'nothing'): boolean =>
+    digest === replaces || digest === descriptor.digest;
+  if (replaces !== undefined && !isKnown((await repository.resolve(LATEST, { signal }))?.digest)) {
+    // Some registries tell another digest than that of the bytes.
+    const found = await repository.fetchManifest(LATEST, { signal });
+    if (!isKnown(found?.descriptor.digest)) throw tagMoved(repository.name, LATEST);
+  }
+  await repository.tag(descriptor, LATEST, { signal, replaces });
   store.rememberLatest(repository, descriptor.digest);
 }
 

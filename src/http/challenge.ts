@@ -59,9 +59,3 @@ export function parseChallenges(header: string): Challenge[] {
     if (token68 !== undefined) challenge.token68 = token68;
   }
 }
-
-/** Writes a challenge so that {@link parseChallenges} reads the same. */
-export function formatChallenge({ scheme, parameters, token68 }: Challenge): string {
-  const texts = [...parameters].map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`);
-  return [scheme, token68 ?? texts.join(', ')].filter((text) => text !== '').join(' ');
-}

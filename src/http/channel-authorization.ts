@@ -1,5 +1,6 @@
 import type { ChannelCredential, FindChannelCredential } from './credentials/channel-credential.js';
 import { withCondaToken } from './credentials/channel-credential.js';
+import { SingleFlight } from '../io/single-flight.js';
 import type { HttpRequest, Send } from './send.js';
 import { basicAuthorization, identityOf } from './token.js';
 
@@ -9,18 +10,20 @@ import { basicAuthorization, identityOf } from './token.js';
  * @throws what finding the credential throws
  */
 export function withChannelAuthorization(send: Send, find: FindChannelCredential): Send {
-  const known = new Map<string, Promise<ChannelCredential | undefined>>();
+  // Failures are not kept: a file that was mended gets another chance.
+  const known = new Map<string, ChannelCredential | undefined>();
+  const findings = new SingleFlight<void>();
   return async (request) => {
     if (request.givenBy !== undefined) return send(request);
-    const { origin } = request.url;
-    let finding = known.get(origin);
-    if (finding === undefined) {
-      finding = find(request.url, request.signal);
-      known.set(origin, finding);
-      // A look-up that was given up, or a file that was mended, gets another chance.
-      finding.catch(() => known.delete(origin));
+    const { url, signal } = request;
+    const { origin } = url;
+    if (!known.has(origin)) {
+      const look = async (): Promise<void> => {
+        known.set(origin, await find(url, signal));
+      };
+      await findings.do(origin, look, signal);
     }
-    return send(authorize(request, await finding));
+    return send(authorize(request, known.get(origin)));
   };
 }
 

@@ -9,8 +9,7 @@ export interface RateLimit {
   readonly requestsPerMinute?: number | undefined;
 }
 
-/** Most that is read of an answer that means failure. */
-export const MAX_ERROR_BODY_BYTES = 64 * 1024;
+const MAX_ERROR_BODY_BYTES = 64 * 1024;
 /** GitHub asks for a minute or more after its secondary limit, without saying so in every answer. */
 const SECONDARY_LIMIT_MS = 60_000;
 /** In 2001; nobody asks to wait for thirty years. */
@@ -29,7 +28,7 @@ export async function readRateLimit(
 ): Promise<{ readonly response: HttpResponse; readonly limit: RateLimit | undefined }> {
   const { status } = response;
   if (status !== 429 && status !== 403 && status !== 503) return { response, limit: undefined };
-  const body = await readBounded(response);
+  const body = await readErrorBody(response);
   const kept = withBody(response, body);
   const text = Buffer.from(body).toString('utf8');
   const isSecondary = /secondary rate limit/i.test(text);
@@ -106,7 +105,11 @@ function resetOf(response: HttpResponse, now: number): number | undefined {
   return seconds < FIRST_TIME_OF_DAY_S ? seconds * 1000 : Math.max(0, seconds * 1000 - now);
 }
 
-async function readBounded(response: HttpResponse): Promise<Uint8Array> {
+/**
+ * Reads of an answer that means failure as much as may be of use: 64 KiB, or what came before it broke off. Never throws,
+ * since the status is what counts.
+ */
+export async function readErrorBody(response: HttpResponse): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
@@ -116,7 +119,7 @@ async function readBounded(response: HttpResponse): Promise<Uint8Array> {
       if (size >= MAX_ERROR_BODY_BYTES) break;
     }
   } catch {
-    // The status is what counts; a body that breaks off adds nothing.
+    // What came so far may say enough.
   }
   return Buffer.concat(chunks);
 }

@@ -1,8 +1,8 @@
 import { ResponseError, type FerryErrorCode, type RegistryErrorDetail } from '../errors.js';
-import { redactUrl } from '../io/redact.js';
+import { redactText, redactUrl } from '../io/redact.js';
 import { adviceError } from './advice.js';
 import { parseChallenges } from './challenge.js';
-import { MAX_ERROR_BODY_BYTES } from './rate-limit.js';
+import { readErrorBody } from './rate-limit.js';
 import { retryAfterMs } from './retry.js';
 import type { HttpRequest, HttpResponse } from './send.js';
 
@@ -15,7 +15,7 @@ export async function responseError(
   response: HttpResponse,
   hint?: string,
 ): Promise<ResponseError> {
-  const text = await readText(response);
+  const text = Buffer.from(await readErrorBody(response)).toString('utf8');
   const errors = parseErrors(text);
   request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
@@ -75,22 +75,6 @@ function hintOf(
   return `log in with conda-ferry login ${request.url.host}`;
 }
 
-async function readText(response: HttpResponse): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of response.body) {
-      chunks.push(chunk);
-      size += chunk.byteLength;
-      if (size >= MAX_ERROR_BODY_BYTES) break;
-    }
-  } catch {
-    // The status is what counts; a body that breaks off adds nothing.
-    return '';
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 /** Reads `{"errors":[{"code","message"}]}`; any other text is no error list. */
 function parseErrors(text: string): RegistryErrorDetail[] {
   let document: unknown;
@@ -108,11 +92,6 @@ function parseErrors(text: string): RegistryErrorDetail[] {
   });
 }
 
-// Text of a server ends up in terminals and logs: one line, nothing invisible, no secrets of URLs, bounded.
 function clean(value: unknown): string {
-  if (typeof value !== 'string') return '';
-  return value
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
-    .replace(/\bhttps?:\/\/[^\s"'`<>]+/gi, redactUrl)
-    .slice(0, MAX_DETAIL_CHARACTERS);
+  return typeof value === 'string' ? redactText(value).slice(0, MAX_DETAIL_CHARACTERS) : '';
 }

@@ -1,3 +1,4 @@
+import { redactText } from '../io/redact.js';
 import type { Send } from './send.js';
 
 const MAX_CHARACTERS = 4096;
@@ -16,8 +17,7 @@ export function withWarnings(send: Send, onWarning: ((text: string) => void) | u
     const header = response.header('warning');
     if (header === undefined || told.size >= MAX_TEXTS) return response;
     for (const [, text = ''] of header.slice(0, MAX_CHARACTERS).matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)) {
-      const clean = text.replace(/\\(.)/g, '$1').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
-      const line = `${response.url.host} says: ${clean}`;
+      const line = `${response.url.host} says: ${redactText(text.replace(/\\(.)/g, '$1'))}`;
       if (!told.has(line)) onWarning(line);
       told.add(line);
     }

@@ -13,6 +13,16 @@ const HARMLESS_QUERY_KEYS = new Set([
 ]);
 
 /**
+ * Makes text of somebody else fit for terminals and logs: one line, nothing invisible, no secrets of URLs. How long it may
+ * be is the caller's to say.
+ */
+export function redactText(text: string): string {
+  return text
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s"'`<>]+/gi, redactUrl);
+}
+
+/**
  * Masks userinfo, `/t/<token>/` and query values of a URL for display. Text that is no URL with a host or a path is
  * returned as `[url]`.
  */

@@ -93,7 +93,8 @@ async function checkDestination(works: readonly SubdirWork[], context: RunContex
   const first = works.find((work) => work.status === 'planned' && work.plan.items.length > 0);
   if (first === undefined) return;
   try {
-    await context.store.metadataRepository(first.subdir, 'ledger').checkPush?.(context);
+    const { store, signal } = context;
+    await store.metadataRepository(first.subdir, 'ledger').checkPush?.({ signal });
   } catch (error) {
     if (!isFerryError(error)) throw error;
     throw new CopyError('destination', `\`${context.store.location}\` takes no uploads`, error);

@@ -3,6 +3,7 @@ import { readLedger, type Ledger } from '../artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
 import {
   findMetadata,
+  LATEST,
   resolveLatest,
   readMetadataLayer,
   type FoundMetadata,
@@ -74,13 +75,20 @@ export interface Published {
   readonly found: FoundMetadata;
 }
 
-/** Reads the published repodata itself; `undefined` where there is none. */
+/**
+ * Reads the published repodata that `latest` was found to name; `undefined` where it is gone. Asking for the tag again
+ * might bring another's, which no ledger vouches for.
+ */
 export async function readPublished(
   store: ChannelStore,
   subdir: string,
+  latest: Descriptor,
   options: { readonly workers: WorkerPool; readonly signal?: AbortSignal | undefined },
 ): Promise<Published | undefined> {
-  const found = await findMetadata(store, subdir, 'repodata.json', options);
+  const find = (reference: string): Promise<FoundMetadata | undefined> =>
+    findMetadata(store, subdir, 'repodata.json', { signal: options.signal, reference });
+  // Some registries tell another digest than that of the bytes, and then know nothing by it.
+  const found = (await find(latest.digest)) ?? (await find(LATEST));
   if (found === undefined) return undefined;
   const zst = REPODATA + ZSTD_SUFFIX;
   const what = `\`${found.repository.name}\``;

@@ -108,7 +108,7 @@ async function planSnapshot(
   const isSameSource = state.ledger?.role.source === options.source.url;
   if (!options.allowOlder && isSameSource) checkNotOlder(snapshot, originOf(state.ledger)?.validators);
   const repodata = parseSnapshot(snapshot, options.source);
-  const published = state.latest === undefined ? undefined : await readPublished(store, subdir, options);
+  const published = state.latest && (await readPublished(store, subdir, state.latest, options));
   if (!options.allowOlder) checkNotVanished(repodata, published);
   const wanted = readWanted(store, repodata);
 

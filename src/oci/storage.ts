@@ -34,8 +34,9 @@ export type ReplacedManifest = Digest | 'nothing';
 /** Options of {@link Repository.tag}. */
 export interface TagOptions extends CallOptions {
   /**
-   * What the tag named when the new content was made out of it. Then an answer that was lost is not answered by writing
-   * blindly again: the tag is read, and `TAG_MOVED` thrown where somebody else has written it.
+   * What the tag named when the new content was made out of it; with several tags, what each of them named. Then an
+   * answer that was lost is not answered by writing blindly again: the tag is read, and `TAG_MOVED` thrown where somebody
+   * else has written it. Stores in which no answer can be lost need not heed it: it is no condition on the write itself.
    * @defaultValue the content does not depend on what was there
    */
   readonly replaces?: ReplacedManifest | undefined;

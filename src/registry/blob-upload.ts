@@ -6,6 +6,7 @@ import type { HttpRequest, HttpResponse } from '../http/send.js';
 import type { NotedFailure, OpenBytes } from '../io/bytes.js';
 import { CHUNK_BYTES, isTooLarge, patchChunks } from './chunked-upload.js';
 import {
+  abandonSession,
   openSession,
   pushAccess,
   sessionRights,
@@ -20,8 +21,6 @@ const MAX_ATTEMPTS = 8;
 const MAX_SINGLE_POST_BYTES = 4 * 1024 * 1024;
 /** What is small enough to find out with, at no cost but these bytes. */
 const MAX_TRIAL_BYTES = 4 * 1024;
-/** Nobody waits longer for a courtesy. */
-const ABANDON_MS = 2000;
 
 /** How the bytes go: in one body, or in chunks; a guess may turn out wrong. */
 type Way = 'whole' | 'chunks' | 'guessed chunks';
@@ -55,7 +54,8 @@ export async function mountBlob(upload: BlobUpload): Promise<boolean> {
   await response.discard();
   if (response.status === 201) return true;
   if (response.status === 202 && location !== undefined) {
-    await abandon(upload, openSession(upload, location));
+    const session = openSession(upload, location);
+    await abandonSession(upload.send, session.url, sessionRights(upload, session));
   }
   return false;
 }
@@ -76,7 +76,8 @@ async function uploadUntilStored(upload: BlobUpload): Promise<void> {
     } catch (error) {
       const isLast = attempt === MAX_ATTEMPTS || !isUncertain(error, session);
       // Whoever gave up, or will not come back, leaves nothing behind.
-      if (isLast || signal?.aborted === true) await abandon(upload, session);
+      if (isLast || signal?.aborted === true)
+        await abandonSession(upload.send, session.url, sessionRights(upload, session));
       signal?.throwIfAborted();
       if (way === 'guessed chunks' && isRefusedChunk(error)) {
         // Artifact Registry takes none at all.
@@ -198,19 +199,6 @@ async function commit(upload: BlobUpload, session: UploadSession, isWhole: boole
   const response = await upload.send(put);
   if (![200, 201, 204].includes(response.status)) throw await responseError(put, response);
   await response.discard();
-}
-
-/** Gives a session up; whether that works is of no interest, registries forget by themselves. */
-async function abandon(upload: BlobUpload, session: UploadSession): Promise<void> {
-  try {
-    // The caller's signal may be what ended the upload; a host that makes everybody wait shall not keep it from ending.
-    const signal = AbortSignal.timeout(ABANDON_MS);
-    const rights = sessionRights(upload, session);
-    const response = await upload.send({ method: 'DELETE', url: session.url, ...rights, signal });
-    await response.discard();
-  } catch {
-    // See above.
-  }
 }
 
 function mountRequest(upload: BlobUpload): HttpRequest {

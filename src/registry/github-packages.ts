@@ -1,18 +1,18 @@
 import { z } from 'zod';
 import { FerryError, ResponseError, type FerryErrorCode } from '../errors.js';
+import { readErrorBody } from '../http/rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { retryAfterMs } from '../http/retry.js';
 import { collect } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { Turns } from '../io/turns.js';
-import { redactUrl } from '../io/redact.js';
+import { redactText, redactUrl } from '../io/redact.js';
 import type { CallOptions, DeleteOptions } from '../oci/storage.js';
 import { MAX_PAGE_BYTES, PageTrail, type PageTaken } from './page-trail.js';
 
 const DEFAULT_API_URL = 'https://api.github.com/';
 /** The most that GitHub gives. */
 const VERSIONS_PER_PAGE = 100;
-const MAX_ERROR_BODY_BYTES = 8 * 1024;
 const MAX_MESSAGE_CHARACTERS = 300;
 const DELETE_HINT =
   'use a classic token with the scopes read:packages and delete:packages, of an admin of the package';
@@ -90,14 +90,7 @@ export class GithubPackages {
    * rights, and for versions with more than 5,000 downloads
    */
   async deleteManifest(repository: string, digest: Digest, options: DeleteOptions = {}): Promise<boolean> {
-    const [owner = '', ...rest] = repository.split('/');
-    if (owner !== this.#owner.toLowerCase() || rest.length === 0) {
-      throw new FerryError(
-        'UNSUPPORTED',
-        `\`${repository}\` is not a package of \`${this.#owner}\` on GitHub`,
-      );
-    }
-    const path = `packages/container/${encodeURIComponent(rest.join('/'))}/versions`;
+    const path = `${this.#packagePath(repository)}/versions`;
     const work = async (): Promise<boolean> => {
       for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
         const list = new URL(`${kind}/${this.#owner}/${path}`, this.#apiUrl);
@@ -116,13 +109,12 @@ export class GithubPackages {
 
   /**
    * Looks a package up, such as `conda-forge/linux-64/zlib`; `undefined` where there is none that this token can see.
-   * @throws ResponseError by the answer
+   * @throws FerryError `UNSUPPORTED` for a repository of another owner; ResponseError by the answer
    */
   async describe(repository: string, options: CallOptions = {}): Promise<PackageDescription | undefined> {
-    const [, ...rest] = repository.split('/');
+    const path = this.#packagePath(repository);
     for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
-      const path = `${kind}/${this.#owner}/packages/container/${encodeURIComponent(rest.join('/'))}`;
-      const url = new URL(path, this.#apiUrl);
+      const url = new URL(`${kind}/${this.#owner}/${path}`, this.#apiUrl);
       const request = { ...this.#request('GET', url, options), bufferUpTo: MAX_PAGE_BYTES };
       const response = await this.#send(request);
       if (response.status === 404) {
@@ -130,10 +122,23 @@ export class GithubPackages {
         continue;
       }
       if (response.status !== 200) throw await githubError(request, response);
+      this.#kind = kind;
       const body = await collect(response.body, MAX_PAGE_BYTES, `package at ${redactUrl(url)}`);
       return parseDescription(body, url);
     }
     return undefined;
+  }
+
+  /** Such as `packages/container/linux-64%2Fzlib`. @throws FerryError `UNSUPPORTED` for what is another owner's */
+  #packagePath(repository: string): string {
+    const [owner = '', ...rest] = repository.split('/');
+    if (owner !== this.#owner.toLowerCase() || rest.length === 0) {
+      throw new FerryError(
+        'UNSUPPORTED',
+        `\`${repository}\` is not a package of \`${this.#owner}\` on GitHub`,
+      );
+    }
+    return `packages/container/${encodeURIComponent(rest.join('/'))}`;
   }
 
   /** A version whose number is remembered, as it is now; its tags may have changed. */
@@ -295,13 +300,12 @@ function isPopular(message: string): boolean {
 }
 
 async function readMessage(response: HttpResponse): Promise<string> {
+  const body = await readErrorBody(response);
   try {
-    const body = await collect(response.body, MAX_ERROR_BODY_BYTES, 'error of GitHub');
     const { message } = z
       .looseObject({ message: z.string() })
       .parse(JSON.parse(Buffer.from(body).toString('utf8')));
-    // It ends up in terminals and logs.
-    return message.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, MAX_MESSAGE_CHARACTERS);
+    return redactText(message).slice(0, MAX_MESSAGE_CHARACTERS);
   } catch {
     // The status is what counts.
     return '';

@@ -17,13 +17,18 @@ export function openRegistry(host: string, options: OpenRegistryOptions): Regist
     options.limits ??
     new HostLimits({
       ...options,
-      statedLimit: (origin) => profileOf(new URL(origin).host, options.profile).requestsPerMinute,
+      // What is known of the registry says nothing of the hosts of its tokens and blobs.
+      statedLimit: (origin) =>
+        origin === registry.baseUrl.origin
+          ? registry.profile.requestsPerMinute
+          : profileOf(new URL(origin).host).requestsPerMinute,
     });
   const client = openHttpClient({ ...options, limits });
-  return new RegistryClient({
+  const registry = new RegistryClient({
     ...options,
     host,
     send: client.send,
     close: () => client[Symbol.asyncDispose](),
   });
+  return registry;
 }

@@ -1,9 +1,9 @@
-import { FerryError, isFerryError } from '../errors.js';
+import { FerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
-import type { HttpRequest } from '../http/send.js';
+import type { HttpRequest, HttpResponse } from '../http/send.js';
 import type { CallOptions } from '../oci/storage.js';
 import { accessTo, type RepositoryContext } from './repository-context.js';
-import { sessionUrl } from './upload-session.js';
+import { abandonSession, sessionUrl } from './upload-session.js';
 
 /**
  * Finds out whether a push would be let in, before anything is sent: opens an upload session, and gives it up again.
@@ -21,24 +21,14 @@ export async function checkPush(context: RepositoryContext, options: CallOptions
     repeatable: true,
   };
   const response = await context.send(start);
-  if (response.status !== 202) throw await responseError(start, response, hintFor(context));
+  if (response.status !== 202) throw await responseError(start, response, hintFor(context, response));
   const location = response.header('location');
   await response.discard();
   if (location === undefined) return;
   const url = sessionUrl(location, start.url);
   const isOwn = url.origin === start.url.origin;
-  try {
-    const given = await context.send({
-      method: 'DELETE',
-      url,
-      signal: options.signal,
-      ...(isOwn ? { access: start.access } : { givenBy: start.url }),
-    });
-    await given.discard();
-  } catch (error) {
-    // Registries forget sessions by themselves.
-    if (!isFerryError(error)) throw error;
-  }
+  await abandonSession(context.send, url, isOwn ? { access: start.access } : { givenBy: start.url });
+  options.signal?.throwIfAborted();
 }
 
 /** @throws FerryError `NAME_UNREPRESENTABLE` */
@@ -53,8 +43,10 @@ function checkDepth({ name, profile, base }: RepositoryContext): void {
   );
 }
 
-function hintFor({ profile, base }: RepositoryContext): string | undefined {
-  return profile.createsRepositories === true
-    ? undefined
-    : `on ${base.host} repositories have to be made before anything is pushed to them`;
+/** An upload that cannot even begin because nothing is there to upload into; all else has hints of its own. */
+function hintFor({ name, profile, base }: RepositoryContext, { status }: HttpResponse): string | undefined {
+  if (status !== 404) return undefined;
+  return profile.createsRepositories === 'prefix'
+    ? `what \`${name}\` is to lie in has to be made on ${base.host} before anything is pushed there`
+    : `${base.host} does not make repositories by itself: make \`${name}\` and its like before`;
 }

@@ -2,11 +2,13 @@ import { isFerryError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { Access, HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { openerOf } from '../io/bytes.js';
+import type { Digest } from '../io/digest.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
 import type { CallOptions } from '../oci/storage.js';
 import type { GithubPackages } from './github-packages.js';
+import type { HostProfile } from './host-profile.js';
 import { RepositoryClient } from './repository-client.js';
-import { sessionUrl, withDigest, type UploadManners } from './upload-session.js';
+import { abandonSession, sessionUrl, withDigest, type UploadManners } from './upload-session.js';
 
 /** An answer as far as a probe looks at it; its body is gone. */
 export interface Answer {
@@ -21,7 +23,10 @@ export interface ProbeSessionOptions extends CallOptions {
   readonly baseUrl: URL;
   readonly send: Send;
   readonly githubPackages?: GithubPackages | undefined;
+  readonly profile?: HostProfile | undefined;
 }
+
+const CLEAN_UP_MS = 10_000;
 
 /** What a probe works with: one repository to try things in, and single requests with their bare answers. */
 export class ProbeSession {
@@ -29,10 +34,13 @@ export class ProbeSession {
   readonly client: RepositoryClient;
   readonly #baseUrl: URL;
   readonly #send: Send;
-  readonly #signal: AbortSignal | undefined;
   readonly #github: GithubPackages | undefined;
+  readonly #profile: HostProfile | undefined;
   readonly #manners: UploadManners = { singlePost: 'unknown', chunked: false };
-  readonly #tags = new Set<string>();
+  readonly #blobs: { readonly repository: string; readonly digest: Digest }[] = [];
+  #signal: AbortSignal | undefined;
+  #artifact: { readonly tag: string; readonly digest: Digest } | undefined;
+  #leftBehind: readonly string[] = [];
 
   constructor(options: ProbeSessionOptions, repository: string) {
     this.repository = repository;
@@ -40,6 +48,7 @@ export class ProbeSession {
     this.#send = options.send;
     this.#signal = options.signal;
     this.#github = options.githubPackages;
+    this.#profile = options.profile;
     this.client = this.withSend(options.send);
   }
 
@@ -48,22 +57,76 @@ export class ProbeSession {
     return this.#manners.singlePost;
   }
 
-  /** References of tags that are still there. */
+  /** References of manifests that {@link cleanUp} could not delete, such as `ghcr.io/me/probe:1`. */
   get leftBehind(): readonly string[] {
-    return [...this.#tags].map((tag) => `${this.#baseUrl.host}/${this.repository}:${tag}`);
+    return this.#leftBehind;
   }
 
-  keep(tag: string): void {
-    this.#tags.add(tag);
+  /** Notes an artifact to be deleted, before it is there: an answer may get lost. */
+  keep(tag: string, { digest }: Descriptor): void {
+    this.#artifact = { tag, digest };
   }
 
-  forget(tag: string): void {
-    this.#tags.delete(tag);
+  /** Notes a blob to be deleted. */
+  keepBlob({ digest }: Descriptor, repository = this.repository): void {
+    this.#blobs.push({ repository, digest });
+  }
+
+  /** Whether a tag or digest still names something. */
+  async isThere(reference: string): Promise<boolean> {
+    return (await this.client.resolve(reference, { signal: this.#signal })) !== undefined;
+  }
+
+  /**
+   * Deletes what was noted as far as that is possible, within ten seconds and whatever became of the probe. Blobs go
+   * last, and stay with a manifest that stays; where they cannot be deleted the registry will collect them.
+   */
+  async cleanUp(): Promise<void> {
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS);
+    try {
+      this.#leftBehind = await this.#removeArtifact();
+      if (this.#leftBehind.length > 0) return;
+      for (const { repository, digest } of this.#blobs) {
+        const url = this.#url(repository, `blobs/${digest}`);
+        const { status } = await this.#ask({
+          method: 'DELETE',
+          url,
+          access: { repository, actions: ['delete'] },
+        });
+        if (status === 405) return;
+      }
+    } catch {
+      // Said is what is left; why it could not be deleted would hide what the probe itself failed with.
+    }
+  }
+
+  async #removeArtifact(): Promise<readonly string[]> {
+    if (this.#artifact === undefined) return [];
+    const { tag, digest } = this.#artifact;
+    const place = `${this.#baseUrl.host}/${this.repository}`;
+    // Until it is known to be gone.
+    this.#leftBehind = [`${place}:${tag}`];
+    if (await this.isThere(digest)) await this.delete(`manifests/${digest}`);
+    if (await this.isThere(digest)) await this.#deleteOtherwise(digest);
+    if (await this.isThere(tag)) return [`${place}:${tag}`];
+    return (await this.isThere(digest)) ? [`${place}@${digest}`] : [];
+  }
+
+  /** Deletes a manifest by GitHub's own ways, where they are known; that it stays is seen afterwards. */
+  async #deleteOtherwise(digest: Digest): Promise<void> {
+    try {
+      await this.#github?.deleteManifest(this.repository, digest, { signal: this.#signal });
+    } catch (error) {
+      if (!isFerryError(error)) throw error;
+    }
   }
 
   /** The same repository, reached otherwise. */
   withSend(send: Send): RepositoryClient {
-    return new RepositoryClient(this.repository, this.#baseUrl, send, { manners: this.#manners });
+    return new RepositoryClient(this.repository, this.#baseUrl, send, {
+      manners: this.#manners,
+      profile: this.#profile,
+    });
   }
 
   get(path: string, headers: HttpRequest['headers'] = {}): Promise<Answer> {
@@ -88,53 +151,44 @@ export class ProbeSession {
     return this.#ask({ method: 'DELETE', url: this.#url(this.repository, path), access: this.#to('delete') });
   }
 
-  /** Deletes a manifest by GitHub's own ways, where they are known; that it stays is seen afterwards. */
-  async deleteOtherwise({ digest }: Descriptor): Promise<void> {
-    try {
-      await this.#github?.deleteManifest(this.repository, digest, { signal: this.#signal });
-    } catch (error) {
-      if (!isFerryError(error)) throw error;
-    }
-  }
-
   /** Opens an upload session in any repository, and gives it up. */
   async openUpload(repository: string): Promise<Answer> {
-    const url = this.#url(repository, 'blobs/uploads/');
-    const access: Access = { repository, actions: ['pull', 'push'] };
-    const answer = await this.#ask({ method: 'POST', url, access });
-    const location = answer.header('location');
-    if (answer.status === 202 && location !== undefined)
-      await this.#abandon(sessionUrl(location, url), access);
-    return answer;
+    return this.#start(this.#url(repository, 'blobs/uploads/'), { repository, actions: ['pull', 'push'] });
   }
 
   /** Asks for a blob to be taken over; a session that is opened instead is given up. */
-  async mount(repository: string, { digest }: Descriptor, from: string | undefined): Promise<Answer> {
+  async mount(repository: string, blob: Descriptor, from: string | undefined): Promise<Answer> {
     const url = this.#url(repository, 'blobs/uploads/');
-    url.searchParams.set('mount', digest);
+    url.searchParams.set('mount', blob.digest);
     if (from !== undefined) url.searchParams.set('from', from);
-    const access: Access = { repository, actions: ['pull', 'push'], from };
-    const answer = await this.#ask({ method: 'POST', url, access });
-    const location = answer.header('location');
-    if (answer.status === 202 && location !== undefined)
-      await this.#abandon(sessionUrl(location, url), access);
-    return answer;
+    this.keepBlob(blob, repository);
+    return this.#start(url, { repository, actions: ['pull', 'push'], from });
   }
 
-  /** Uploads a blob, one PATCH for each text; the answer is the last one, or the first that was not good. */
+  /**
+   * Uploads a blob, one PATCH for each text; the answer is that to the PUT at its end, or the first that was not good. A
+   * session that comes to nothing is given up.
+   */
   async uploadInChunks(texts: readonly string[]): Promise<Answer> {
     const access = this.#to('pull', 'push');
-    const start = this.#url(this.repository, 'blobs/uploads/');
-    let answer = await this.#ask({ method: 'POST', url: start, access });
-    let session = start;
+    const blob = describe('application/octet-stream', Buffer.from(texts.join(''), 'utf8'));
+    this.keepBlob(blob);
+    let session = this.#url(this.repository, 'blobs/uploads/');
+    let givenBy: URL | undefined;
+    // Once another origin had a say in where it goes on, it goes on without credentials.
+    const follow = (location: string): void => {
+      session = sessionUrl(location, session);
+      if (session.origin !== this.#baseUrl.origin) givenBy = this.#baseUrl;
+    };
+    const start = await this.#ask({ method: 'POST', url: session, access });
+    const place = start.header('location');
+    if (start.status !== 202 || place === undefined) return start;
+    follow(place);
     let position = 0;
     for (const text of texts) {
-      const location = answer.header('location');
-      if (![201, 202, 204].includes(answer.status) || location === undefined) return answer;
-      session = sessionUrl(location, session);
       const bytes = Buffer.from(text, 'utf8');
       const end = position + bytes.byteLength;
-      answer = await this.#ask({
+      const answer = await this.#ask({
         method: 'PATCH',
         url: session,
         headers: {
@@ -143,26 +197,35 @@ export class ProbeSession {
         },
         body: { size: bytes.byteLength, open: openerOf(bytes) },
         access,
+        givenBy,
       });
+      if (![201, 202, 204].includes(answer.status)) return this.#abandon(session, access, givenBy, answer);
+      const location = answer.header('location');
+      if (location !== undefined) follow(location);
       position = end;
     }
-    const location = answer.header('location');
-    if (![201, 202, 204].includes(answer.status) || location === undefined) return answer;
-    const blob = describe('application/octet-stream', Buffer.from(texts.join(''), 'utf8'));
-    return this.#ask({ method: 'PUT', url: withDigest(sessionUrl(location, session), blob), access });
+    const answer = await this.#ask({ method: 'PUT', url: withDigest(session, blob), access, givenBy });
+    return [200, 201, 204].includes(answer.status) ? answer : this.#abandon(session, access, givenBy, answer);
   }
 
-  async #abandon(url: URL, access: Access): Promise<void> {
-    try {
-      await this.#ask({ method: 'DELETE', url, access });
-    } catch (error) {
-      if (!isFerryError(error)) throw error;
-    }
+  /** Starts an upload and gives up the session that comes of it, if any. */
+  async #start(url: URL, access: Access): Promise<Answer> {
+    const answer = await this.#ask({ method: 'POST', url, access });
+    const location = answer.header('location');
+    if (answer.status !== 202 || location === undefined) return answer;
+    const session = sessionUrl(location, url);
+    const givenBy = session.origin === this.#baseUrl.origin ? undefined : this.#baseUrl;
+    return this.#abandon(session, access, givenBy, answer);
+  }
+
+  async #abandon(url: URL, access: Access, givenBy: URL | undefined, answer: Answer): Promise<Answer> {
+    await abandonSession(this.#send, url, givenBy === undefined ? { access } : { givenBy });
+    return answer;
   }
 
   async #ask(request: HttpRequest): Promise<Answer> {
     const { url } = request;
-    const isOwn = url.origin === this.#baseUrl.origin;
+    const isOwn = url.origin === this.#baseUrl.origin && request.givenBy === undefined;
     const asked: HttpRequest = {
       ...request,
       signal: this.#signal,

@@ -1,7 +1,8 @@
 /** Finds out what a registry can do, by doing it with a tiny artifact. */
 import { FerryError, isFerryError } from '../errors.js';
 import { parseChallenges } from '../http/challenge.js';
-import type { Send } from '../http/send.js';
+import { responseError } from '../http/response-error.js';
+import type { HttpRequest, Send } from '../http/send.js';
 import { openerOf } from '../io/bytes.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson } from '../oci/manifest.js';
@@ -78,12 +79,15 @@ export interface ProbeOptions extends CallOptions {
   readonly nonce: string;
   /** Media types to try: of a config and of a layer. */
   readonly mediaTypes: { readonly config: string; readonly layer: string };
+  /** Told what stays when the probe fails or is interrupted; of one that ends well the report says it. */
+  readonly onLeftBehind?: ((reference: string) => void) | undefined;
 }
 
 /**
  * Asks what a registry can do. With a prefix it pushes a tiny artifact to `<prefix>/noarch/conda-ferry-probe`, as deep
  * as packages of a channel go, tries everything on it, and deletes it again where that is possible.
- * @throws FerryError `UNSUPPORTED` where there is no registry; what keeps the artifact from being pushed
+ * @throws FerryError `UNSUPPORTED` where there is no registry; what keeps the artifact from being pushed. What had been
+ * pushed by then is deleted as well.
  */
 export async function probeRegistry(options: ProbeOptions): Promise<ProbeReport> {
   const { baseUrl, prefix } = options;
@@ -95,24 +99,24 @@ export async function probeRegistry(options: ProbeOptions): Promise<ProbeReport>
     return { host: baseUrl.host, repository: undefined, authentication, profile, findings, leftBehind: [] };
   }
   const session = new ProbeSession(options, `${prefix}/noarch/conda-ferry-probe`);
-  const artifact = await probePush(session, options, note);
-  await probeNames(session, note);
-  await probeUploads(session, options, note);
-  await probeReads(session, artifact, options, note);
-  await probeReferrers(session, artifact, note);
-  await probeLink(session, options, note);
-  await probeDeletion(session, artifact, note);
+  try {
+    const artifact = await probePush(session, options, note);
+    await probeNames(session, note);
+    const blob = await probeUploads(session, options, note);
+    await probeReads(session, artifact, options, note);
+    await probeReferrers(session, artifact, note);
+    await probeLink(session, options, note);
+    await probeDeletion(session, artifact, blob, note);
+  } catch (error) {
+    await session.cleanUp();
+    for (const reference of session.leftBehind) options.onLeftBehind?.(reference);
+    throw error;
+  }
+  await session.cleanUp();
   const order = Object.keys(PROBE_SUBJECTS);
   findings.sort((a, b) => order.indexOf(a.subject) - order.indexOf(b.subject));
-  const leftBehind = session.leftBehind;
-  return {
-    host: baseUrl.host,
-    repository: session.repository,
-    authentication,
-    profile,
-    findings,
-    leftBehind,
-  };
+  const { repository, leftBehind } = session;
+  return { host: baseUrl.host, repository, authentication, profile, findings, leftBehind };
 }
 
 type Note = (subject: ProbeSubject, result: ProbeFinding['result'], detail?: string) => void;
@@ -129,12 +133,15 @@ async function probePing(
   note: Note,
 ): Promise<ProbeReport['authentication']> {
   // Marked as chosen by a server, it is not authorized at all: the challenge is what is wanted.
-  const response = await sendAnonymously({
+  const request: HttpRequest = {
     method: 'GET',
     url: new URL('v2/', baseUrl),
     givenBy: baseUrl,
     signal,
-  });
+  };
+  const response = await sendAnonymously(request);
+  // That it is busy or broken says nothing of what it is.
+  if (response.status === 429 || response.status >= 500) throw await responseError(request, response);
   await response.discard();
   const schemes = parseChallenges(response.header('www-authenticate') ?? '').map(({ scheme }) => scheme);
   if (response.status !== 200 && !(response.status === 401 && schemes.length > 0)) {
@@ -152,7 +159,7 @@ async function probePing(
 /** Everything else needs an artifact, so this may fail as a whole. */
 async function probePush(
   session: ProbeSession,
-  { nonce, mediaTypes }: ProbeOptions,
+  { nonce, mediaTypes, signal }: ProbeOptions,
   note: Note,
 ): Promise<ProbeArtifact> {
   const wasThere = (await session.get('tags/list')).status === 200;
@@ -160,13 +167,15 @@ async function probePush(
   const configBytes = Buffer.from('{}', 'utf8');
   const layer = describe(mediaTypes.layer, layerBytes);
   const config = describe(mediaTypes.config, configBytes);
-  await session.client.push(config, openerOf(configBytes));
-  await session.client.push(layer, openerOf(layerBytes));
+  session.keepBlob(config);
+  session.keepBlob(layer);
+  await session.client.push(config, openerOf(configBytes), { signal });
+  await session.client.push(layer, openerOf(layerBytes), { signal });
   const bytes = encodeJson({ schemaVersion: 2, mediaType: IMAGE_MANIFEST, config, layers: [layer] });
   const manifest = describe(IMAGE_MANIFEST, bytes);
   const tag = `probe-${nonce}`;
-  await session.client.push(manifest, openerOf(bytes), { tags: [tag] });
-  session.keep(tag);
+  session.keep(tag, manifest);
+  await session.client.push(manifest, openerOf(bytes), { tags: [tag], signal });
   note('push', 'yes');
   note(
     'creates-repositories',
@@ -174,7 +183,7 @@ async function probePush(
     wasThere ? 'the repository was there before' : '',
   );
   note('single-post', session.takesSinglePost);
-  const stored = await session.client.fetchManifest(tag);
+  const stored = await session.client.fetchManifest(tag, { signal });
   const isSame = stored?.descriptor.digest === manifest.digest;
   note('media-types', isSame ? 'yes' : 'no', isSame ? '' : 'the manifest came back as another one');
   return { layer, layerBytes, manifest, tag };
@@ -185,17 +194,24 @@ async function probeNames(session: ProbeSession, note: Note): Promise<void> {
   note('names', ...resultOf(await session.openUpload(`${session.repository}.a_b__c-d`)));
 }
 
-async function probeUploads(session: ProbeSession, options: ProbeOptions, note: Note): Promise<void> {
-  const chunks = ['conda-ferry ', `chunks ${options.nonce}`];
-  note('chunked', ...resultOf(await session.uploadInChunks(chunks)));
-  const blob = Buffer.from(`conda-ferry mount ${options.nonce}\n`, 'utf8');
+/** @returns a blob that nothing refers to */
+async function probeUploads(
+  session: ProbeSession,
+  { nonce, signal }: ProbeOptions,
+  note: Note,
+): Promise<Descriptor> {
+  const chunks = ['conda-ferry ', `chunks ${nonce}`];
+  note('chunked', ...resultOf(await session.uploadInChunks(chunks), 200, 201, 204));
+  const blob = Buffer.from(`conda-ferry mount ${nonce}\n`, 'utf8');
   const descriptor = describe('application/octet-stream', blob);
-  await session.client.push(descriptor, openerOf(blob));
+  session.keepBlob(descriptor);
+  await session.client.push(descriptor, openerOf(blob), { signal });
   const other = `${session.repository}-mount`;
   const mounted = await session.mount(other, descriptor, session.repository);
   note('mount', ...resultOf(mounted, 201));
   const found = await session.mount(`${other}2`, descriptor, undefined);
   note('anonymous-mount', ...resultOf(found, 201));
+  return descriptor;
 }
 
 async function probeReads(
@@ -209,7 +225,8 @@ async function probeReads(
   const head = await session.head(`manifests/${artifact.tag}`, { accept: IMAGE_MANIFEST });
   const told = head.header('docker-content-digest');
   if (told === undefined) note('digest-header', 'no', 'it is left out');
-  else note('digest-header', told === artifact.manifest.digest ? 'yes' : 'no');
+  else if (told === artifact.manifest.digest) note('digest-header', 'yes');
+  else note('digest-header', 'no', 'it is another one');
   const tags = new Set<string>();
   for await (const tag of session.client.tags({ signal })) tags.add(tag);
   note(
@@ -223,7 +240,9 @@ async function probeReads(
     note('public', seen === undefined ? 'no' : 'yes');
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    note('public', 'no', 'who reads it has to log in');
+    const isRefused = error.code === 'UNAUTHORIZED' || error.code === 'DENIED';
+    if (isRefused) note('public', 'no', 'who reads it has to log in');
+    else note('public', 'unknown', error.code);
   }
 }
 
@@ -252,16 +271,22 @@ async function probeLink(
   }
 }
 
-async function probeDeletion(session: ProbeSession, artifact: ProbeArtifact, note: Note): Promise<void> {
-  const tag = await session.delete(`manifests/${artifact.tag}`);
-  note('delete-tag', ...resultOf(tag, 202, 200, 204));
-  const manifest = await session.delete(`manifests/${artifact.manifest.digest}`);
-  note('delete-manifest', ...resultOf(manifest, 202, 200, 204));
-  const blob = await session.delete(`blobs/${artifact.layer.digest}`);
-  note('delete-blob', ...resultOf(blob, 202, 200, 204));
-  if ((await session.client.resolve(artifact.tag)) !== undefined)
-    await session.deleteOtherwise(artifact.manifest);
-  if ((await session.client.resolve(artifact.tag)) === undefined) session.forget(artifact.tag);
+async function probeDeletion(
+  session: ProbeSession,
+  { manifest, tag }: ProbeArtifact,
+  blob: Descriptor,
+  note: Note,
+): Promise<void> {
+  const good = [200, 202, 204];
+  const untagged = resultOf(await session.delete(`manifests/${tag}`), ...good);
+  if (untagged[0] === 'yes' && !(await session.isThere(manifest.digest))) {
+    note('delete-tag', 'no', 'the manifest goes with it');
+    note('delete-manifest', 'unknown', 'it went with its tag');
+  } else {
+    note('delete-tag', ...untagged);
+    note('delete-manifest', ...resultOf(await session.delete(`manifests/${manifest.digest}`), ...good));
+  }
+  note('delete-blob', ...resultOf(await session.delete(`blobs/${blob.digest}`), ...good));
 }
 
 function resultOf(answer: Answer, ...good: readonly number[]): ['yes' | 'no', string] {

@@ -1,8 +1,9 @@
-import { FerryError, isFerryError, ResponseError, TransportError } from '../errors.js';
+import { ResponseError, TransportError } from '../errors.js';
 import { clockOf } from '../http/clock.js';
 import { isWorthWaiting, pauseBeforeRetry } from '../http/retry.js';
 import type { CallOptions, ReplacedManifest, StoredManifest } from '../oci/storage.js';
-import { headManifest, writeManifest, type WrittenManifest } from './manifests.js';
+import { tagMoved } from '../oci/tag-moved.js';
+import { headManifest, readManifest, writeManifest, type WrittenManifest } from './manifests.js';
 import type { RepositoryContext } from './repository-context.js';
 
 const MAX_ATTEMPTS = 8;
@@ -29,21 +30,34 @@ export async function moveTag(
       if (attempt === MAX_ATTEMPTS || !isOpen(error)) throw error;
       const floorMs = error instanceof ResponseError ? error.retryAfterMs : undefined;
       await pauseBeforeRetry(attempt, floorMs, options.signal, clock);
-      const now = (await headManifest(context, tag, options))?.digest ?? 'nothing';
-      if (now === stored.descriptor.digest) return { listsReferrers: false };
-      if (now !== replaces) {
-        throw new FerryError('TAG_MOVED', `\`${context.name}:${tag}\` was written by somebody else`, {
-          cause: error,
-          hint: 'run the command again: it goes on from what is there now',
-        });
-      }
+      const found = await findOut(context, stored, tag, replaces, options);
+      if (found === 'moved') throw tagMoved(context.name, tag, error);
+      // What the lost answer said of the subject is lost too; so its list is looked after as if nobody did.
+      if (found === 'stored') return { listsReferrers: false };
     }
   }
 }
 
-/** Whether the outcome is open, or the answer "not now". */
+/** What became of a write without an answer. */
+async function findOut(
+  context: RepositoryContext,
+  stored: StoredManifest,
+  tag: string,
+  replaces: ReplacedManifest,
+  options: CallOptions,
+): Promise<'stored' | 'untouched' | 'moved'> {
+  const told = (await headManifest(context, tag, options))?.digest ?? 'nothing';
+  if (told === stored.descriptor.digest) return 'stored';
+  if (told === replaces) return 'untouched';
+  // Some registries tell another digest than that of the bytes, or one of another algorithm.
+  const read = await readManifest(context, tag, options);
+  if (read !== undefined && Buffer.from(read.bytes).equals(stored.bytes)) return 'stored';
+  return (read?.descriptor.digest ?? 'nothing') === replaces ? 'untouched' : 'moved';
+}
+
+/** Whether the outcome is open. What a rate limit turned away was not done, and was repeated often enough below. */
 function isOpen(error: unknown): boolean {
   if (error instanceof TransportError) return true;
   if (!(error instanceof ResponseError) || !isWorthWaiting(error.retryAfterMs)) return false;
-  return error.status >= 500 || error.status === 408 || isFerryError(error, 'RATE_LIMITED');
+  return error.status >= 500 || error.status === 408 || error.status === 499;
 }

@@ -81,6 +81,27 @@ export function sessionRights(
   return session.isForeign ? { givenBy: uploadsUrl, signal } : { access: pushAccess(upload), signal };
 }
 
+/** A host that makes everybody wait shall not keep a session from being given up. */
+const ABANDON_MS = 2000;
+
+/**
+ * Gives a session up, within two seconds and also for a caller that was aborted; whether that works is of no interest,
+ * registries forget by themselves.
+ */
+export async function abandonSession(
+  send: Send,
+  url: URL,
+  rights: Pick<HttpRequest, 'access' | 'givenBy'>,
+): Promise<void> {
+  try {
+    const signal = AbortSignal.timeout(ABANDON_MS);
+    const response = await send({ ...rights, method: 'DELETE', url, signal });
+    await response.discard();
+  } catch {
+    // See above.
+  }
+}
+
 /** Adds the digest to an upload location, leaving the server's own query as it is, byte for byte. */
 export function withDigest({ href }: URL, descriptor: Descriptor): URL {
   const separator = !href.includes('?') ? '?' : /[?&]$/.test(href) ? '' : '&';

@@ -79,6 +79,56 @@ describe('probe', () => {
     expect(stderr).toMatch(/^error: .*405.*\[UNSUPPORTED\]\n/);
   });
 
+  test('tells a person what it found', async () => {
+    const double = await useRegistryDouble({ delete: { manifests: false }, patch: false });
+    const HOME = await tempFolder();
+    const { stdout, stderr } = await runFerry(
+      ['probe', `${double.host}/me/channel`, '--profile', 'registry.gitlab.com'],
+      { env: { HOME } },
+    );
+    expect(stderr).toBe('');
+    const plain = stdout.replaceAll(double.host, 'HOST').replace(/@sha256:[0-9a-f]{64}/g, '@DIGEST');
+    expect(plain).toMatchInlineSnapshot(`
+      "HOST, open to everybody
+      known: image names go two levels below the path of a project
+
+        answers as a registry                        yes
+        takes pushes                                 yes
+        makes repositories by itself                 yes
+        takes paths two components deeper            yes
+        takes dots, dashes and underscores in names  yes
+        keeps media types of conda                   yes
+        takes a blob with the first request          yes
+        takes blobs in chunks                        no   405 UNSUPPORTED
+        takes blobs over from other repositories     yes
+        finds blobs wherever they are                no   202
+        gives parts of blobs                         yes
+        tells digests of manifests                   yes
+        lists tags                                   yes
+        lists referrers itself                       yes
+        deletes tags                                 yes
+        deletes manifests                            no   405 UNSUPPORTED
+        deletes blobs                                yes
+        lets everybody read what is new              yes
+
+      tried in HOST/me/channel/noarch/conda-ferry-probe
+      left behind: HOST/me/channel/noarch/conda-ferry-probe@DIGEST
+      "
+    `);
+  });
+
+  test('says what stays when it fails in its middle', async () => {
+    const double = await useRegistryDouble({ delete: { tags: false, manifests: false } });
+    double.faultNext(({ method }) => method === 'PATCH', 'reset-before');
+    const { code, stdout, stderr } = await runFerry(['probe', `${double.host}/me/channel`], {
+      env: { HOME: await tempFolder() },
+    });
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+    const [tag = ''] = double.repositories.get('me/channel/noarch/conda-ferry-probe')?.tags.keys() ?? [];
+    expect(stderr).toContain(`left behind: ${double.host}/me/channel/noarch/conda-ferry-probe:${tag}\n`);
+    expect(stderr).toContain('[NETWORK]');
+  });
+
   test('says where there is no registry', async () => {
     const server = await startScriptedServer(['GET /v2/', { status: 404, body: '<html>' }]);
     const { code, stderr } = await runFerry(['probe', server.host], { env: { HOME: await tempFolder() } });

@@ -1,3 +1,4 @@
+import { openerOf } from '#ferry/io/bytes.js';
 import { describe, expect, test } from 'vitest';
 import { artifactOf, contentOf, essence, pushArtifact, pushContent, pushNew, tagsOf } from './artifacts.js';
 import type { Subject } from './subject.js';
@@ -36,6 +37,23 @@ export function describeTags(subject: Subject): void {
       }
       await pushArtifact(repository, artifactOf('another'), ['first']);
       expect(essence(await repository.resolve('second'))).toEqual(manifest.descriptor);
+    });
+
+    test('what a tag named may be told along, whether it is the first content or the next', async () => {
+      const repository = subject.newRepository();
+      const [first, second, third] = [artifactOf('first'), artifactOf('second'), artifactOf('third')];
+      for (const artifact of [first, second, third]) await pushArtifact(repository, artifact);
+      const digestOf = ({ manifest }: typeof first) => manifest.descriptor.digest;
+      await repository.tag(first.manifest.descriptor, 'latest', { replaces: 'nothing' });
+      expect(await repository.resolve('latest')).toMatchObject({ digest: digestOf(first) });
+      await repository.push(second.manifest.descriptor, openerOf(second.manifest.bytes), {
+        tags: ['latest'],
+        replaces: digestOf(first),
+      });
+      expect(await repository.resolve('latest')).toMatchObject({ digest: digestOf(second) });
+      // No condition on the write: no registry has one.
+      await repository.tag(third.manifest.descriptor, 'latest', { replaces: digestOf(first) });
+      expect(await repository.resolve('latest')).toMatchObject({ digest: digestOf(third) });
     });
 
     test('only what is there can be tagged', async () => {

@@ -1,12 +1,18 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { formatChallenge, parseChallenges, type Challenge } from '#ferry/http/challenge.js';
+import { parseChallenges, type Challenge } from '#ferry/http/challenge.js';
 
 type Plain = readonly [scheme: string, parameters: Record<string, string>, token68?: string];
 
 function plain({ scheme, parameters, token68 }: Challenge): Plain {
   const base = [scheme, Object.fromEntries(parameters)] as const;
   return token68 === undefined ? base : [...base, token68];
+}
+
+/** Writes a challenge so that `parseChallenges` reads the same. */
+function formatChallenge({ scheme, parameters, token68 }: Challenge): string {
+  const texts = [...parameters].map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`);
+  return [scheme, token68 ?? texts.join(', ')].filter((text) => text !== '').join(' ');
 }
 
 const GITHUB = {

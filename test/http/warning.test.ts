@@ -26,6 +26,11 @@ test.each<[string, string, string[]]>([
   ['of another code', '199 - "never mind", 299 - "mind"', ['mind']],
   ['that never ends', '299 - "abc', []],
   ['that is none', 'beware', []],
+  [
+    'with secrets',
+    '299 - "see https://me:pw@r.example/t/tk-1/x?sig=1"',
+    ['see https://***:***@r.example/t/***/x?sig=***'],
+  ],
   ['for terminals', '299 - "a\u001b[2Jb\u202ec\u0000d"', ['a [2Jb c d']],
 ])('passes on warnings: %s', async (_, header, texts) => {
   expect(await told(header)).toEqual(texts.map((text) => `registry.example says: ${text}`));

@@ -216,6 +216,58 @@ test.each(['', '../x', 'a/b', '-a'])('%j cannot be an owner', (owner) => {
   );
 });
 
+describe('describe', () => {
+  const at = (kind: string): string => `GET /${kind}/Conda-Org/packages/container/linux-64%2Fzlib`;
+  const described = (more: object): Answer => ({ body: JSON.stringify({ id: 1, name: 'zlib', ...more }) });
+
+  test('tells who may see a package, and what it belongs to', async () => {
+    const { server, packages } = await sceneOf(
+      [at('orgs'), described({ visibility: 'public', repository: { full_name: 'conda-org/mirror' } })],
+      [at('orgs'), described({ visibility: 'private', repository: null })],
+      [at('orgs'), described({ visibility: 'private' })],
+    );
+    expect(await packages.describe(REPOSITORY)).toEqual({
+      visibility: 'public',
+      repository: 'conda-org/mirror',
+    });
+    expect(await packages.describe(REPOSITORY)).toEqual({ visibility: 'private', repository: undefined });
+    expect(await packages.describe(REPOSITORY)).toEqual({ visibility: 'private', repository: undefined });
+    expect(server.lines).toHaveLength(3);
+  });
+
+  test('remembers which kind the owner is, also for deletions', async () => {
+    const LIST_OF_USER = `GET ${path('users')}?per_page=100`;
+    const { server, packages } = await sceneOf(
+      [at('orgs'), { status: 404 }],
+      [at('users'), described({ visibility: 'private' })],
+      [LIST_OF_USER, versions()],
+    );
+    await packages.describe(REPOSITORY);
+    expect(await packages.deleteManifest(REPOSITORY, digest)).toBe(false);
+    expect(server.lines).toEqual([at('orgs'), at('users'), LIST_OF_USER]);
+  });
+
+  test('of what this token does not see is nothing', async () => {
+    const { packages } = await sceneOf([at('orgs'), { status: 404 }], [at('users'), { status: 404 }]);
+    expect(await packages.describe(REPOSITORY)).toBeUndefined();
+  });
+
+  test.each(['other/zlib', 'conda-org'])('%s is no package of the owner', async (repository) => {
+    const { server, packages } = await sceneOf();
+    expect(await rejection(packages.describe(repository))).toMatchObject({ code: 'UNSUPPORTED' });
+    expect(server.lines).toEqual([]);
+  });
+
+  test.each<[Answer, string]>([
+    [message(401, 'Bad credentials'), 'UNAUTHORIZED'],
+    [{ body: '<html>' }, 'REGISTRY_REFUSED'],
+    [described({ visibility: 7 }), 'REGISTRY_REFUSED'],
+  ])('%j is an error', async (answer, code) => {
+    const { packages } = await sceneOf([at('orgs'), answer]);
+    expect(await rejection(packages.describe(REPOSITORY))).toMatchObject({ code });
+  });
+});
+
 describe('a client of ghcr.io', () => {
   const profile = profileOf('ghcr.io');
   const stored: Answer = { headers: { 'content-type': IMAGE_MANIFEST }, body: manifest.bytes };

@@ -7,7 +7,7 @@ import { parseRepositoryName } from '../../oci/reference.js';
 import type { CommandContext } from '../context.js';
 import { parseRegistryHost } from '../locations.js';
 import { addConnectionOptions, type ConnectionFlags } from '../options.js';
-import { formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { formatTable, printJson, printLine, say, type Output, type OutputFlags } from '../output.js';
 import { likeHost, Session } from '../session.js';
 
 /** Adds `probe`. */
@@ -16,7 +16,7 @@ export function addProbeCommand(program: Command, context: CommandContext): void
     .command('probe')
     .summary('find out what a registry can do')
     .description(
-      'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible.',
+      'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible, also after a failure; what stays is named.',
     )
     .argument('<registry>', 'host[:port][/prefix], such as ghcr.io/me/my-channel')
     .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like")
@@ -45,6 +45,9 @@ Examples:
         nonce: randomBytes(4).toString('hex'),
         mediaTypes: { config: schemaV0.config.mediaType, layer: PACKAGE_CONDA },
         signal: context.signal,
+        onLeftBehind: (reference) => {
+          say(context.output, `left behind: ${reference}`);
+        },
       });
       if (flags.json === true) printJson(context.output, report);
       else printReport(context.output, report);

@@ -1,4 +1,4 @@
-import { redactUrl } from '../../io/redact.js';
+import { redactText } from '../../io/redact.js';
 
 const MAX_CHARACTERS = 300;
 
@@ -12,11 +12,8 @@ export function printable(text: string, secrets: readonly string[] = []): string
   for (const secret of secrets.flatMap((value) => [value, JSON.stringify(value).slice(1, -1)])) {
     if (secret !== '') masked = masked.replaceAll(secret, '***');
   }
-  const line = masked
-    // Colours of a terminal, before their escape character goes.
-    .replace(/\u001b\[[0-9;]*[A-Za-z]/g, '')
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
-    .replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s"'`<>]+/gi, redactUrl)
+  // Colours of a terminal, before their escape character goes.
+  const line = redactText(masked.replace(/\u001b\[[0-9;]*[A-Za-z]/g, ''))
     .replaceAll('`', "'")
     .trim();
   return line.length > MAX_CHARACTERS ? `${line.slice(0, MAX_CHARACTERS - 1)}…` : line;
