@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** Everything runs against `dist`, which `npm test` builds first: worker threads need built files. */
@@ -5,6 +6,8 @@ const shared = { environment: 'node', restoreMocks: true } as const;
 
 export default defineConfig({
   test: {
+    // Much of the time is spent waiting for processes and sockets; the default would leave one of two cores idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {

@@ -57,10 +57,16 @@ async function startWithTokens(): Promise<StartedRegistry> {
 }
 
 // Asked for a blob as a manifest, release 2.8 answers 500.
-const DISTRIBUTION: RepositoryCapabilities = { emptyBlob: true, tellsBlobsFromManifests: false };
+const DISTRIBUTION: RepositoryCapabilities = {
+  emptyBlob: true,
+  tellsBlobsFromManifests: false,
+  untags: false,
+};
 const DISTRIBUTION_3: RepositoryCapabilities = { emptyBlob: true };
 // To bytes of another digest it says `BLOB_UPLOAD_INVALID`, which may mean anything.
 const OLAREG: RepositoryCapabilities = { emptyBlob: true, namesWrongDigest: false };
+// Of referrers that come at once it loses some on disk: its own list is read, changed and written without a lock.
+const OLAREG_ON_DISK: RepositoryCapabilities = { ...OLAREG, takesReferrersAtOnce: false };
 
 const WRITABLE: readonly [string, () => Promise<StartedRegistry>, RepositoryCapabilities][] = [
   [
@@ -75,7 +81,7 @@ const WRITABLE: readonly [string, () => Promise<StartedRegistry>, RepositoryCapa
   ['distribution 3 in memory', () => startDistribution3(), DISTRIBUTION_3],
   ['distribution 3 on disk', () => startDistribution3({ onDisk: true }), DISTRIBUTION_3],
   ['olareg in memory', () => startOlareg(), OLAREG],
-  ['olareg in a folder', () => startOlareg({ store: 'dir' }), OLAREG],
+  ['olareg in a folder', () => startOlareg({ store: 'dir' }), OLAREG_ON_DISK],
 ];
 
 for (const [name, start, capabilities] of WRITABLE) {
