@@ -1,5 +1,5 @@
 import { clockOf, type Clock, type ClockOptions } from './clock.js';
-import type { RateLimit } from './rate-limit.js';
+import type { Lane, RateLimit } from './send.js';
 
 /** Requests of one lane under way at once, at most and to begin with. */
 const MAX_CONCURRENCY = 32;
@@ -29,13 +29,18 @@ const REST_MS = 10_000;
 const BASE_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 /** A server that asks for a longer pause gets its answer passed on instead. */
-export const MAX_RETRY_AFTER_MS = 300_000;
+const MAX_RETRY_AFTER_MS = 300_000;
 /** Retries a host gets before it has answered anything, and what each success adds. */
 const FIRST_RETRIES = 100;
 const RETRIES_PER_SUCCESS = 0.5;
 const MAX_RETRIES = 1000;
 /** A pause of this length is worth a word to whoever is watching. */
 const NOTABLE_PAUSE_MS = 2000;
+
+/** Whether a pause that a server asks for is short enough to wait for. */
+export function isWorthWaiting(floorMs: number | undefined): boolean {
+  return floorMs === undefined || floorMs <= MAX_RETRY_AFTER_MS;
+}
 
 /** A pause that a server asked for. */
 export interface HostPause {
@@ -53,12 +58,6 @@ export interface HostLimitOptions extends ClockOptions {
   /** Told of every pause of more than two seconds. */
   readonly onPause?: ((pause: HostPause) => void) | undefined;
 }
-
-/**
- * Reading and writing wait for each other in copies, and both for tokens, so none may use up what another needs: the
- * body of an upload may come from the same host, and ask for a token on the way.
- */
-export type Lane = 'read' | 'write' | 'token';
 
 /** Who has waited longest for others goes first. */
 const LANES: readonly Lane[] = ['token', 'write', 'read'];
@@ -172,7 +171,8 @@ export class HostLimiter {
   throttled(slot: Slot, limit: RateLimit): void {
     this.#hasAnswered = true;
     this.#state(limit.requestsPerMinute);
-    const floorMs = Math.min(limit.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+    // What is too long to wait for ends the request; nobody else shall wait for it either.
+    const floorMs = isWorthWaiting(limit.retryAfterMs) ? (limit.retryAfterMs ?? 0) : 0;
     let backOffMs = 0;
     if (this.#decrease(slot, 'rate')) {
       // Who names a time is believed, but not for ever: with `Retry-After: 0` all attempts would be over in a moment.

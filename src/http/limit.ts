@@ -1,8 +1,8 @@
 import { isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';
 import { HostLimiter, type HostLimitOptions, type Slot } from './host-limiter.js';
-import { exhaustedForMs, readRateLimit, type RateLimit } from './rate-limit.js';
-import type { HttpRequest, HttpResponse, Send } from './send.js';
+import { exhaustedForMs, readRateLimit } from './rate-limit.js';
+import type { HttpRequest, HttpResponse, RateLimit, Send } from './send.js';
 
 /** The limiters of all hosts, one for each host and credential. Several clients may share them. */
 export class HostLimits {

@@ -1,13 +1,5 @@
 import { openerOf } from '../io/bytes.js';
-import type { HttpResponse } from './send.js';
-
-/** An answer that says "not so fast". */
-export interface RateLimit {
-  /** How long to wait, in ms, where the server says so. */
-  readonly retryAfterMs?: number | undefined;
-  /** Requests per minute that the server allows, where it says so. */
-  readonly requestsPerMinute?: number | undefined;
-}
+import type { HttpResponse, RateLimit } from './send.js';
 
 const MAX_ERROR_BODY_BYTES = 64 * 1024;
 /** GitHub asks for a minute or more after its secondary limit, without saying so in every answer. */

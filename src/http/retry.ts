@@ -2,7 +2,7 @@ import { TransportError } from '../errors.js';
 import { collect } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { clockOf, type Clock, type ClockOptions } from './clock.js';
-import { MAX_RETRY_AFTER_MS } from './host-limiter.js';
+import { isWorthWaiting } from './host-limiter.js';
 import type { HostLimits } from './limit.js';
 import { retryAfterOf, withBody } from './rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
@@ -48,11 +48,6 @@ export function withRetry(send: Send, limits: HostLimits, options: ClockOptions 
       await pauseBeforeRetry(attempt, pauseOf(outcome), request.signal, clock);
     }
   };
-}
-
-/** Whether a pause that a server asks for is short enough to wait for. */
-export function isWorthWaiting(floorMs: number | undefined): boolean {
-  return floorMs === undefined || floorMs <= MAX_RETRY_AFTER_MS;
 }
 
 /** Waits after failed attempt number `attempt`, from 1: back-off with full jitter, on top of what the server asks for. */

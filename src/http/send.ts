@@ -1,7 +1,5 @@
 import type { Bytes, OpenBytes } from '../io/bytes.js';
 import type { Advice } from './advice.js';
-import type { Lane } from './host-limiter.js';
-import type { RateLimit } from './rate-limit.js';
 
 /**
  * The one way out to the network. Everything that speaks HTTP takes a {@link Send}; what it does (time limits,
@@ -61,6 +59,20 @@ export interface HttpRequest {
    * @defaultValue no limit but those on idleness
    */
   readonly timeLimitMs?: number | undefined;
+}
+
+/**
+ * Reading and writing wait for each other in copies, and both for tokens, so none may use up what another needs: the
+ * body of an upload may come from the same host, and ask for a token on the way.
+ */
+export type Lane = 'read' | 'write' | 'token';
+
+/** An answer that says "not so fast". */
+export interface RateLimit {
+  /** How long to wait, in ms, where the server says so. */
+  readonly retryAfterMs?: number | undefined;
+  /** Requests per minute that the server allows, where it says so. */
+  readonly requestsPerMinute?: number | undefined;
 }
 
 /** An answer, whatever its status. The body must be read or discarded, or its connection is lost. */

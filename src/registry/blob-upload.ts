@@ -1,7 +1,8 @@
 import { FerryError, ResponseError, TransportError } from '../errors.js';
 import { clockOf, type Clock } from '../http/clock.js';
 import { responseError } from '../http/response-error.js';
-import { isWorthWaiting, pauseBeforeRetry } from '../http/retry.js';
+import { isWorthWaiting } from '../http/host-limiter.js';
+import { pauseBeforeRetry } from '../http/retry.js';
 import type { HttpRequest, HttpResponse } from '../http/send.js';
 import type { NotedFailure, OpenBytes } from '../io/bytes.js';
 import { CHUNK_BYTES, isTooLarge, patchChunks } from './chunked-upload.js';

@@ -1,6 +1,7 @@
 import { FerryError, ResponseError, TransportError, isFerryError } from '../errors.js';
 import { clockOf } from '../http/clock.js';
-import { isWorthWaiting, pauseBeforeRetry } from '../http/retry.js';
+import { isWorthWaiting } from '../http/host-limiter.js';
+import { pauseBeforeRetry } from '../http/retry.js';
 import type { Digest } from '../io/digest.js';
 import { Turns } from '../io/turns.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';

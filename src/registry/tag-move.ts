@@ -1,6 +1,7 @@
 import { ResponseError, TransportError } from '../errors.js';
 import { clockOf } from '../http/clock.js';
-import { isWorthWaiting, pauseBeforeRetry } from '../http/retry.js';
+import { isWorthWaiting } from '../http/host-limiter.js';
+import { pauseBeforeRetry } from '../http/retry.js';
 import type { CallOptions, ReplacedManifest, StoredManifest } from '../oci/storage.js';
 import { tagMoved } from '../oci/tag-moved.js';
 import { headManifest, readManifest, writeManifest, type WrittenManifest } from './manifests.js';

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { exhaustedForMs, readRateLimit, retryAfterOf, type RateLimit } from '#ferry/http/rate-limit.js';
+import { exhaustedForMs, readRateLimit, retryAfterOf } from '#ferry/http/rate-limit.js';
+import type { RateLimit } from '#ferry/http/send.js';
 import { answerOf, textOf } from '../support/http.js';
 
 const NOW = Date.UTC(2026, 0, 1);
