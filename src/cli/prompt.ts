@@ -20,13 +20,20 @@ export async function ask(
       done();
     },
   });
-  if (isSecret) output.stderr.write(question);
   const lines = createInterface({ input: stdin, output: isSecret ? muted : output.stderr, terminal: true });
   // The terminal gives Ctrl+C to whoever reads keys; it is meant for the whole command.
   lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'));
+  // The input may end without a word to the question.
+  const left = new Promise<never>((_, reject) => {
+    lines.once('close', () => {
+      reject(new Error('the input ended'));
+    });
+  });
+  // Only now that keys come one by one: one that came before would be taken by the terminal itself.
+  if (isSecret) output.stderr.write(question);
   try {
     // What was written before would be wiped off the line.
-    return await lines.question(isSecret ? '' : question, { signal });
+    return await Promise.race([lines.question(isSecret ? '' : question, { signal }), left]);
   } catch (error) {
     signal.throwIfAborted();
     throw new FerryError('USAGE', 'the question was left without an answer', { cause: error });

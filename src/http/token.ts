@@ -125,7 +125,7 @@ export class TokenService {
     const response = await this.#options.send(http);
     // Not when it was asked for: the request may have waited for minutes until the host's limiter let it go.
     const received = this.#options.now();
-    if (response.status !== 200) throw await tokenError(http, response, request);
+    if (response.status !== 200) throw await tokenError(http, response, request, scopes);
     const body = await collect(response.body, MAX_TOKEN_BYTES, `token of ${redactUrl(realm)}`);
     const { value, lifetimeMs } = parseToken(body, realm);
     const marginMs = Math.min(Math.max(MARGIN_MS, lifetimeMs / 10), lifetimeMs / 2);
@@ -224,16 +224,21 @@ async function tokenError(
   http: HttpRequest,
   response: Awaited<ReturnType<Send>>,
   { credential, url }: TokenRequest,
+  scopes: readonly string[],
 ): Promise<ResponseError> {
-  const host = url.host;
-  if (credential === undefined) {
-    return responseError(
-      http,
-      response,
-      `what you ask for is absent or private: log in with conda-ferry login ${host}`,
-    );
-  }
-  return responseError(http, response, `\`${host}\` does not take these credentials for that`);
+  const hint =
+    credential === undefined
+      ? `what you ask for is absent or private: log in with conda-ferry login ${url.host}`
+      : `\`${url.host}\` does not take these credentials for that`;
+  const error = await responseError(http, response, hint);
+  const detail = error.errors
+    .map(({ code, message }) => [code, message].filter(Boolean).join(': '))
+    .join('; ');
+  const answer = `answered ${String(error.status)}${detail === '' ? '' : ` (${detail})`}`;
+  // The URL of the token server says nothing to anybody.
+  const wish = scopes.length === 0 ? '' : ` to \`${scopes.join(' ')}\``;
+  const message = `the token server of \`${url.host}\` ${answer}${wish}`;
+  return new ResponseError(error.code, message, error, { cause: error.cause, hint: error.hint });
 }
 
 const tokenSchema = z.looseObject({
