@@ -14,8 +14,13 @@ const SHARE_OF_LIMIT = 0.95;
 const BURST_MS = 250;
 /** What the rate falls to when a server says "not so fast" without saying how fast. */
 const SLOWER = 0.8;
-/** Growth of such a rate per successful request, in requests per minute: some 5 % in a minute. */
-const RATE_GROWTH = 0.05;
+/** Growth of such a rate per successful request, in requests per minute: 30 % in a minute, so about one refusal. */
+const RATE_GROWTH = 0.3;
+/**
+ * No less than this of the best pace so far: where the refusals have other reasons than the pace, going slower would
+ * change nothing about them but make a night's work one of weeks.
+ */
+const LEAST_OF_PACE = 0.1;
 /** What a stated limit is left by when it does not hold, since others use it too; and how fast it is come back to. */
 const SLOWER_THAN_STATED = 0.9;
 const STATED_GROWTH = 1;
@@ -93,6 +98,7 @@ export class HostLimiter {
   #concurrency: number;
   #writes = FIRST_WRITES;
   #requestsPerMinute: number | undefined;
+  #bestPace = 0;
   #statedLimit: number | undefined;
   #statedAt = 0;
   /** When the bucket would be full again, in the form of the generic cell rate algorithm. */
@@ -212,9 +218,12 @@ export class HostLimiter {
     this.#concurrency = Math.max(1, this.#concurrency / 2);
     if (what !== 'rate') return true;
     if (this.#statedLimit === undefined) {
-      const current = this.#requestsPerMinute ?? this.#pace(now);
+      const pace = this.#pace(now);
+      this.#bestPace = Math.max(this.#bestPace, pace ?? 0);
+      const current = this.#requestsPerMinute ?? pace;
       if (current !== undefined) {
-        this.#requestsPerMinute = Math.max(MIN_REQUESTS_PER_MINUTE, current * SLOWER);
+        const least = Math.max(MIN_REQUESTS_PER_MINUTE, this.#bestPace * LEAST_OF_PACE);
+        this.#requestsPerMinute = Math.max(least, current * SLOWER);
       }
     } else if (slot.startedAt > this.#statedAt && this.#requestsPerMinute !== undefined) {
       const least = this.#statedLimit * LEAST_OF_STATED;

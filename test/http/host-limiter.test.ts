@@ -264,7 +264,20 @@ test('a server that does not say how fast is asked at four fifths of the pace it
   expect(limiter.state.requestsPerMinute).toBeCloseTo(0.8 * 1200, -1);
   const before = limiter.state.requestsPerMinute!;
   for (let i = 0; i < Math.round(before); i += 1) limiter.succeeded();
-  expect(limiter.state.requestsPerMinute! / before).toBeCloseTo(1.05, 2);
+  expect(limiter.state.requestsPerMinute! / before).toBeCloseTo(1.3, 2);
+});
+
+test('refusals that have other reasons than the pace do not bring it below a tenth of the best', async () => {
+  const { limiter, clock } = openLimiter();
+  // 1200 a minute.
+  limiter.throttled(await pace(limiter, clock, 200, 50), {});
+  for (let i = 0; i < 50; i += 1) {
+    await clock.advance(60_000);
+    const slot = await clock.run(limiter.acquire('read'));
+    limiter.throttled(slot, { retryAfterMs: 1 });
+    slot.release();
+  }
+  expect(limiter.state.requestsPerMinute).toBeCloseTo(120, -1);
 });
 
 test('the pace is that since the last rest, not the average of a long life', async () => {
