@@ -10,7 +10,7 @@ export interface RepositoryCapabilities {
   readonly namesWrongDigest?: boolean;
   /** Removes a tag alone; Debian's docker-registry does not. @defaultValue true */
   readonly untags?: boolean;
-  /** Keeps all referrers of one subject that are pushed at once; olareg on disk loses some. @defaultValue true */
+  /** Keeps all referrers of one subject that are pushed at once; olareg loses some. @defaultValue true */
   readonly takesReferrersAtOnce?: boolean;
   /** Put before the name of every repository, such as `org/`. */
   readonly namePrefix?: string;
