@@ -48,7 +48,9 @@ function runTests() {
   const broken = summary.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
   );
-  const failed = summary.numFailedTests + broken.length;
+  const counted = summary.numFailedTests + broken.length;
+  // A rejection that nobody caught belongs to no test, and is a failure all the same.
+  const failed = counted === 0 && status !== 0 ? 1 : counted;
   stdout.write(`\n${String(summary.numPassedTests)} passed, ${String(failed)} failed\n`);
   return status === 0 && failed === 0 && summary.numPassedTests > 0 ? 0 : 1;
 }

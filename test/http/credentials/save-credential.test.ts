@@ -156,8 +156,8 @@ test.each([`{"auths": {"ghcr.io": "${CANARY}"`, `"${CANARY}"`, `{"auths": "${CAN
   'the file %j is refused and left as it is',
   async (before) => {
     await start(before);
-    for (const work of [save('ghcr.io'), erase('ghcr.io')]) {
-      const error: unknown = await work.catch((reason: unknown) => reason);
+    for (const work of [save, erase]) {
+      const error: unknown = await work('ghcr.io').catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'CREDENTIALS_UNREADABLE' });
       expect(everythingOf(error)).toContain(file);
       expect(everythingOf(error)).not.toContain(CANARY);
