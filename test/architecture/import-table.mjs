@@ -11,6 +11,7 @@ export const importTable = {
   'image-layout': ['oci'],
   channel: ['conda', 'http'],
   artifact: ['oci', 'conda'],
-  mirror: ['artifact', 'oci', 'conda'],
-  cli: ['http', 'oci', 'conda', 'registry', 'image-layout', 'channel', 'artifact', 'mirror'],
+  conformance: ['artifact', 'oci', 'conda'],
+  mirror: ['conformance', 'artifact', 'oci', 'conda'],
+  cli: ['http', 'oci', 'conda', 'registry', 'image-layout', 'channel', 'artifact', 'conformance', 'mirror'],
 };
