@@ -53,8 +53,10 @@ export const ERROR_CODES = {
   SOURCE_OLDER: "the source's repodata is older than what was mirrored last",
   SOURCE_UNREADABLE: 'the source has a file that cannot be read',
   SOURCE_VANISHED: 'the source lists nothing of what was mirrored last',
+  SCHEMA_CONFLICT: 'a channel of another schema stands at that path',
   TAG_MOVED: 'a tag was moved by somebody else while it was worked on',
   TIMEOUT: 'no answer came in time',
+  TWIN_UNREPRESENTABLE: 'the schema holds only the `.conda` where an archive exists in both formats',
   UNAUTHORIZED: 'the server asks for credentials',
   UNSUPPORTED: 'the server or this version cannot do that',
   USAGE: 'the command line cannot be read',
@@ -103,6 +105,23 @@ export class ParseError extends FerryError {
     super(code, message, options);
     this.input = input.length > 100 ? `${input.slice(0, 99)}…` : input;
     this.position = options.position;
+  }
+}
+
+/** A package that a schema or a registry cannot hold. */
+export class UnrepresentableError extends FerryError {
+  override readonly name = 'UnrepresentableError';
+  /** The clause that rules it out, such as `v1/N2`. */
+  readonly clause: string;
+
+  constructor(
+    code: 'NAME_UNREPRESENTABLE' | 'TWIN_UNREPRESENTABLE',
+    clause: string,
+    message: string,
+    options: FerryErrorOptions = {},
+  ) {
+    super(code, message, options);
+    this.clause = clause;
   }
 }
 

@@ -1,9 +1,9 @@
-import { FerryError } from '../errors.js';
+import { UnrepresentableError } from '../errors.js';
 import { openerOf } from '../io/bytes.js';
 import { SingleFlight } from '../io/single-flight.js';
 import type { ImageManifest } from '../oci/manifest.js';
-import { parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry, ReplacedManifest, Repository } from '../oci/storage.js';
+import { channelPath } from './channel-path.js';
 import type { MetadataFile, PackagePlace, Schema } from './schema.js';
 
 /** A channel in an OCI store: repositories under one prefix, laid out by one schema. */
@@ -17,10 +17,13 @@ export class ChannelStore {
   /** What the `latest` of metadata repositories was seen to name. */
   readonly #latest = new Map<string, ReplacedManifest>();
 
-  /** @throws ParseError `REFERENCE_INVALID` for a path that cannot be part of a repository name */
-  constructor(registry: Registry, path: string, schema: Schema) {
+  /**
+   * @param label of the channel, such as `dev`
+   * @throws ParseError `REFERENCE_INVALID`, `CHANNEL_INVALID` for what cannot be part of a repository name
+   */
+  constructor(registry: Registry, path: string, schema: Schema, label?: string) {
     this.registry = registry;
-    this.path = path === '' ? '' : parseRepositoryName(path);
+    this.path = channelPath(path, label, schema.id);
     this.schema = schema;
   }
 
@@ -38,12 +41,16 @@ export class ChannelStore {
   packageRepository(subdir: string, place: Pick<PackagePlace, 'repository'>): Repository {
     const name = this.repositoryName(subdir, place.repository);
     if (name.length > this.registry.maxNameLength) {
-      throw new FerryError('NAME_UNREPRESENTABLE', `\`${name}\` is a longer path than registries take`);
+      throw new UnrepresentableError(
+        'NAME_UNREPRESENTABLE',
+        'v1/G9',
+        `\`${this.registry.location}/${name}\` is longer than the 255 characters that registries take`,
+      );
     }
     return this.registry.repository(name);
   }
 
-  /** Repository of a metadata file of a subdir. */
+  /** Repository of a metadata file of a subdir; of the channel's own files the subdir is empty. */
   metadataRepository(subdir: string, file: MetadataFile): Repository {
     return this.registry.repository(this.repositoryName(subdir, this.schema.metadataRepository(file)));
   }

@@ -65,7 +65,9 @@ const ledgerSchema = z.looseObject({
   /** Records that the source lists, and archives of them that are there. */
   counts: z.looseObject({ listed: z.int(), there: z.int() }).optional(),
   /** Records that the schema or the registry cannot hold. */
-  withheld: z.array(z.looseObject({ filename: z.string(), code: z.string(), message: z.string() })),
+  withheld: z.array(
+    z.looseObject({ filename: z.string(), code: z.string(), message: z.string(), clause: optionalText }),
+  ),
   /** Archives that could not be mirrored; each run tries them again. */
   quarantine: z.array(retryable),
   /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */

@@ -1,4 +1,5 @@
 import type { ArchiveExtension } from '../conda/names.js';
+import type { MetadataFile } from './schema.js';
 
 /** Media types of conda content in OCI. @see v0/D4, v0/D5, v1/M1; "ours" where no draft has one */
 
@@ -9,6 +10,24 @@ export const INFO_INDEX = 'application/vnd.conda.info.index.v1+json';
 export const REPODATA = 'application/vnd.conda.repodata.v1+json';
 /** Ours. */
 export const LEDGER = 'application/vnd.conda-ferry.ledger.v1+json';
+/** Media types of metadata files as plain JSON. @see v1/R9, v1/C4; those of notices, attestations and the ledger are ours */
+const METADATA_MEDIA_TYPES: Readonly<Record<MetadataFile, string>> = {
+  'repodata.json': REPODATA,
+  'current_repodata.json': REPODATA,
+  'repodata_from_packages.json': REPODATA,
+  'run_exports.json': 'application/vnd.conda.run_exports.v1+json',
+  'patch_instructions.json': 'application/vnd.conda.patch_instructions.v1+json',
+  'channeldata.json': 'application/vnd.conda.channeldata.v1+json',
+  'notices.json': 'application/vnd.conda.notices.v1+json',
+  attestations: 'application/vnd.conda.attestations.v1+json',
+  ledger: LEDGER,
+};
+
+/** Media type of the layer that holds a metadata file as plain JSON. */
+export function metadataMediaType(file: MetadataFile): string {
+  return METADATA_MEDIA_TYPES[file];
+}
+
 /** Added to the media type of JSON that is compressed. */
 export const ZSTD_SUFFIX = '+zst';
 /** What v0 artifacts have as config. @see v0/X4 */

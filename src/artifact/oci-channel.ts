@@ -12,15 +12,10 @@ import type { Descriptor } from '../oci/descriptor.js';
 import { parseImageManifest } from '../oci/manifest.js';
 import type { CallOptions } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
-import { REPODATA, ZSTD_SUFFIX, packageMediaType } from './media-types.js';
+import { metadataMediaType, packageMediaType, ZSTD_SUFFIX } from './media-types.js';
 import { findMetadata, LATEST } from './metadata-artifact.js';
 import { layersOf } from './package-artifact.js';
-
-/** Files that can be read from an OCI store, with the layer that holds them. */
-const REPODATA_LAYERS: ReadonlyMap<string, string> = new Map([
-  ['repodata.json', REPODATA],
-  ['repodata.json.zst', REPODATA + ZSTD_SUFFIX],
-]);
+import { isChannelFile, METADATA_FILES, type MetadataFile } from './schema.js';
 
 /** A channel in an OCI store, read as any other channel. */
 export class OciChannel implements ChannelSource {
@@ -67,9 +62,11 @@ export class OciChannel implements ChannelSource {
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
     const slash = path.lastIndexOf('/');
     const subdir = path.slice(0, Math.max(slash, 0));
-    const mediaType = REPODATA_LAYERS.get(path.slice(slash + 1));
-    if (mediaType === undefined || !isSubdir(subdir)) return { status: 'absent' };
-    const found = await findMetadata(this.#store, subdir, 'repodata.json', options);
+    const metadata = metadataOf(path.slice(slash + 1));
+    if (metadata === undefined) return { status: 'absent' };
+    const { file, mediaType } = metadata;
+    if (isChannelFile(file) ? subdir !== '' : !isSubdir(subdir)) return { status: 'absent' };
+    const found = await findMetadata(this.#store, subdir, file, options);
     const layer = found?.layers.find((candidate) => candidate.mediaType === mediaType);
     if (found === undefined || layer === undefined) return { status: 'absent' };
     const etag = `"${layer.digest}"`;
@@ -97,6 +94,17 @@ export class OciChannel implements ChannelSource {
     }
     yield* repository.fetch(layer, options);
   }
+}
+
+/** The metadata file that a file name stands for, and the layer that holds it. */
+function metadataOf(
+  filename: string,
+): { readonly file: MetadataFile; readonly mediaType: string } | undefined {
+  const isCompressed = filename.endsWith('.zst');
+  const plain = isCompressed ? filename.slice(0, -'.zst'.length) : filename;
+  const file = METADATA_FILES.find((candidate) => candidate === plain && candidate.endsWith('.json'));
+  if (file === undefined) return undefined;
+  return { file, mediaType: metadataMediaType(file) + (isCompressed ? ZSTD_SUFFIX : '') };
 }
 
 function findLayer(manifest: Uint8Array, extension: ArchiveExtension): Descriptor | undefined {

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { parseIndexJson } from '../conda/archive/index-json.js';
 import { formatArchiveFilename, isSubdir, parseArchiveFilename } from '../conda/names.js';
-import { FerryError, isFerryError, isSystemError } from '../errors.js';
+import { FerryError, isFerryError, isSystemError, UnrepresentableError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
@@ -120,6 +120,10 @@ async function mergeInto(
   const { schema } = options.store;
   const existing = parsePresent(present);
   checkNotOther(existing, archive);
+  if (!schema.holdsTwins) {
+    checkNotSecond(existing, archive);
+    return makePackageArtifact(schema, [archive]);
+  }
   if (present !== undefined && isCanonical(schema, present.bytes)) {
     return makePackageArtifact(schema, [archive], { existing });
   }
@@ -143,6 +147,17 @@ function checkNotOther(existing: ImageManifest | undefined, { layer }: PackedArc
   throw new FerryError('ARCHIVE_EXISTS', `\`${layer.filename}\` is stored already, with digest ${other}`, {
     hint: 'use another folder',
   });
+}
+
+/** Where the schema holds one archive only, that is the `.conda`. @see v1/P6 */
+function checkNotSecond(existing: ImageManifest | undefined, { layer }: PackedArchive): void {
+  const packages = existing === undefined ? [] : layersOf(existing).packages;
+  if (layer.extension === 'conda' || packages.every(({ extension }) => extension !== 'conda')) return;
+  throw new UnrepresentableError(
+    'TWIN_UNREPRESENTABLE',
+    'v1/P6',
+    `\`${layer.filename}\` has no place: its \`.conda\` is stored, and the schema holds one archive of a build`,
+  );
 }
 
 /** What stands under the tag, unless it is no image manifest; then it is replaced. */

@@ -20,6 +20,7 @@ export interface ConnectionFlags {
 /** Flags that concern locations. */
 export interface LocationFlags extends ConnectionFlags {
   readonly schema?: string | undefined;
+  readonly label?: string | undefined;
 }
 
 const CREDENTIALS_HELP = `

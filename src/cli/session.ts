@@ -1,7 +1,8 @@
 import { ChannelStore } from '../artifact/channel-store.js';
 import { OciChannel } from '../artifact/oci-channel.js';
-import type { SchemaId } from '../artifact/schema.js';
+import type { Schema, SchemaId } from '../artifact/schema.js';
 import { schemaV0 } from '../artifact/schema-v0.js';
+import { schemaV1 } from '../artifact/schema-v1.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import { DirectoryChannel } from '../channel/directory-channel.js';
 import { HttpChannel } from '../channel/http-channel.js';
@@ -67,6 +68,7 @@ export class Session implements AsyncDisposable {
    * @throws FerryError `USAGE` for ordinary channels and unknown schemas
    */
   openStore(location: Location, role: RegistryRole = 'destination'): ChannelStore {
+    const { label } = this.#flags;
     const schema = schemaOf(this.#flags.schema ?? 'v0');
     if (location.kind === 'registry' && location.path === '') {
       throw new FerryError('CHANNEL_INVALID', `\`oci://${location.host}\` lacks the path of a channel`, {
@@ -74,9 +76,10 @@ export class Session implements AsyncDisposable {
       });
     }
     if (location.kind === 'registry') {
-      return new ChannelStore(this.openRegistry(location, role), location.path, schema);
+      return new ChannelStore(this.openRegistry(location, role), location.path, schema, label);
     }
-    if (location.kind === 'layout') return new ChannelStore(this.openRegistry(location, role), '', schema);
+    if (location.kind === 'layout')
+      return new ChannelStore(this.openRegistry(location, role), '', schema, label);
     throw new FerryError('USAGE', 'an ordinary conda channel cannot be the destination yet', {
       hint: 'write oci://host/path or oci-layout:./dir',
     });
@@ -154,11 +157,12 @@ export function likeHost(host: string): HostProfile {
   return { ...profileOf(host), apiHost: undefined, defaultNamespace: undefined };
 }
 
-function schemaOf(id: string) {
-  const schemas: Readonly<Record<SchemaId, typeof schemaV0>> = { v0: schemaV0 };
+/** Finds a schema by its id. @throws FerryError `USAGE` */
+export function schemaOf(id: string): Schema {
+  const schemas: Readonly<Record<SchemaId, Schema>> = { v0: schemaV0, v1: schemaV1 };
   const schema = Object.hasOwn(schemas, id) ? schemas[id as SchemaId] : undefined;
   if (schema === undefined) {
-    throw new FerryError('USAGE', `there is no schema \`${id}\``, { hint: 'this version knows v0 only' });
+    throw new FerryError('USAGE', `there is no schema \`${id}\``, { hint: 'write v0 or v1' });
   }
   return schema;
 }

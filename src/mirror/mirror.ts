@@ -7,13 +7,14 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { checkSchema } from './check-schema.js';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import type { MirrorPlan, MirrorReport, MirrorReporter, PlannedSubdir, SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import { runPlan } from './run-plan.js';
-import { prepareSubdir, type PrepareOptions, type SubdirWork } from './subdir-work.js';
+import { prepareSubdir, type PrepareOptions, type PlannedWork, type SubdirWork } from './subdir-work.js';
 
 /** Archives under way at once; enough to keep a registry on the same machine busy. */
 export const DEFAULT_CONCURRENCY = 16;
@@ -90,14 +91,17 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
 
 /** One early error instead of one for each archive: asks once, in the deepest kind of repository there will be. */
 async function checkDestination(works: readonly SubdirWork[], context: RunContext): Promise<void> {
-  const first = works.find((work) => work.status === 'planned' && work.plan.items.length > 0);
+  const first = works.find(
+    (work): work is PlannedWork => work.status === 'planned' && work.plan.items.length > 0,
+  );
   if (first === undefined) return;
+  const { store, signal } = context;
+  if (first.state.trust === 'empty') await checkSchema(store, first.subdir, { signal });
   try {
-    const { store, signal } = context;
     await store.metadataRepository(first.subdir, 'ledger').checkPush?.({ signal });
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    throw new CopyError('destination', `\`${context.store.location}\` takes no uploads`, error);
+    throw new CopyError('destination', `\`${store.location}\` takes no uploads`, error);
   }
 }
 
@@ -187,7 +191,7 @@ async function runSubdir(
     addedBytes: 0,
     artifacts: 0,
     failed,
-    withheld: (ledger?.withheld ?? []).map(failureOf),
+    withheld: (ledger?.withheld ?? []).map((entry) => ({ ...failureOf(entry), clause: entry.clause })),
     kept: Object.keys(ledger?.kept ?? {}).length,
     warnings: [],
   };

@@ -3,9 +3,10 @@
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { PackagePlace } from '../artifact/schema.js';
+import { formatArchiveFilename, parseArchiveFilename } from '../conda/names.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
 import type { Repodata } from '../conda/repodata.js';
-import { FerryError, type FerryErrorCode } from '../errors.js';
+import { FerryError, UnrepresentableError, type FerryErrorCode } from '../errors.js';
 
 /** Requests to the registry for one archive with its own info and index, and for its manifest. */
 const REQUESTS_PER_PACKAGE_LAYER = 2;
@@ -18,8 +19,10 @@ export interface PlanItem {
   readonly place: PackagePlace;
   /** Archives to push, one or two. */
   readonly add: readonly RepodataRecord[];
-  /** Whether one of them takes the place of other bytes under the same name. */
+  /** Whether one of them takes the place of other bytes under the same name, or of its twin. */
   readonly replaces: boolean;
+  /** The twin that makes room, where the schema does not hold both. @see v1/P6 */
+  readonly displaced: string | undefined;
   /** The twin that is there already and stays in the artifact. */
   readonly twin: { readonly filename: string; readonly record: RepodataRecord | undefined } | undefined;
 }
@@ -29,6 +32,8 @@ export interface Refused {
   readonly filename: string;
   readonly code: FerryErrorCode;
   readonly message: string;
+  /** Clause of the schema that rules it out, such as `v1/P6`. */
+  readonly clause?: string | undefined;
 }
 
 /** The plan of one subdir. */
@@ -87,14 +92,38 @@ export function readWanted(store: ChannelStore, repodata: Repodata): WantedRecor
     }
     try {
       const place = store.schema.placeOf(record);
-      checkLength(store, record, place);
+      store.packageRepository(record.listedIn, place);
       records.push([record, place]);
     } catch (error) {
       if (!(error instanceof FerryError)) throw error;
-      withheld.push({ filename: record.filename, code: error.code, message: error.message });
+      withheld.push(refused(record.filename, error));
     }
   }
-  return { records, withheld, invalid };
+  if (store.schema.holdsTwins) return { records, withheld, invalid };
+  const filenames = new Set(records.map(([{ filename }]) => filename));
+  const isSecond = ({ filename, extension }: RepodataRecord): boolean =>
+    extension === 'tar.bz2' && filenames.has(twinOf(filename));
+  return {
+    records: records.filter(([record]) => !isSecond(record)),
+    withheld: [
+      ...withheld,
+      ...records.filter(([record]) => isSecond(record)).map(([record]) => twinless(record)),
+    ],
+    invalid,
+  };
+}
+
+function refused(filename: string, error: FerryError): Refused {
+  const { code, message } = error;
+  return error instanceof UnrepresentableError
+    ? { filename, code, message, clause: error.clause }
+    : { filename, code, message };
+}
+
+/** @see v1/P6, v1/B16 */
+function twinless({ filename }: RepodataRecord): Refused {
+  const message = `the schema holds one archive of a build, and that is \`${twinOf(filename)}\``;
+  return refused(filename, new UnrepresentableError('TWIN_UNREPRESENTABLE', 'v1/P6', message));
 }
 
 /** Compares what is wanted with what is there, by digest and not by name. */
@@ -117,22 +146,29 @@ export function planSubdir(input: PlanInput, wanted: WantedRecords): SubdirPlan 
   const items = [...missing].map(([key, add]): PlanItem => {
     const place = places.get(key);
     if (place === undefined) throw new FerryError('INTERNAL', `\`${key}\` has no place`);
-    const twin = add.length === 1 ? twinOf(add[0]) : undefined;
+    const [only, ...others] = add;
+    const other = only === undefined || others.length > 0 ? undefined : twinOf(only.filename);
+    const twin = other !== undefined && input.there.has(other) ? other : undefined;
+    const displaced = store.schema.holdsTwins ? undefined : twin;
     return {
       subdir: repodata.subdir,
       place,
       add,
-      replaces: add.some((record) => input.there.has(record.filename)),
+      replaces: displaced !== undefined || add.some((record) => input.there.has(record.filename)),
+      displaced,
       twin:
-        twin !== undefined && input.there.has(twin)
-          ? { filename: twin, record: byFilename.get(twin) }
-          : undefined,
+        twin === undefined || displaced !== undefined
+          ? undefined
+          : { filename: twin, record: byFilename.get(twin) },
     };
   });
   items.sort(
     (a, b) => compareText(a.place.repository, b.place.repository) || compareText(a.place.tag, b.place.tag),
   );
-  const kept = new Map([...input.there].filter(([filename]) => !repodata.has(filename)));
+  const displaced = new Set(items.map((item) => item.displaced));
+  const kept = new Map(
+    [...input.there].filter(([filename]) => !repodata.has(filename) && !displaced.has(filename)),
+  );
   return {
     subdir: repodata.subdir,
     listed: repodata.recordCount,
@@ -151,9 +187,8 @@ export function planSubdir(input: PlanInput, wanted: WantedRecords): SubdirPlan 
 export function repositoriesOf(store: ChannelStore, filenames: Iterable<string>): ReadonlySet<string> {
   const repositories = new Set<string>();
   for (const filename of filenames) {
-    const name = filename.split('-').slice(0, -2).join('-');
     try {
-      repositories.add(store.schema.placeOf({ name, version: '0', build: '0' }).repository);
+      repositories.add(store.schema.placeOf(parseArchiveFilename(filename)).repository);
     } catch (error) {
       if (!(error instanceof FerryError)) throw error;
     }
@@ -173,20 +208,13 @@ function countRequests(store: ChannelStore, items: readonly PlanItem[], known: R
   return sum(transfers) + created.size * REQUESTS_PER_NEW_REPOSITORY;
 }
 
-function checkLength(store: ChannelStore, record: RepodataRecord, place: PackagePlace): void {
-  const name = store.repositoryName(record.listedIn, place.repository);
-  if (name.length <= store.registry.maxNameLength) return;
-  throw new FerryError(
-    'NAME_UNREPRESENTABLE',
-    `\`${store.registry.location}/${name}\` is longer than the 255 characters that registries take`,
-  );
-}
-
 /** File name of the other archive of the same name-version-build. */
-function twinOf(record: RepodataRecord | undefined): string | undefined {
-  if (record === undefined) return undefined;
-  const stem = record.filename.slice(0, -record.extension.length - 1);
-  return `${stem}.${record.extension === 'conda' ? 'tar.bz2' : 'conda'}`;
+function twinOf(filename: string): string {
+  const archive = parseArchiveFilename(filename);
+  return formatArchiveFilename({
+    ...archive,
+    extension: archive.extension === 'conda' ? 'tar.bz2' : 'conda',
+  });
 }
 
 function compareText(a: string, b: string): number {

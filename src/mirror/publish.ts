@@ -113,7 +113,12 @@ export function makeLedger(input: LedgerInput): Ledger {
     unchanged: input.unchanged,
     complete: input.complete,
     counts: input.counts,
-    withheld: input.withheld.map(({ filename, code, message }) => ({ filename, code, message })),
+    withheld: input.withheld.map(({ filename, code, message, clause }) => ({
+      filename,
+      code,
+      message,
+      ...(clause === undefined ? {} : { clause }),
+    })),
     quarantine: [...input.quarantine],
     kept: Object.fromEntries(input.kept),
     foreign: [...input.foreign],

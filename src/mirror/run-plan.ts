@@ -13,6 +13,7 @@ import {
   type Composition,
 } from './publish.js';
 import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
+import type { PlanItem } from './plan.js';
 import type { Failure, SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import type { PlannedWork } from './subdir-work.js';
@@ -40,7 +41,7 @@ export async function runPlan(
     await writeLedger(context.store, ledger, context);
   }
   const listsReplaced = plan.items.some(
-    (item) => item.replaces && item.add.some(({ filename }) => isListed(work, filename)),
+    (item) => item.replaces && namesOf(item).some((filename) => isListed(work, filename)),
   );
   if (listsReplaced) {
     // Published without them, replaced, published with them: nobody ever finds other bytes than are listed.
@@ -122,8 +123,9 @@ class RunResult {
   }
 
   /** Takes in what became of one tag. */
-  add(outcomes: readonly TransferOutcome[]): void {
+  add({ displaced }: PlanItem, outcomes: readonly TransferOutcome[]): void {
     if (outcomes.some(({ outcome }) => outcome === 'added')) this.artifacts += 1;
+    if (displaced !== undefined && outcomes.some(mayHaveWritten)) this.#uncertain.add(displaced);
     for (const result of outcomes) {
       const { filename } = result.record;
       if (result.outcome === 'failed') {
@@ -172,7 +174,7 @@ async function transferAll(work: PlannedWork, result: RunResult, context: RunCon
   const suspects = new Set(work.state.ledger?.quarantine.map(({ filename }) => filename));
   const isSuspect = (record: RepodataRecord): boolean => suspects.has(record.filename);
   await forEachConcurrently(work.plan.items, context, async (item) => {
-    result.add(await transferItem(item, { ...context, isSuspect }));
+    result.add(item, await transferItem(item, { ...context, isSuspect }));
   });
 }
 
@@ -193,6 +195,16 @@ function publishedAlready(work: PlannedWork, composition: Composition) {
   return found?.layers.some((layer) => layer.mediaType === REPODATA && layer.digest === digest) === true
     ? found.descriptor
     : undefined;
+}
+
+/** The archives whose records stop to be true while an item is worked on. */
+function namesOf({ add, displaced }: PlanItem): readonly string[] {
+  const filenames = add.map(({ filename }) => filename);
+  return displaced === undefined ? filenames : [...filenames, displaced];
+}
+
+function mayHaveWritten(result: TransferOutcome): boolean {
+  return result.outcome === 'added' || result.error instanceof CopyError;
 }
 
 function isListed(work: PlannedWork, filename: string): boolean {

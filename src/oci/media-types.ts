@@ -4,6 +4,8 @@
 export const IMAGE_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 /** @see image-spec v1.1, "OCI Image Index" */
 export const IMAGE_INDEX = 'application/vnd.oci.image.index.v1+json';
+/** Of an artifact's config that says nothing: `{}`. @see image-spec v1.1, "Guidance for an Empty Descriptor" */
+export const EMPTY_JSON = 'application/vnd.oci.empty.v1+json';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 

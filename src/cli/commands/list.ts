@@ -19,7 +19,8 @@ export function addListCommand(program: Command, context: CommandContext): void 
     .description('Shows the archives that a channel lists, with media types, sizes and digests.')
     .argument('<channel>', 'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name')
     .option('--subdir <name...>', 'only these subdirs')
-    .option('--schema <id>', 'layout of the channel in the registry', 'v0')
+    .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
+    .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--json', 'print the list as JSON')
     .addHelpText(
       'after',

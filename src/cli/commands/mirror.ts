@@ -46,7 +46,8 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--concurrency <n>', 'archives under way at once', parsePositive, DEFAULT_CONCURRENCY)
     .option('--merge', 'keep records that others published in the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
-    .option('--schema <id>', 'layout of the channel in the registry', 'v0')
+    .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
+    .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -150,8 +151,9 @@ function printReport(output: Output, report: MirrorReport): void {
     for (const { filename, code, message } of failed) {
       printFault(output, `failed: ${subdir}/${filename}`, `${message} [${code}]`);
     }
-    for (const { filename, code, message } of withheld) {
-      printFault(output, `withheld: ${subdir}/${filename}`, `${message} [${code}]`);
+    for (const { filename, code, message, clause } of withheld) {
+      const rule = clause === undefined ? '' : `, ${clause}`;
+      printFault(output, `withheld: ${subdir}/${filename}`, `${message} [${code}${rule}]`);
     }
   }
   const total = (field: 'added' | 'addedBytes' | 'artifacts'): number =>

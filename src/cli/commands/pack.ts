@@ -19,7 +19,8 @@ export function addPackCommand(program: Command, context: CommandContext): void 
     .description('Makes OCI artifacts of .conda and .tar.bz2 files, on disk and without a network.')
     .argument('<archive...>', 'archive files')
     .requiredOption('--output <location>', 'where the artifacts go: oci-layout:./dir')
-    .option('--schema <id>', 'layout of the channel', 'v0')
+    .option('--schema <id>', 'layout of the channel: v0 or v1', 'v0')
+    .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--json', 'print what was stored as JSON')
     .addHelpText(
       'after',

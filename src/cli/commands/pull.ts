@@ -24,7 +24,8 @@ export function addPullCommand(program: Command, context: CommandContext): void 
     )
     .option('--output <dir>', 'folder for the archives', '.')
     .option('--subdir <name...>', 'only these subdirs')
-    .option('--schema <id>', 'layout of the channel in the registry', 'v0')
+    .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
+    .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--json', 'print what was fetched as JSON')
     .addHelpText(
       'after',
