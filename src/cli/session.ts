@@ -14,7 +14,7 @@ import { openLayoutRegistry } from '../image-layout/layout-registry.js';
 import type { Registry } from '../oci/storage.js';
 import { GithubPackages } from '../registry/github-packages.js';
 import { profileOf, type HostProfile } from '../registry/host-profile.js';
-import { RegistryClient, type RegistryClientOptions } from '../registry/registry-client.js';
+import { RegistryClient, registryBaseUrl, type RegistryClientOptions } from '../registry/registry-client.js';
 import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
@@ -139,7 +139,7 @@ export class Session implements AsyncDisposable {
   }
 
   #baseUrl(host: string): URL {
-    return new RegistryClient({ ...this.#place(host), send: unusedSend }).baseUrl;
+    return registryBaseUrl(this.#place(host));
   }
 
   #counter(side: 'source' | 'destination'): (request: HttpRequest) => void {
@@ -162,5 +162,3 @@ function schemaOf(id: string) {
   }
   return schema;
 }
-
-const unusedSend: Send = () => Promise.reject(new FerryError('INTERNAL', 'no request was expected'));

@@ -35,6 +35,20 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly uploads?: Partial<UploadManners> | undefined;
 }
 
+/**
+ * Where the API of a registry is: `ghcr.io` → `https://ghcr.io/`.
+ * @throws FerryError `REFERENCE_INVALID`
+ */
+export function registryBaseUrl({
+  host,
+  plainHttp,
+  profile,
+}: Pick<RegistryClientOptions, 'host' | 'plainHttp' | 'profile'>): URL {
+  if (!isRegistryHost(host)) throw new FerryError('REFERENCE_INVALID', `\`${host}\` is no registry host`);
+  const scheme = (plainHttp ?? isLoopbackHost(host)) ? 'http' : 'https';
+  return new URL(`${scheme}://${profileOf(host, profile).apiHost ?? host}/`);
+}
+
 /** A registry reached over HTTP. @see distribution-spec v1.1.1 */
 export class RegistryClient implements Registry {
   readonly location: string;
@@ -51,14 +65,10 @@ export class RegistryClient implements Registry {
 
   /** @throws FerryError `REFERENCE_INVALID` */
   constructor(options: RegistryClientOptions) {
-    if (!isRegistryHost(options.host)) {
-      throw new FerryError('REFERENCE_INVALID', `\`${options.host}\` is no registry host`);
-    }
-    const plainHttp = options.plainHttp ?? isLoopbackHost(options.host);
+    this.baseUrl = registryBaseUrl(options);
     this.location = options.host;
     this.maxNameLength = MAX_NAME_LENGTH - options.host.length - 1;
     this.profile = profileOf(options.host, options.profile);
-    this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${this.profile.apiHost ?? options.host}/`);
     this.#send = options.send;
     this.#options = options;
     this.#manners = {

@@ -51,6 +51,8 @@ describe('the host', () => {
     ['localhost:5000', false, 'https://localhost:5000/'],
     ['[::1]:5000', undefined, 'http://[::1]:5000/'],
     ['127.0.0.1.example.com', undefined, 'https://127.0.0.1.example.com/'],
+    ['docker.io', undefined, 'https://registry-1.docker.io/'],
+    ['ghcr.io:443', true, 'http://ghcr.io:443/'],
   ])('%s with plainHttp %s is reached at %s', (host, plainHttp, url) => {
     expect(new RegistryClient({ host, plainHttp, send }).baseUrl.href).toBe(url);
   });
