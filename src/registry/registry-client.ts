@@ -3,6 +3,7 @@
  * retries of single requests, redirects and authorization happen below it, retries of whole uploads here.
  */
 import { FerryError } from '../errors.js';
+import { isLoopback } from '../http/address.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
@@ -45,7 +46,7 @@ export function registryBaseUrl({
   profile,
 }: Pick<RegistryClientOptions, 'host' | 'plainHttp' | 'profile'>): URL {
   if (!isRegistryHost(host)) throw new FerryError('REFERENCE_INVALID', `\`${host}\` is no registry host`);
-  const scheme = (plainHttp ?? isLoopbackHost(host)) ? 'http' : 'https';
+  const scheme = (plainHttp ?? isLoopback(new URL(`http://${host}/`))) ? 'http' : 'https';
   return new URL(`${scheme}://${profileOf(host, profile).apiHost ?? host}/`);
 }
 
@@ -138,10 +139,4 @@ export class RegistryClient implements Registry {
     this.#repositories.clear();
     await this.#options.close?.();
   }
-}
-
-/** Tells whether `host[:port]` can only be this machine. */
-export function isLoopbackHost(host: string): boolean {
-  const name = host.startsWith('[') ? host.slice(0, host.indexOf(']') + 1) : host.replace(/:\d+$/, '');
-  return name === 'localhost' || name === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
