@@ -156,6 +156,7 @@ export class Referrers {
       headers: { accept: IMAGE_INDEX },
       signal: options.signal,
       access: accessTo(this.#context.name, 'read'),
+      bufferUpTo: MAX_PAGE_BYTES,
     };
   }
 
