@@ -92,24 +92,24 @@ describe('probe', () => {
       "HOST, open to everybody
       known: image names go two levels below the path of a project
 
-        answers as a registry                        yes
-        takes pushes                                 yes
-        makes repositories by itself                 yes
-        takes paths two components deeper            yes
-        takes dots, dashes and underscores in names  yes
-        keeps media types of conda                   yes
-        takes a blob with the first request          yes
-        takes blobs in chunks                        no   405 UNSUPPORTED
-        takes blobs over from other repositories     yes
-        finds blobs wherever they are                no   202
-        gives parts of blobs                         yes
-        tells digests of manifests                   yes
-        lists tags                                   yes
-        lists referrers itself                       yes
-        deletes tags                                 yes
-        deletes manifests                            no   405 UNSUPPORTED
-        deletes blobs                                yes
-        lets everybody read what is new              yes
+        answers as a registry           yes
+        takes pushes                    yes
+        makes repositories by itself    yes
+        takes paths two levels deeper   yes
+        takes names with . - and _      yes
+        keeps media types of conda      yes
+        takes a blob in one request     yes
+        takes blobs in chunks           no   405 UNSUPPORTED
+        mounts from other repositories  yes
+        finds blobs wherever they are   no   202
+        gives parts of blobs            yes
+        tells digests of manifests      yes
+        lists tags                      yes
+        lists referrers itself          yes
+        deletes tags                    yes
+        deletes manifests               no   405 UNSUPPORTED
+        deletes blobs                   yes
+        makes new packages public       yes
 
       tried in HOST/me/channel/noarch/conda-ferry-probe
       left behind: HOST/me/channel/noarch/conda-ferry-probe@DIGEST
