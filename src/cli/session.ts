@@ -114,7 +114,7 @@ export class Session implements AsyncDisposable {
   /** Opens GitHub's API for the packages of an owner, where the registry keeps them there. */
   openGithubPackages(host: string, owner: string): GithubPackages | undefined {
     if (profileOf(this.#flags.profile ?? host).deleteBy !== 'github-packages') return undefined;
-    const apiUrl = new URL(this.#flags.githubApi ?? DEFAULT_GITHUB_API);
+    const apiUrl = this.#flags.githubApi ?? new URL(DEFAULT_GITHUB_API);
     const client = this.#use(this.network.openGithubClient(apiUrl, this.#baseUrl(host).origin));
     return new GithubPackages({ send: client.send, owner, apiUrl });
   }

@@ -137,6 +137,22 @@ describe('probe', () => {
   });
 });
 
+test.each([
+  ['nonsense', 'takes a URL'],
+  ['api.github.com', 'takes a URL'],
+  ['ftp://api.github.com/', 'takes a URL'],
+  ['http://github.example.com/api/v3/', 'needs https, since a token is sent to github.example.com'],
+])('--github-api %s is refused before anything is sent', async (url, why) => {
+  const double = await useRegistryDouble();
+  const { code, stdout, stderr } = await runFerry(
+    ['probe', `${double.host}/me/channel`, '--profile', 'ghcr.io', '--github-api', url],
+    { env: { HOME: await tempFolder() } },
+  );
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toContain(`error: \`--github-api\` ${why} [USAGE]\n`);
+  expect(double.lines).toEqual([]);
+});
+
 describe('ghcr/G7, ghcr/G8: probe of GHCR', () => {
   async function probeGhcr(options: Parameters<typeof useGhcrDouble>[0]): Promise<Report> {
     const double = await useGhcrDouble(options);
