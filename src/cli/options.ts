@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { FerryError } from '../errors.js';
+import { isLoopback } from '../http/address.js';
 
 /** Flags that say how to reach registries. */
 export interface ConnectionFlags {
@@ -11,7 +13,7 @@ export interface ConnectionFlags {
   readonly passwordStdin?: boolean | undefined;
   readonly registryConfig?: string | undefined;
   /** Base URL of GitHub's API. */
-  readonly githubApi?: string | undefined;
+  readonly githubApi?: URL | undefined;
   /** Host whose profile holds for the registry too. */
   readonly profile?: string | undefined;
   readonly quiet?: boolean | undefined;
@@ -45,4 +47,21 @@ export function addConnectionOptions(command: Command): Command {
     .option('--profile <host>', 'take the registry for one like HOST, such as ghcr.io')
     .option('--registry-config <file>', "credential file instead of Docker's and Podman's")
     .addHelpText('after', CREDENTIALS_HELP);
+}
+
+/**
+ * Parses the value of `--github-api`, such as `https://github.example.com/api/v3/`.
+ * @throws FerryError `USAGE`
+ */
+export function parseGithubApi(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new FerryError('USAGE', '`--github-api` takes a URL', {
+      hint: 'write https://HOST/api/v3/ for GitHub Enterprise',
+    });
+  }
+  if (url.protocol === 'http:' && !isLoopback(url)) {
+    throw new FerryError('USAGE', `\`--github-api\` needs https, since a token is sent to ${url.host}`);
+  }
+  return url;
 }

@@ -15,7 +15,7 @@ import { openLayoutRegistry } from '../image-layout/layout-registry.js';
 import type { Registry } from '../oci/storage.js';
 import { GithubPackages } from '../registry/github-packages.js';
 import { profileOf, type HostProfile } from '../registry/host-profile.js';
-import { RegistryClient, type RegistryClientOptions } from '../registry/registry-client.js';
+import { RegistryClient, registryBaseUrl, type RegistryClientOptions } from '../registry/registry-client.js';
 import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location } from './locations.js';
@@ -117,7 +117,7 @@ export class Session implements AsyncDisposable {
   /** Opens GitHub's API for the packages of an owner, where the registry keeps them there. */
   openGithubPackages(host: string, owner: string): GithubPackages | undefined {
     if (profileOf(this.#flags.profile ?? host).deleteBy !== 'github-packages') return undefined;
-    const apiUrl = new URL(this.#flags.githubApi ?? DEFAULT_GITHUB_API);
+    const apiUrl = this.#flags.githubApi ?? new URL(DEFAULT_GITHUB_API);
     const client = this.#use(this.network.openGithubClient(apiUrl, this.#baseUrl(host).origin));
     return new GithubPackages({ send: client.send, owner, apiUrl });
   }
@@ -142,7 +142,7 @@ export class Session implements AsyncDisposable {
   }
 
   #baseUrl(host: string): URL {
-    return new RegistryClient({ ...this.#place(host), send: unusedSend }).baseUrl;
+    return registryBaseUrl(this.#place(host));
   }
 
   #counter(side: 'source' | 'destination'): (request: HttpRequest) => void {
@@ -166,5 +166,3 @@ export function schemaOf(id: string): Schema {
   }
   return schema;
 }
-
-const unusedSend: Send = () => Promise.reject(new FerryError('INTERNAL', 'no request was expected'));

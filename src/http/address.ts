@@ -1,4 +1,4 @@
-/** Which addresses belong to private networks, where a server on the internet has no business to send us. */
+/** Which addresses are of this machine or a private network, where a server on the internet has no business to send us. */
 import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
@@ -33,6 +33,10 @@ for (const [network, prefix, family] of PRIVATE_RANGES) {
   privateAddresses.addSubnet(`::${network}`, 96 + prefix, 'ipv6');
 }
 
+const loopbackAddresses = new BlockList();
+loopbackAddresses.addSubnet('127.0.0.0', 8, 'ipv4');
+loopbackAddresses.addAddress('::1', 'ipv6');
+
 /** Code of the error that {@link lookupPublic} fails with, in the form of Node's own. */
 export const PRIVATE_ADDRESS = 'EPRIVATEADDRESS';
 
@@ -52,9 +56,24 @@ export function isPrivateAddress(address: string): boolean {
  * which only a look-up can tell.
  */
 export function hostKind(url: URL): 'private' | 'public' | 'name' {
-  const host = url.hostname.replace(/^\[|\]$|\.$/g, '');
+  const host = bareHost(url);
   if (isIP(host) !== 0) return isPrivateAddress(host) ? 'private' : 'public';
-  return host === 'localhost' || host.endsWith('.localhost') ? 'private' : 'name';
+  return isLoopback(url) ? 'private' : 'name';
+}
+
+/**
+ * Tells whether the host of a URL can only be this machine: `127.0.0.0/8`, `::1`, `localhost` and all names below it.
+ * @see RFC 6761, section 6.3
+ */
+export function isLoopback(url: URL): boolean {
+  const host = bareHost(url);
+  const family = isIP(host);
+  if (family !== 0) return loopbackAddresses.check(host, family === 4 ? 'ipv4' : 'ipv6');
+  return host === 'localhost' || host.endsWith('.localhost');
+}
+
+function bareHost({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$|\.$/g, '');
 }
 
 /**

@@ -1,8 +1,13 @@
 import { untilAborted } from '../io/single-flight.js';
 import { parseChallenges, type Challenge } from './challenge.js';
-import type { Credential, FindCredential } from './credentials/credential.js';
+import {
+  basicAuthorization,
+  identityOf,
+  type Credential,
+  type FindCredential,
+} from './credentials/credential.js';
 import type { Access, HttpRequest, HttpResponse, Send } from './send.js';
-import { basicAuthorization, identityOf, scopesOf, type TokenService } from './token.js';
+import { scopesOf, type TokenService } from './token.js';
 
 /** Tokens that one request may lose: those who share one lose it together, so bad luck comes in rows. */
 const MAX_RENEWALS = 7;

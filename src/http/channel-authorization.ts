@@ -1,8 +1,11 @@
-import type { ChannelCredential, FindChannelCredential } from './credentials/channel-credential.js';
-import { withCondaToken } from './credentials/channel-credential.js';
 import { SingleFlight } from '../io/single-flight.js';
+import {
+  withCondaToken,
+  type ChannelCredential,
+  type FindChannelCredential,
+} from './credentials/channel-credential.js';
+import { basicAuthorization, identityOf } from './credentials/credential.js';
 import type { HttpRequest, Send } from './send.js';
-import { basicAuthorization, identityOf } from './token.js';
 
 /**
  * Authorizes requests to an ordinary conda channel before anybody asks, as conda does: many servers say 404 of what

@@ -19,15 +19,20 @@ export async function responseError(
   const errors = parseErrors(text);
   request.signal?.throwIfAborted();
   const url = redactUrl(request.url);
-  const detail = errors.map((error) => [error.code, error.message].filter(Boolean).join(': ')).join('; ');
-  const message = `${request.method} ${url} answered ${String(response.status)}`;
+  const message = `${request.method} ${url} ${describeAnswer(response.status, errors)}`;
   const code = codeOf(response, errors);
   return new ResponseError(
     code,
-    detail === '' ? message : `${message} (${detail})`,
+    message,
     { method: request.method, url, status: response.status, errors, retryAfterMs: retryAfterMs(response) },
     { cause: adviceError(code, response.advice), hint: hint ?? hintOf(request, response, errors, text) },
   );
+}
+
+/** Such as `answered 403 (DENIED: no such thing)`. */
+export function describeAnswer(status: number, errors: readonly RegistryErrorDetail[]): string {
+  const details = errors.map(({ code, message }) => [code, message].filter(Boolean).join(': ')).join('; ');
+  return `answered ${String(status)}${details === '' ? '' : ` (${details})`}`;
 }
 
 /** The code that an answer's status and error body stand for. */

@@ -1,13 +1,12 @@
 import { getDomain } from 'tldts';
 import { z } from 'zod';
 import { FerryError, ResponseError } from '../errors.js';
-import { collect } from '../io/bytes.js';
+import { collect, openerOf } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { SingleFlight } from '../io/single-flight.js';
 import type { Challenge } from './challenge.js';
-import type { Credential } from './credentials/credential.js';
-import { responseError } from './response-error.js';
-import { openerOf } from '../io/bytes.js';
+import { basicAuthorization, identityOf, type Credential } from './credentials/credential.js';
+import { describeAnswer, responseError } from './response-error.js';
 import type { HttpRequest, Send } from './send.js';
 import { resolveServerUrl } from './server-url.js';
 
@@ -231,10 +230,7 @@ async function tokenError(
       ? `what you ask for is absent or private: log in with conda-ferry login ${url.host}`
       : `\`${url.host}\` does not take these credentials for that`;
   const error = await responseError(http, response, hint);
-  const detail = error.errors
-    .map(({ code, message }) => [code, message].filter(Boolean).join(': '))
-    .join('; ');
-  const answer = `answered ${String(error.status)}${detail === '' ? '' : ` (${detail})`}`;
+  const answer = describeAnswer(error.status, error.errors);
   // The URL of the token server says nothing to anybody.
   const wish = scopes.length === 0 ? '' : ` to \`${scopes.join(' ')}\``;
   const message = `the token server of \`${url.host}\` ${answer}${wish}`;
@@ -273,17 +269,6 @@ function ownerKey({ challenge, url, credential }: TokenRequest): string {
 function secretOf(credential: Credential | undefined): string {
   if (credential === undefined) return '';
   return credential.kind === 'basic' ? `${credential.username}\n${credential.password}` : credential.token;
-}
-
-/** Whose budget requests with this credential count against; nothing of it is secret. */
-export function identityOf(credential: Credential | undefined): string | undefined {
-  if (credential === undefined) return undefined;
-  return credential.kind === 'basic' ? credential.username : credential.kind;
-}
-
-/** `Basic …` of a user name and password. @see RFC 7617 */
-export function basicAuthorization({ username, password }: { username: string; password: string }): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
 
 /** Resource to actions: merged, so that the same want always is the same key. Names may hold `:`. */

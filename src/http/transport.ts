@@ -4,7 +4,7 @@ import { FerryError } from '../errors.js';
 import { collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { exactBytes } from '../io/verify.js';
-import { hostKind, isPrivateHost, lookupPublic } from './address.js';
+import { hostKind, isLoopback, isPrivateHost, lookupPublic } from './address.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
 import { tlsConnectOptions, type FindTlsSettings } from './tls.js';
 import { SlowAnswer, translateTransportError } from './transport-error.js';
@@ -180,9 +180,7 @@ class Dispatchers implements AsyncDisposable {
   #proxyFor(url: URL): string | undefined {
     const { httpProxy, httpsProxy } = this.#options.proxy ?? {};
     const text = url.protocol === 'https:' ? httpsProxy : httpProxy;
-    const isLoopback =
-      hostKind(url) === 'private' && /^127\.|^\[::1\]$|^(?:.+\.)?localhost$/.test(url.hostname);
-    if (isLoopback || text === undefined || text === '') return undefined;
+    if (isLoopback(url) || text === undefined || text === '') return undefined;
     // Commonly written as `proxy:3128`, as curl takes it.
     const proxy = text.includes('://') ? text : `http://${text}`;
     // The error of `new URL` would carry the text, password and all.

@@ -9,7 +9,6 @@ import { CHUNK_BYTES, isTooLarge, patchChunks } from './chunked-upload.js';
 import {
   abandonSession,
   openSession,
-  pushAccess,
   sessionRights,
   withDigest,
   type BlobUpload,
@@ -125,7 +124,7 @@ async function startSession(upload: BlobUpload): Promise<UploadSession | 'stored
     method: 'POST',
     url: upload.uploadsUrl,
     signal: upload.signal,
-    access: pushAccess(upload),
+    access: upload.access,
     // A second session is harmless; the registry forgets the first.
     repeatable: true,
   };
@@ -152,7 +151,7 @@ async function singlePost(upload: BlobUpload): Promise<UploadSession | 'stored' 
     headers: { 'content-type': 'application/octet-stream' },
     body: { size: descriptor.size, open: upload.open },
     signal: upload.signal,
-    access: pushAccess(upload),
+    access: upload.access,
     // The blob's name is its digest: a second time is the same blob.
     repeatable: true,
   };
@@ -210,7 +209,7 @@ function mountRequest(upload: BlobUpload): HttpRequest {
     method: 'POST',
     url,
     signal: upload.signal,
-    access: { ...pushAccess(upload), from: upload.mountFrom },
+    access: { ...upload.access, from: upload.mountFrom },
   };
 }
 

@@ -61,7 +61,7 @@ async function sendDelete(
     signal: options.signal,
     // What is gone already is no error: sending it twice changes nothing.
     repeatable: true,
-    access: accessTo(context, 'delete'),
+    access: accessTo(context.name, 'delete'),
   };
   const response = await context.send(request);
   if (![200, 202, 204, 404].includes(response.status)) return responseError(request, response);

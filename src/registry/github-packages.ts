@@ -115,7 +115,7 @@ export class GithubPackages {
     const path = this.#packagePath(repository);
     for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
       const url = new URL(`${kind}/${this.#owner}/${path}`, this.#apiUrl);
-      const request = { ...this.#request('GET', url, options), bufferUpTo: MAX_PAGE_BYTES };
+      const request = this.#request('GET', url, options);
       const response = await this.#send(request);
       if (response.status === 404) {
         await response.discard();
@@ -216,6 +216,7 @@ export class GithubPackages {
       signal: options.signal,
       // By number, which is never given twice.
       repeatable: true,
+      bufferUpTo: method === 'GET' ? MAX_PAGE_BYTES : undefined,
     };
   }
 }

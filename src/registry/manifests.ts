@@ -101,7 +101,7 @@ export async function writeManifest(
     signal: options.signal,
     // The same bytes under the same name: sending them twice changes nothing, unless others write the name too.
     repeatable: options.repeatable ?? true,
-    access: accessTo(context, 'write'),
+    access: accessTo(context.name, 'write'),
   };
   const response = await context.send(request);
   if (![200, 201, 202].includes(response.status)) {
@@ -148,7 +148,7 @@ function manifestRequest(
     url: manifestUrl(context, reference),
     headers: { accept: MANIFEST_MEDIA_TYPES.join(', ') },
     signal: options.signal,
-    access: accessTo(context, 'read'),
+    access: accessTo(context.name, 'read'),
     bufferUpTo: MAX_MANIFEST_BYTES,
     timeLimitMs: DOCUMENT_TIME_LIMIT_MS,
   };

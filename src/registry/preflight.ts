@@ -17,7 +17,7 @@ export async function checkPush(context: RepositoryContext, options: CallOptions
     method: 'POST',
     url: new URL('blobs/uploads/', context.base),
     signal: options.signal,
-    access: accessTo(context, 'write'),
+    access: accessTo(context.name, 'write'),
     repeatable: true,
   };
   const response = await context.send(start);

@@ -8,6 +8,7 @@ import type { CallOptions } from '../oci/storage.js';
 import type { GithubPackages } from './github-packages.js';
 import type { HostProfile } from './host-profile.js';
 import { RepositoryClient } from './repository-client.js';
+import { accessTo } from './repository-context.js';
 import { abandonSession, sessionUrl, withDigest, type UploadManners } from './upload-session.js';
 
 /** An answer as far as a probe looks at it; its body is gone. */
@@ -91,7 +92,7 @@ export class ProbeSession {
         const { status } = await this.#ask({
           method: 'DELETE',
           url,
-          access: { repository, actions: ['delete'] },
+          access: accessTo(repository, 'delete'),
         });
         if (status === 405) return;
       }
@@ -134,7 +135,7 @@ export class ProbeSession {
       method: 'GET',
       url: this.#url(this.repository, path),
       headers,
-      access: this.#to('pull'),
+      access: accessTo(this.repository, 'read'),
     });
   }
 
@@ -143,17 +144,21 @@ export class ProbeSession {
       method: 'HEAD',
       url: this.#url(this.repository, path),
       headers,
-      access: this.#to('pull'),
+      access: accessTo(this.repository, 'read'),
     });
   }
 
   delete(path: string): Promise<Answer> {
-    return this.#ask({ method: 'DELETE', url: this.#url(this.repository, path), access: this.#to('delete') });
+    return this.#ask({
+      method: 'DELETE',
+      url: this.#url(this.repository, path),
+      access: accessTo(this.repository, 'delete'),
+    });
   }
 
   /** Opens an upload session in any repository, and gives it up. */
   async openUpload(repository: string): Promise<Answer> {
-    return this.#start(this.#url(repository, 'blobs/uploads/'), { repository, actions: ['pull', 'push'] });
+    return this.#start(this.#url(repository, 'blobs/uploads/'), accessTo(repository, 'write'));
   }
 
   /** Asks for a blob to be taken over; a session that is opened instead is given up. */
@@ -162,7 +167,7 @@ export class ProbeSession {
     url.searchParams.set('mount', blob.digest);
     if (from !== undefined) url.searchParams.set('from', from);
     this.keepBlob(blob, repository);
-    return this.#start(url, { repository, actions: ['pull', 'push'], from });
+    return this.#start(url, { ...accessTo(repository, 'write'), from });
   }
 
   /**
@@ -170,7 +175,7 @@ export class ProbeSession {
    * session that comes to nothing is given up.
    */
   async uploadInChunks(texts: readonly string[]): Promise<Answer> {
-    const access = this.#to('pull', 'push');
+    const access = accessTo(this.repository, 'write');
     const blob = describe('application/octet-stream', Buffer.from(texts.join(''), 'utf8'));
     this.keepBlob(blob);
     let session = this.#url(this.repository, 'blobs/uploads/');
@@ -248,10 +253,6 @@ export class ProbeSession {
     }
     const { errors } = await responseError(asked, response);
     return { status: response.status, code: errors[0]?.code, header };
-  }
-
-  #to(...actions: Access['actions']): Access {
-    return { repository: this.repository, actions };
   }
 
   #url(repository: string, path: string): URL {

@@ -21,17 +21,17 @@ export interface ProbeFinding {
   readonly detail: string;
 }
 
-/** Everything that is looked at, in the order of the report. */
+/** Everything that is looked at, in the order of the report; at most 30 characters leave room for what was found. */
 export const PROBE_SUBJECTS = {
   registry: 'answers as a registry',
   push: 'takes pushes',
   'creates-repositories': 'makes repositories by itself',
-  depth: 'takes paths two components deeper',
-  names: 'takes dots, dashes and underscores in names',
+  depth: 'takes paths two levels deeper',
+  names: 'takes names with . - and _',
   'media-types': 'keeps media types of conda',
-  'single-post': 'takes a blob with the first request',
+  'single-post': 'takes a blob in one request',
   chunked: 'takes blobs in chunks',
-  mount: 'takes blobs over from other repositories',
+  mount: 'mounts from other repositories',
   'anonymous-mount': 'finds blobs wherever they are',
   ranges: 'gives parts of blobs',
   'digest-header': 'tells digests of manifests',
@@ -40,8 +40,8 @@ export const PROBE_SUBJECTS = {
   'delete-tag': 'deletes tags',
   'delete-manifest': 'deletes manifests',
   'delete-blob': 'deletes blobs',
-  public: 'lets everybody read what is new',
-  linked: 'ties new packages to a repository of GitHub',
+  public: 'makes new packages public',
+  linked: 'links new packages on GitHub',
 } as const;
 
 /** Such as `single-post`. */
@@ -123,7 +123,6 @@ type Note = (subject: ProbeSubject, result: ProbeFinding['result'], detail?: str
 
 interface ProbeArtifact {
   readonly layer: Descriptor;
-  readonly layerBytes: Uint8Array;
   readonly manifest: Descriptor;
   readonly tag: string;
 }
@@ -186,7 +185,7 @@ async function probePush(
   const stored = await session.client.fetchManifest(tag, { signal });
   const isSame = stored?.descriptor.digest === manifest.digest;
   note('media-types', isSame ? 'yes' : 'no', isSame ? '' : 'the manifest came back as another one');
-  return { layer, layerBytes, manifest, tag };
+  return { layer, manifest, tag };
 }
 
 async function probeNames(session: ProbeSession, note: Note): Promise<void> {
@@ -261,7 +260,7 @@ async function probeLink(
   if (githubPackages === undefined) return;
   try {
     const found = await githubPackages.describe(session.repository, { signal });
-    if (found === undefined) note('linked', 'unknown', 'GitHub shows no such package to this token');
+    if (found === undefined) note('linked', 'unknown', 'GitHub shows this token no such package');
     else if (found.repository === undefined)
       note('linked', 'no', `${found.visibility}, and linked to no repository`);
     else note('linked', 'yes', `${found.visibility}, linked to ${found.repository}`);

@@ -155,7 +155,8 @@ export class Referrers {
       url,
       headers: { accept: IMAGE_INDEX },
       signal: options.signal,
-      access: accessTo(this.#context, 'read'),
+      access: accessTo(this.#context.name, 'read'),
+      bufferUpTo: MAX_PAGE_BYTES,
     };
   }
 

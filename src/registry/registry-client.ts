@@ -3,6 +3,7 @@
  * retries of single requests, redirects and authorization happen below it, retries of whole uploads here.
  */
 import { FerryError } from '../errors.js';
+import { isLoopback } from '../http/address.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
@@ -35,6 +36,20 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly uploads?: Partial<UploadManners> | undefined;
 }
 
+/**
+ * Where the API of a registry is: `ghcr.io` → `https://ghcr.io/`.
+ * @throws FerryError `REFERENCE_INVALID`
+ */
+export function registryBaseUrl({
+  host,
+  plainHttp,
+  profile,
+}: Pick<RegistryClientOptions, 'host' | 'plainHttp' | 'profile'>): URL {
+  if (!isRegistryHost(host)) throw new FerryError('REFERENCE_INVALID', `\`${host}\` is no registry host`);
+  const scheme = (plainHttp ?? isLoopback(new URL(`http://${host}/`))) ? 'http' : 'https';
+  return new URL(`${scheme}://${profileOf(host, profile).apiHost ?? host}/`);
+}
+
 /** A registry reached over HTTP. @see distribution-spec v1.1.1 */
 export class RegistryClient implements Registry {
   readonly location: string;
@@ -51,14 +66,10 @@ export class RegistryClient implements Registry {
 
   /** @throws FerryError `REFERENCE_INVALID` */
   constructor(options: RegistryClientOptions) {
-    if (!isRegistryHost(options.host)) {
-      throw new FerryError('REFERENCE_INVALID', `\`${options.host}\` is no registry host`);
-    }
-    const plainHttp = options.plainHttp ?? isLoopbackHost(options.host);
+    this.baseUrl = registryBaseUrl(options);
     this.location = options.host;
     this.maxNameLength = MAX_NAME_LENGTH - options.host.length - 1;
     this.profile = profileOf(options.host, options.profile);
-    this.baseUrl = new URL(`${plainHttp ? 'http' : 'https'}://${this.profile.apiHost ?? options.host}/`);
     this.#send = options.send;
     this.#options = options;
     this.#manners = {
@@ -128,10 +139,4 @@ export class RegistryClient implements Registry {
     this.#repositories.clear();
     await this.#options.close?.();
   }
-}
-
-/** Tells whether `host[:port]` can only be this machine. */
-export function isLoopbackHost(host: string): boolean {
-  const name = host.startsWith('[') ? host.slice(0, host.indexOf(']') + 1) : host.replace(/:\d+$/, '');
-  return name === 'localhost' || name === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }

@@ -2,7 +2,7 @@ import { FerryError, IntegrityError } from '../errors.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
 import { resumedBody, restOf } from '../http/resume.js';
-import type { Access, HttpRequest, Send } from '../http/send.js';
+import type { HttpRequest, Send } from '../http/send.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { SingleFlight } from '../io/single-flight.js';
@@ -29,7 +29,7 @@ import { checkManifestSize, headManifest, readManifest, writeManifest } from './
 import { checkPush } from './preflight.js';
 import { Referrers } from './referrers.js';
 import { ReferrersSupport } from './referrers-support.js';
-import type { RepositoryContext } from './repository-context.js';
+import { accessTo, type RepositoryContext } from './repository-context.js';
 import { listTags } from './tag-list.js';
 import { moveTag } from './tag-move.js';
 import type { BlobUpload, UploadManners } from './upload-session.js';
@@ -61,11 +61,11 @@ export class RepositoryClient implements Repository {
   constructor(name: string, baseUrl: URL, send: Send, options: RepositoryClientOptions = {}) {
     this.name = name;
     this.#base = new URL(`v2/${name}/`, baseUrl);
-    this.#send = (request) => send({ access: { repository: name, actions: actionsOf(request) }, ...request });
+    this.#send = send;
     const profile = options.profile ?? profileOf(baseUrl.host);
     this.#manners = options.manners ?? { singlePost: 'unknown', chunked: true };
     this.#clock = options;
-    this.#context = { name, base: this.#base, send: this.#send, clock: options, profile };
+    this.#context = { name, base: this.#base, send, clock: options, profile };
     this.#referrers = new Referrers(this.#context, options.support ?? new ReferrersSupport(options.now));
     this.#githubPackages = options.githubPackages;
   }
@@ -74,7 +74,12 @@ export class RepositoryClient implements Repository {
     if (isManifestMediaType(descriptor.mediaType)) {
       return (await this.resolve(descriptor.digest, options)) !== undefined;
     }
-    const request: HttpRequest = { method: 'HEAD', url: this.#blobUrl(descriptor), signal: options.signal };
+    const request: HttpRequest = {
+      method: 'HEAD',
+      url: this.#blobUrl(descriptor),
+      signal: options.signal,
+      access: accessTo(this.name, 'read'),
+    };
     const response = await this.#send(request);
     if (response.status === 404) {
       await response.discard();
@@ -102,6 +107,7 @@ export class RepositoryClient implements Repository {
       url: isManifest ? this.#manifestUrl(descriptor.digest) : this.#blobUrl(descriptor),
       headers: isManifest ? { accept: descriptor.mediaType } : {},
       signal: options.signal,
+      access: accessTo(this.name, 'read'),
     };
     if (offset > 0 && offset >= descriptor.size) return;
     const first = await this.#send(restOf(request, offset));
@@ -135,7 +141,7 @@ export class RepositoryClient implements Repository {
     return {
       send: this.#send,
       uploadsUrl: new URL('blobs/uploads/', this.#base),
-      repository: this.name,
+      access: accessTo(this.name, 'write'),
       descriptor,
       open,
       signal,
@@ -236,9 +242,4 @@ export class RepositoryClient implements Repository {
   #blobUrl(descriptor: Descriptor): URL {
     return new URL(`blobs/${descriptor.digest}`, this.#base);
   }
-}
-
-function actionsOf({ method }: HttpRequest): Access['actions'] {
-  if (method === 'DELETE') return ['delete'];
-  return method === 'GET' || method === 'HEAD' ? ['pull'] : ['pull', 'push'];
 }

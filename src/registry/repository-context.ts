@@ -13,8 +13,8 @@ export interface RepositoryContext {
   readonly profile: HostProfile;
 }
 
-/** The rights that reading, writing or deleting in the repository takes. @see distribution token scope */
-export function accessTo(context: RepositoryContext, purpose: 'read' | 'write' | 'delete'): Access {
+/** The rights that reading, writing or deleting in a repository takes; every request to one says so. @see distribution token scope */
+export function accessTo(repository: string, purpose: 'read' | 'write' | 'delete'): Access {
   const actions = { read: ['pull'], write: ['pull', 'push'], delete: ['delete'] } as const;
-  return { repository: context.name, actions: actions[purpose] };
+  return { repository, actions: actions[purpose] };
 }

@@ -19,7 +19,7 @@ export async function* listTags(context: RepositoryContext, options: CallOptions
       signal: options.signal,
       within: context.base.pathname,
       pageSize: context.profile.tagPageSize,
-      access: accessTo(context, 'read'),
+      access: accessTo(context.name, 'read'),
     });
     for await (const page of pages) {
       hasBegun = true;

@@ -23,7 +23,8 @@ export interface BlobUpload {
   readonly send: Send;
   /** `…/v2/<name>/blobs/uploads/` */
   readonly uploadsUrl: URL;
-  readonly repository: string;
+  /** What every request of it needs. */
+  readonly access: Access;
   readonly descriptor: Descriptor;
   readonly open: OpenBytes;
   readonly signal?: AbortSignal | undefined;
@@ -33,11 +34,6 @@ export interface BlobUpload {
   /** A repository of the same registry that may hold the blob. */
   readonly mountFrom?: string | undefined;
   readonly clock: ClockOptions;
-}
-
-/** What an upload does to a repository. */
-export function pushAccess({ repository }: BlobUpload): Access {
-  return { repository, actions: ['pull', 'push'] };
 }
 
 /** An upload session: it moves with every answer. */
@@ -77,8 +73,8 @@ export function sessionRights(
   upload: BlobUpload,
   session: UploadSession,
 ): Pick<HttpRequest, 'access' | 'givenBy' | 'signal'> {
-  const { uploadsUrl, signal } = upload;
-  return session.isForeign ? { givenBy: uploadsUrl, signal } : { access: pushAccess(upload), signal };
+  const { uploadsUrl, access, signal } = upload;
+  return session.isForeign ? { givenBy: uploadsUrl, signal } : { access, signal };
 }
 
 /** A host that makes everybody wait shall not keep a session from being given up. */

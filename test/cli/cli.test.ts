@@ -20,6 +20,7 @@ test('--help names every verb, and each verb has its own with examples', async (
     const { code, stdout } = await runFerry([verb ?? '', '--help']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/Examples:\n {2}(?:echo .*)?conda-ferry/);
+    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
   }
 });
 

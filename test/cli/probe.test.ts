@@ -92,24 +92,24 @@ describe('probe', () => {
       "HOST, open to everybody
       known: image names go two levels below the path of a project
 
-        answers as a registry                        yes
-        takes pushes                                 yes
-        makes repositories by itself                 yes
-        takes paths two components deeper            yes
-        takes dots, dashes and underscores in names  yes
-        keeps media types of conda                   yes
-        takes a blob with the first request          yes
-        takes blobs in chunks                        no   405 UNSUPPORTED
-        takes blobs over from other repositories     yes
-        finds blobs wherever they are                no   202
-        gives parts of blobs                         yes
-        tells digests of manifests                   yes
-        lists tags                                   yes
-        lists referrers itself                       yes
-        deletes tags                                 yes
-        deletes manifests                            no   405 UNSUPPORTED
-        deletes blobs                                yes
-        lets everybody read what is new              yes
+        answers as a registry           yes
+        takes pushes                    yes
+        makes repositories by itself    yes
+        takes paths two levels deeper   yes
+        takes names with . - and _      yes
+        keeps media types of conda      yes
+        takes a blob in one request     yes
+        takes blobs in chunks           no   405 UNSUPPORTED
+        mounts from other repositories  yes
+        finds blobs wherever they are   no   202
+        gives parts of blobs            yes
+        tells digests of manifests      yes
+        lists tags                      yes
+        lists referrers itself          yes
+        deletes tags                    yes
+        deletes manifests               no   405 UNSUPPORTED
+        deletes blobs                   yes
+        makes new packages public       yes
 
       tried in HOST/me/channel/noarch/conda-ferry-probe
       left behind: HOST/me/channel/noarch/conda-ferry-probe@DIGEST
@@ -135,6 +135,22 @@ describe('probe', () => {
     expect(code).toBe(3);
     expect(stderr).toContain(`there is no registry at \`${server.host}\``);
   });
+});
+
+test.each([
+  ['nonsense', 'takes a URL'],
+  ['api.github.com', 'takes a URL'],
+  ['ftp://api.github.com/', 'takes a URL'],
+  ['http://github.example.com/api/v3/', 'needs https, since a token is sent to github.example.com'],
+])('--github-api %s is refused before anything is sent', async (url, why) => {
+  const double = await useRegistryDouble();
+  const { code, stdout, stderr } = await runFerry(
+    ['probe', `${double.host}/me/channel`, '--profile', 'ghcr.io', '--github-api', url],
+    { env: { HOME: await tempFolder() } },
+  );
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toContain(`error: \`--github-api\` ${why} [USAGE]\n`);
+  expect(double.lines).toEqual([]);
 });
 
 describe('ghcr/G7, ghcr/G8: probe of GHCR', () => {

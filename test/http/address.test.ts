@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { hostname } from 'node:os';
 import type { LookupAddress } from 'node:dns';
 import { expect, test } from 'vitest';
-import { hostKind, isPrivateAddress, isPrivateHost, lookupPublic } from '#ferry/http/address.js';
+import { hostKind, isLoopback, isPrivateAddress, isPrivateHost, lookupPublic } from '#ferry/http/address.js';
 
 test.each([
   '0.0.0.0',
@@ -88,6 +88,31 @@ test.each([
   ['http://10.0.0.1.nip.example/', 'name'],
 ])('the host of %s is %s', (url, kind) => {
   expect(hostKind(new URL(url))).toBe(kind);
+});
+
+test.each([
+  'http://127.0.0.1:5000/',
+  'http://127.255.255.254/',
+  'http://127.1/',
+  'http://[::1]:5000/',
+  'http://[::ffff:127.0.0.1]/',
+  'http://LOCALHOST.:5000/',
+  'http://a.localhost/',
+])('%s can only be this machine', (url) => {
+  expect(isLoopback(new URL(url))).toBe(true);
+});
+
+test.each([
+  'http://localhost.example.com/',
+  'http://notlocalhost/',
+  'http://127.0.0.1.example.com/',
+  'http://10.0.0.1/',
+  'http://128.0.0.1/',
+  'http://[::2]/',
+  'http://0.0.0.0/',
+  'http://ghcr.io/',
+])('%s may be another machine', (url) => {
+  expect(isLoopback(new URL(url))).toBe(false);
 });
 
 test('a host is private by its address, and a name that cannot be looked up is not', async () => {

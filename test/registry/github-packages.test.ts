@@ -70,6 +70,22 @@ describe('deleteManifest', () => {
     expect(server.lines).toHaveLength(3);
   });
 
+  test('reads a page that breaks off again from its start', async () => {
+    const answer = versions(version(41, other, '0.9'), version(42, digest, '1.0'));
+    const one = `GET ${path('orgs')}/41`;
+    const { server, packages } = await sceneOf(
+      [LIST, { ...answer, fault: 'truncated' }],
+      [LIST, answer],
+      [DELETE, { status: 204 }],
+      [one, { body: JSON.stringify(version(41, other)), fault: 'reset-in-body' }],
+      [one, { body: JSON.stringify(version(41, other)) }],
+      [`DELETE ${path('orgs')}/41`, { status: 204 }],
+    );
+    expect(await packages.deleteManifest(REPOSITORY, digest)).toBe(true);
+    expect(await packages.deleteManifest(REPOSITORY, other)).toBe(true);
+    expect(server.lines).toEqual([LIST, LIST, DELETE, one, one, `DELETE ${path('orgs')}/41`]);
+  });
+
   test('does not follow a link to another host', async () => {
     const attacker = await startScriptedServer();
     const link = `<${attacker.origin}/versions>; rel="next"`;

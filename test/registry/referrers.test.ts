@@ -83,6 +83,19 @@ describe('the API', () => {
     expect(server.requests[0]?.headers.accept).toBe(IMAGE_INDEX);
   });
 
+  test('a page that breaks off is read again from its start', async () => {
+    const first = index([oneEntry]);
+    const headers = { ...first.headers, link: '<?p=2>; rel="next"' };
+    const { server, repository } = await sceneOf([
+      [API, { ...first, headers, fault: 'truncated' }],
+      [API, { ...first, headers }],
+      [`${API}?p=2`, { ...index([twoEntry]), fault: 'reset-in-body' }],
+      [`${API}?p=2`, index([twoEntry])],
+    ]);
+    expect(await referrersOf(repository, subject)).toHaveLength(2);
+    expect(server.lines).toEqual([API, API, `${API}?p=2`, `${API}?p=2`]);
+  });
+
   test('may say that there are none, with a charset', async () => {
     const headers = { 'content-type': `${IMAGE_INDEX}; charset=utf-8` };
     const { server, repository } = await sceneOf([[API, { ...index([]), headers }]]);

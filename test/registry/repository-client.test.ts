@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Send } from '#ferry/http/send.js';
-import { openerOf } from '#ferry/io/bytes.js';
+import { collect, openerOf } from '#ferry/io/bytes.js';
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import { RegistryClient } from '#ferry/registry/registry-client.js';
 import type { RepositoryClient } from '#ferry/registry/repository-client.js';
@@ -451,10 +451,13 @@ describe('tags', () => {
   });
 });
 
-test('requests about manifests and tags say what they do, for the token that is asked for', async () => {
+test('requests say what they do, for the token that is asked for', async () => {
   const asked: string[] = [];
   const send: Send = (request) => {
-    asked.push(`${request.method} ${request.access?.repository ?? ''} ${String(request.access?.actions)}`);
+    const { repository = '', actions, from } = request.access ?? {};
+    asked.push(
+      [request.method, repository, String(actions), ...(from === undefined ? [] : [from])].join(' '),
+    );
     return Promise.reject(new Error('stop'));
   };
   const repository = new RegistryClient({ host: 'registry.example', send }).repository('a/b');
@@ -466,6 +469,11 @@ test('requests about manifests and tags say what they do, for the token that is 
     () => repository.delete(blob.descriptor),
     () => tagsOf(repository),
     () => referrersOf(repository, manifest.descriptor),
+    () => repository.exists(blob.descriptor),
+    () => collect(repository.fetch(blob.descriptor), 1000, 'blob'),
+    () => repository.push(blob.descriptor, openerOf(blob.bytes)),
+    () => repository.mount(blob.descriptor, 'a/c'),
+    () => repository.checkPush(),
   ]) {
     await rejection(call());
   }
@@ -477,5 +485,10 @@ test('requests about manifests and tags say what they do, for the token that is 
     'DELETE a/b delete',
     'GET a/b pull',
     'GET a/b pull',
+    'HEAD a/b pull',
+    'GET a/b pull',
+    'POST a/b pull,push',
+    'POST a/b pull,push a/c',
+    'POST a/b pull,push',
   ]);
 });

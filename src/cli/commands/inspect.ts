@@ -30,8 +30,8 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
       'after',
       `
 Examples:
-  conda-ferry inspect oci-layout:./mirror/noarch/ferry-tool:2.1.0-py_0
-  conda-ferry inspect oci://127.0.0.1:5000/ch/noarch/ferry-tool:2.1.0-py_0 --json`,
+  conda-ferry inspect oci-layout:./mirror/noarch/ferry-tool:2.1.0-py_0 --json
+  conda-ferry inspect oci://localhost:5000/ch/noarch/ferry-tool:2.1.0-py_0`,
     )
     .action(async (text: string, flags: LocationFlags & Pick<OutputFlags, 'json'>) => {
       await using session = new Session(context, flags);

@@ -30,7 +30,7 @@ export function addLoginCommand(program: Command, context: CommandContext): void
       `
 Examples:
   conda-ferry login 127.0.0.1:5000
-  echo "$GITHUB_TOKEN" | conda-ferry login ghcr.io --username me --password-stdin`,
+  echo "$TOKEN" | conda-ferry login ghcr.io --username me --password-stdin`,
     )
     .action(async (registry: string, flags: LoginFlags) => {
       const host = parseRegistryHost(registry);

@@ -25,7 +25,7 @@ export function addPackCommand(program: Command, context: CommandContext): void 
     .addHelpText(
       'after',
       `
-Exit status: 0 all packed, 1 some archives failed, 2 usage, 3 nothing could be done.
+Exit status: 0 all packed, 1 some archives failed, 2 usage, 3 nothing done.
 
 Examples:
   conda-ferry pack zlib-1.2.11-0.conda --output oci-layout:./store

@@ -6,7 +6,7 @@ import { PROBE_SUBJECTS, probeRegistry, type ProbeReport } from '../../registry/
 import { parseRepositoryName } from '../../oci/reference.js';
 import type { CommandContext } from '../context.js';
 import { parseRegistryHost } from '../locations.js';
-import { addConnectionOptions, type ConnectionFlags } from '../options.js';
+import { addConnectionOptions, parseGithubApi, type ConnectionFlags } from '../options.js';
 import { formatTable, printJson, printLine, say, type Output, type OutputFlags } from '../output.js';
 import { likeHost, Session } from '../session.js';
 
@@ -19,7 +19,7 @@ export function addProbeCommand(program: Command, context: CommandContext): void
       'Finds out what a registry can do. With a prefix it pushes a tiny artifact, tries everything on it, and deletes it again where that is possible, also after a failure; what stays is named.',
     )
     .argument('<registry>', 'host[:port][/prefix], such as ghcr.io/me/my-channel')
-    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like")
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--json', 'print what was found as JSON')
     .addHelpText(
       'after',

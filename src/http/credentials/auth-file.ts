@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { FerryError } from '../../errors.js';
 import type { CredentialHelpers } from './credential-helper.js';
-import type { Credential, CredentialPlace } from './credential.js';
+import { encodeBasic, type Credential, type CredentialPlace } from './credential.js';
 import { printableKey } from './printable.js';
 import { hostsOfOrigin, parseCredentialKey, serverNameOf } from './registry-host.js';
 
@@ -127,7 +127,7 @@ function readEntry(value: unknown, name: string): Credential | undefined {
   const { auth, username, password, identitytoken, registrytoken } = entry.data;
   if (registrytoken) return { kind: 'bearer', token: registrytoken };
   if (identitytoken) return { kind: 'refresh', token: identitytoken };
-  if (auth) return decodeBasic(auth, name);
+  if (auth) return decodeAuth(auth, name);
   if (username && typeof password === 'string') return { kind: 'basic', username, password };
   return undefined;
 }
@@ -135,9 +135,8 @@ function readEntry(value: unknown, name: string): Credential | undefined {
 /**
  * Encodes a user name and password as these files hold them: `user`, `pass` as `dXNlcjpwYXNz`.
  * @throws FerryError `CREDENTIALS_UNREADABLE` where they could not be read back
- * @see RFC 7617, section 2
  */
-export function encodeBasic(username: string, password: string): string {
+export function encodeAuth(username: string, password: string): string {
   const problem =
     username === ''
       ? 'an empty user name'
@@ -148,10 +147,10 @@ export function encodeBasic(username: string, password: string): string {
           : undefined;
   if (problem !== undefined)
     throw new FerryError('CREDENTIALS_UNREADABLE', `${problem} does not fit into a credential file`);
-  return Buffer.from(`${username}:${password}`, 'utf8').toString('base64');
+  return encodeBasic({ username, password });
 }
 
-function decodeBasic(auth: string, name: string): Credential {
+function decodeAuth(auth: string, name: string): Credential {
   const refuse = (what: string): FerryError =>
     new FerryError('CREDENTIALS_UNREADABLE', `${name} has an \`auth\` that is ${what}`);
   const encoded = auth.replace(/[\r\n]/g, '');

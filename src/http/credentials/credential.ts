@@ -7,6 +7,25 @@ export type Credential =
   /** A token that goes into `Authorization: Bearer` as it is (Docker's `registrytoken`). */
   | { readonly kind: 'bearer'; readonly token: string };
 
+/** A user name and its password. */
+type BasicCredential = Pick<Extract<Credential, { readonly kind: 'basic' }>, 'username' | 'password'>;
+
+/** Encodes `user`, `pass` as `dXNlcjpwYXNz`. @see RFC 7617, section 2 */
+export function encodeBasic({ username, password }: BasicCredential): string {
+  return Buffer.from(`${username}:${password}`, 'utf8').toString('base64');
+}
+
+/** `Basic dXNlcjpwYXNz`, the value of an `Authorization` header. */
+export function basicAuthorization(credential: BasicCredential): string {
+  return `Basic ${encodeBasic(credential)}`;
+}
+
+/** Whose budget requests with this credential count against; nothing of it is secret. */
+export function identityOf(credential: Credential | undefined): string | undefined {
+  if (credential === undefined) return undefined;
+  return credential.kind === 'basic' ? credential.username : credential.kind;
+}
+
 /** What a credential is looked up for. */
 export interface CredentialPlace {
   /** Scheme, host and port, such as `https://ghcr.io` or `http://127.0.0.1:5000`. */

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { FerryError, isFerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { acquireDirectoryLock } from '../../io/directory-lock.js';
-import { encodeBasic, helperFor, keysFor, parseAuthFile, type AuthFile } from './auth-file.js';
+import { encodeAuth, helperFor, keysFor, parseAuthFile, type AuthFile } from './auth-file.js';
 import { readCredentialFile } from './credential-file.js';
 import type { CredentialHelpers } from './credential-helper.js';
 import type { Credential } from './credential.js';
@@ -77,7 +77,7 @@ export async function eraseCredential(
 function entryOf(credential: Credential): Record<string, string> {
   switch (credential.kind) {
     case 'basic':
-      return { auth: encodeBasic(credential.username, credential.password) };
+      return { auth: encodeAuth(credential.username, credential.password) };
     case 'refresh':
       return { identitytoken: credential.token };
     case 'bearer':

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isFerryError } from '#ferry/errors.js';
-import { encodeBasic, findInAuthFile, helperFor, parseAuthFile } from '#ferry/http/credentials/auth-file.js';
+import { encodeAuth, findInAuthFile, helperFor, parseAuthFile } from '#ferry/http/credentials/auth-file.js';
 import type { CredentialHelpers } from '#ferry/http/credentials/credential-helper.js';
 import type { Credential } from '#ferry/http/credentials/credential.js';
 import { everythingOf } from '../../support/http.js';
@@ -144,7 +144,7 @@ describe('entries', () => {
     const password = fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'));
     await fc.assert(
       fc.asyncProperty(username, password, async (u, p) => {
-        const found = await find({ 'ghcr.io': { auth: encodeBasic(u, p) } }, 'https://ghcr.io');
+        const found = await find({ 'ghcr.io': { auth: encodeAuth(u, p) } }, 'https://ghcr.io');
         expect(found).toEqual(basic(u, p));
       }),
     );
@@ -156,7 +156,7 @@ describe('entries', () => {
     ['a', `${CANARY}\0`],
     ['a', `${CANARY}\ud800`],
   ])('%j with a password is refused where it could not be read back', async (username, password) => {
-    await refusal(() => encodeBasic(username, password));
+    await refusal(() => encodeAuth(username, password));
   });
 });
 
