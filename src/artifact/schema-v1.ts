@@ -84,7 +84,7 @@ function placeOf({ name, version, build }: PackageIdentity): PackagePlace {
   const tag = encodeTag(version, build);
   // Both or neither: one over-long half hashes the other too (v1/T5).
   if (leaf.length <= MAX_LEAF_LENGTH && tag.length <= MAX_TAG_LENGTH) return { repository: leaf, tag };
-  return { repository: hash(leaf), tag: hash(tag) };
+  return { repository: hashOf(leaf), tag: hashOf(tag) };
 }
 
 function encodeName(name: string): string {
@@ -187,7 +187,8 @@ function historyTag(time: Date): string {
   return `${time.toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`;
 }
 
-function hash(text: string): string {
+/** What stands for an encoded name or tag that is too long: `h`, and its sha256. @see v1/N3, v1/T4 */
+export function hashOf(text: string): string {
   return `h${createHash('sha256').update(text).digest('hex')}`;
 }
 
