@@ -63,9 +63,21 @@ const documentSchema = z.strictObject({
 /** Names a clause with its document: `v1/N3`, `v0/D2`, `cep36/record-size`. */
 export type ClauseId = `${string}/${string}`;
 
+/** A text that clauses come from. */
+export interface SpecificationDocument {
+  /** Begins the ids of its clauses: `v1`, `cep36`. */
+  readonly document: string;
+  readonly title: string;
+  readonly url: string;
+  /** Date, commit or version of the text. */
+  readonly revision: string;
+}
+
 /** One clause of a specification. */
 export interface Clause extends z.infer<typeof clauseSchema> {
   readonly id: ClauseId;
+  /** Where it stands; shared by all clauses of the text. */
+  readonly document: SpecificationDocument;
   /** How much a breach of it matters. */
   readonly severity: Severity;
 }
@@ -96,9 +108,10 @@ function load(): ReadonlyMap<string, Clause> {
 }
 
 function readDocument(file: URL): readonly Clause[] {
-  const { clauses } = documentSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  const { clauses, ...document } = documentSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
   return clauses.map((clause) => ({
     ...clause,
+    document,
     id: clause.id as ClauseId,
     severity: clause.severity ?? severityOf(clause),
   }));

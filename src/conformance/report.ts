@@ -54,7 +54,7 @@ export interface ReportInput extends Pick<
   CheckReport,
   'target' | 'kind' | 'schema' | 'checked' | 'sample' | 'unchecked'
 > {
-  readonly log: CheckLog;
+  readonly log: Pick<CheckLog, 'findings' | 'results'>;
   /** Whether warnings break conformance too. */
   readonly strict?: boolean | undefined;
 }
