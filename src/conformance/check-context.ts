@@ -1,0 +1,80 @@
+import type { WorkerPool } from '../artifact/worker-pool.js';
+import { isFerryError, type FerryError } from '../errors.js';
+import type { TempFolder } from '../io/temp-folder.js';
+import type { CheckLog } from './check-log.js';
+import type { CheckedCounts, Unchecked } from './report.js';
+
+/** So many places that cannot be looked at mean that nothing can. */
+const MAX_UNCHECKED = 100;
+
+/** Hears what a check does while it does it. All methods may be missing. */
+export interface CheckReporter {
+  /** So many artifacts or archives are to be looked at in all, as far as is known by now. */
+  planned?(total: number): void;
+  /** One of them is done with. */
+  checked?(): void;
+}
+
+/** How to check. */
+export interface CheckOptions {
+  readonly workers: WorkerPool;
+  readonly temp: TempFolder;
+  /** Artifacts or archives under way at once. */
+  readonly concurrency: number;
+  /** Whether the bytes of info layers and archives are read too. */
+  readonly deep: boolean;
+  /** Look at so many artifacts or archives only. */
+  readonly sample?: { readonly size: number; readonly seed: string } | undefined;
+  /** Only these. @defaultValue all that the channel has */
+  readonly subdirs?: readonly string[] | undefined;
+  readonly now: () => Date;
+  readonly reporter?: CheckReporter | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What all parts of one check share. */
+export class CheckContext {
+  readonly options: CheckOptions;
+  readonly log: CheckLog;
+  readonly counts: { -readonly [Key in keyof CheckedCounts]: CheckedCounts[Key] } = {
+    subdirs: 0,
+    repositories: 0,
+    artifacts: 0,
+    archives: 0,
+    records: 0,
+  };
+  /** How many artifacts or archives there were to choose from. */
+  population = 0;
+  readonly #unchecked: Unchecked[] = [];
+
+  constructor(log: CheckLog, options: CheckOptions) {
+    this.log = log;
+    this.options = options;
+  }
+
+  /** Places that could not be looked at. */
+  get unchecked(): readonly Unchecked[] {
+    return this.#unchecked;
+  }
+
+  /**
+   * Looks at one place. What the store or the network does to it is taken down, and stops nothing else.
+   * @throws FerryError as soon as too many places cannot be looked at; the signal's reason
+   */
+  async look(where: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.options.signal?.throwIfAborted();
+      if (!isFerryError(error) || error.code === 'DISK_FULL' || error.code === 'INTERNAL') throw error;
+      this.#unchecked.push({ where, code: error.code, message: messageOf(error) });
+      if (this.#unchecked.length >= MAX_UNCHECKED) throw error;
+    }
+  }
+}
+
+/** The message with what lies behind it, on one line. */
+function messageOf(error: FerryError): string {
+  const { cause } = error;
+  return isFerryError(cause) ? `${error.message}: ${messageOf(cause)}` : error.message;
+}

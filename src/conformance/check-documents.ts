@@ -1,0 +1,193 @@
+/**
+ * The metadata documents of a channel, wherever they come from: repodata with its variants and compressed forms, run
+ * exports, patch instructions, channel data, notices.
+ */
+import type { MetadataFile } from '../artifact/schema.js';
+import { parseArchiveFilename, isArchiveFilename, type ArchiveName } from '../conda/names.js';
+import { isFerryError } from '../errors.js';
+import { digestOf } from '../io/digest.js';
+import type { CheckContext } from './check-context.js';
+import { parseBoundedJson } from './parse-json.js';
+import { checkChanneldata, PackageSummaries } from './rules/channeldata.js';
+import { asJsonObject } from './rules/json-value.js';
+import { checkNotices } from './rules/notices.js';
+import type { ListedArchive } from './rules/package-artifact.js';
+import { checkPatchInstructions } from './rules/patch-instructions.js';
+import { checkCompressedForm, checkCurrentRepodata } from './rules/repodata-forms.js';
+import type { ListedRecord, RepodataText } from './rules/repodata-text.js';
+import { checkRepodata } from './rules/repodata.js';
+import { checkRunExports } from './rules/run-exports.js';
+
+/** Far above the largest repodata there is (200 MB in 2026), and what fits into memory. */
+export const MAX_DOCUMENT_BYTES = 1024 * 1024 * 1024;
+/** Values of a document that is parsed whole. */
+const MAX_DOCUMENT_VALUES = 50_000_000;
+
+/** A metadata file as it was found. */
+export interface FoundDocument {
+  /** Such as `noarch/repodata.json`. */
+  readonly where: string;
+  /** The file itself; `undefined` where only a compressed form is there. */
+  readonly plain: Uint8Array | undefined;
+  /** Its `.zst` form, if there is one. */
+  readonly zst: Uint8Array | undefined;
+}
+
+/** Where documents come from. */
+export interface DocumentSource {
+  /** Base URL of the channel, without the subdir; for rules about neighbouring channels. */
+  readonly channelUrl: string | undefined;
+  /** Reads a file; `subdir` is empty for the channel's own. `undefined` where there is none. */
+  read(subdir: string, file: MetadataFile): Promise<FoundDocument | undefined>;
+}
+
+/** An archive that repodata lists, with what its file name says. */
+export interface ListedPackage extends ListedArchive {
+  readonly name: ArchiveName;
+}
+
+/** What repodata of one subdir came to. */
+export interface SubdirListing {
+  readonly subdir: string;
+  readonly where: string;
+  /** All archives that it lists under readable names. */
+  readonly archives: readonly ListedPackage[];
+}
+
+/** Checks all documents of one subdir. @returns what its repodata lists; `undefined` where there is none */
+export async function checkSubdirDocuments(
+  source: DocumentSource,
+  subdir: string,
+  summaries: PackageSummaries,
+  context: CheckContext,
+): Promise<SubdirListing | undefined> {
+  const archives: ListedPackage[] = [];
+  const take = (record: ListedRecord): void => {
+    context.counts.records += 1;
+    summaries.add(record, subdir);
+    const listed = listedPackage(record);
+    if (listed !== undefined) archives.push(listed);
+  };
+  const repodata = await readRepodata(source, subdir, 'repodata.json', context, take);
+  if (repodata === undefined) return undefined;
+  const current = await readRepodata(source, subdir, 'current_repodata.json', context);
+  if (current?.text !== undefined && repodata.text !== undefined) {
+    checkCurrentRepodata(
+      { where: current.where, current: current.text, full: repodata.text },
+      context.log,
+    );
+  }
+  const unpatched = await readRepodata(source, subdir, 'repodata_from_packages.json', context);
+  await checkOne(source, subdir, 'run_exports.json', context, (value, where) => {
+    const outline = repodata.text?.outline();
+    const removed = new Set(stringsOf(outline?.['removed']));
+    const { text } = unpatched ?? repodata;
+    checkRunExports({ value, subdir, where, repodata: text, removed }, context.log);
+  });
+  await checkOne(source, subdir, 'patch_instructions.json', context, (value, where) => {
+    checkPatchInstructions({ value, where, repodata: repodata.text }, context.log);
+  });
+  return { subdir, where: repodata.where, archives };
+}
+
+/** Checks the documents of the channel itself. @returns whether there is channel data */
+export async function checkChannelDocuments(
+  source: DocumentSource,
+  subdirs: readonly string[],
+  summaries: PackageSummaries,
+  context: CheckContext,
+): Promise<boolean> {
+  const hasChanneldata = await checkOne(source, '', 'channeldata.json', context, (value, where) => {
+    // Of a part of the channel nothing can be said about the whole.
+    const packages = context.options.subdirs === undefined ? summaries : undefined;
+    checkChanneldata({ value, where, subdirs, packages }, context.log);
+  });
+  await checkOne(source, '', 'notices.json', context, (value, where) => {
+    checkNotices({ value, where }, context.log);
+  });
+  return hasChanneldata;
+}
+
+interface ReadRepodata {
+  readonly where: string;
+  readonly text: RepodataText | undefined;
+}
+
+async function readRepodata(
+  source: DocumentSource,
+  subdir: string,
+  file: 'repodata.json' | 'current_repodata.json' | 'repodata_from_packages.json',
+  context: CheckContext,
+  onRecord?: (record: ListedRecord) => void,
+): Promise<ReadRepodata | undefined> {
+  const found = await source.read(subdir, file);
+  const bytes = found === undefined ? undefined : await contentOf(found, context);
+  if (found === undefined || bytes === undefined) return undefined;
+  const { where } = found;
+  const { channelUrl } = source;
+  const nowMs = context.options.now().getTime();
+  return { where, text: checkRepodata({ bytes, subdir, where, channelUrl, nowMs, onRecord }, context.log) };
+}
+
+async function checkOne(
+  source: DocumentSource,
+  subdir: string,
+  file: MetadataFile,
+  context: CheckContext,
+  check: (value: unknown, where: string) => void,
+): Promise<boolean> {
+  const found = await source.read(subdir, file);
+  const bytes = found === undefined ? undefined : await contentOf(found, context);
+  if (found === undefined || bytes === undefined) return false;
+  const { where } = found;
+  const parsed = parseBoundedJson(bytes, MAX_DOCUMENT_VALUES);
+  check('value' in parsed ? parsed.value : undefined, where);
+  return true;
+}
+
+/** The document itself, after its compressed form was held against it. */
+async function contentOf(
+  { where, plain, zst }: FoundDocument,
+  context: CheckContext,
+): Promise<Uint8Array | undefined> {
+  if (zst === undefined) return plain;
+  const expanded = await expand(zst, `${where}.zst`, context);
+  if (plain === undefined) return typeof expanded === 'string' ? undefined : expanded;
+  checkCompressedForm(
+    {
+      where: `${where}.zst`,
+      plainDigest: digestOf(plain),
+      expandedDigest: typeof expanded === 'string' ? expanded : digestOf(expanded),
+    },
+    context.log,
+  );
+  return plain;
+}
+
+/** The bytes, or why there are none. */
+async function expand(bytes: Uint8Array, what: string, { options }: CheckContext): Promise<Uint8Array | string> {
+  try {
+    const input = { bytes, maxBytes: MAX_DOCUMENT_BYTES, what: `\`${what}\`` };
+    return await options.workers.run('decompress', input, options.signal);
+  } catch (error) {
+    if (isFerryError(error, 'REPODATA_INVALID') || isFerryError(error, 'SIZE_EXCEEDED')) return error.message;
+    throw error;
+  }
+}
+
+function listedPackage({ section, filename, value }: ListedRecord): ListedPackage | undefined {
+  if (section.length > 1 || !isArchiveFilename(filename)) return undefined;
+  const name = parseArchiveFilename(filename);
+  const { sha256, size } = asJsonObject(value);
+  return {
+    filename,
+    extension: name.extension,
+    name,
+    sha256: typeof sha256 === 'string' ? sha256.toLowerCase() : undefined,
+    size: typeof size === 'number' ? size : undefined,
+  };
+}
+
+function stringsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+}
