@@ -76,7 +76,7 @@ export function checkChanneldata(subject: ChanneldataSubject, log: CheckLog): vo
   for (const [name, item] of Object.entries(listed)) {
     if (!isJsonObject(item)) continue;
     const place = pointTo(where, 'packages', name);
-    checkSubdirs(item, stringsIn(named), packages?.get(name), place, log);
+    checkSubdirs(item, Array.isArray(named) ? stringsIn(named) : undefined, packages?.get(name), place, log);
     checkTimestamp(item, packages?.get(name), place, log);
     checkNewestVersion(item, packages?.get(name), place, log);
   }
@@ -91,14 +91,14 @@ export function checkChanneldata(subject: ChanneldataSubject, log: CheckLog): vo
 
 function checkSubdirs(
   item: JsonObject,
-  ofChannel: readonly string[],
+  ofChannel: readonly string[] | undefined,
   summary: Readonly<PackageSummary> | undefined,
   where: string,
   log: CheckLog,
 ): void {
   if (!Array.isArray(item['subdirs'])) return;
   const named = stringsIn(item['subdirs']);
-  const foreign = named.filter((subdir) => !ofChannel.includes(subdir));
+  const foreign = named.filter((subdir) => ofChannel?.includes(subdir) === false);
   const missing = [...(summary?.subdirs ?? [])].filter((subdir) => !named.includes(subdir));
   log.expect('cep38/package-subdirs-agree', foreign.length === 0 && missing.length === 0, () => ({
     where: pointTo(where, 'subdirs'),

@@ -2,7 +2,7 @@ import { FerryError } from '../../errors.js';
 import type { CheckLog } from '../check-log.js';
 import { checkDocument } from '../documents.js';
 import { checkChannelRelations } from './channel-relations.js';
-import { asJsonObject, literals, pointTo, quote, stringsIn, type JsonObject } from './json-value.js';
+import { isJsonObject, literals, pointTo, quote, stringsIn, type JsonObject } from './json-value.js';
 import { checkPackageRecord } from './package-record.js';
 import { RepodataText, type ListedRecord } from './repodata-text.js';
 import { checkRevisionRecord, checkRevisions, countRevision, type RevisionCount } from './revisions.js';
@@ -176,8 +176,10 @@ function checkRecords(text: RepodataText, subject: RepodataSubject, log: CheckLo
     const { section, key, filename, value } = listed;
     const place = pointTo(where, ...section, key);
     const [name = '', extension] = section;
-    records += 1;
-    if ('indexed_timestamp' in asJsonObject(value)) timed += 1;
+    if (isJsonObject(value)) {
+      records += 1;
+      if ('indexed_timestamp' in value) timed += 1;
+    }
     onRecord?.(listed);
     if (extension !== undefined) {
       v3 = countRevision(v3, value);

@@ -187,7 +187,8 @@ function checkSpec(spec: string, where: string, log: CheckLog): void {
 function fieldsOf(text: string): readonly string[] {
   const fields: string[] = [];
   // A value is quoted, a list, or runs up to the next comma.
-  const pattern = /\s*(?<key>\w+)\s*=\s*(?:"[^"]*"|'[^']*'|\[[^\]]*\]|[^,"'[\]]*)\s*(?:,|$)/suy;
+  // A plain one does not begin with a blank, so that there is one way only to read a long row of them.
+  const pattern = /\s*(?<key>\w+)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|\[[^\]]*\]\s*|(?!\s)[^,"'[\]]*)(?:,|$)/suy;
   while (pattern.lastIndex < text.length) {
     const start = pattern.lastIndex;
     const key = pattern.exec(text)?.groups?.['key'];
