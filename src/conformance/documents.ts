@@ -32,7 +32,8 @@ const validators = new Map<DocumentKind, Validator>();
 
 /**
  * Checks a parsed document and takes down every breach.
- * @param where the document's place, such as `noarch/repodata.json`; a JSON pointer is added to it
+ * @param where the document's place, such as `noarch/repodata.json` or a record's,
+ * `noarch/repodata.json#/packages/zlib-1.2.11-0.tar.bz2`; the JSON pointer of a breach is added to it
  * @returns whether nothing was found
  */
 export function checkDocument(kind: DocumentKind, value: unknown, where: string, log: CheckLog): boolean {
@@ -97,7 +98,8 @@ function child(node: unknown, key: string): unknown {
 }
 
 function pointer(where: string, path: string): string {
-  return path === '' ? where : `${where}#${path}`;
+  // The place may be a part of a larger document already.
+  return path === '' || where.includes('#') ? `${where}${path}` : `${where}#${path}`;
 }
 
 function foundIn(document: unknown, { instancePath, keyword, params }: ErrorObject): string {
