@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addCheckCommand } from './commands/check.js';
 import { addInspectCommand } from './commands/inspect.js';
 import { addListCommand } from './commands/list.js';
 import { addLoginCommand } from './commands/login.js';
@@ -27,6 +28,7 @@ export function createProgram(context: CommandContext): Command {
   addInspectCommand(program, context);
   addPullCommand(program, context);
   addPackCommand(program, context);
+  addCheckCommand(program, context);
   addLoginCommand(program, context);
   addLogoutCommand(program, context);
   addProbeCommand(program, context);

@@ -85,6 +85,20 @@ export class Session implements AsyncDisposable {
     });
   }
 
+  /** Opens the channel that an artifact's place lies in. */
+  openStoreAt(
+    location: Extract<Location, { readonly kind: 'registry' | 'layout' }>,
+    path: string,
+    label: string | undefined,
+  ): ChannelStore {
+    return new ChannelStore(
+      this.openRegistry(location, 'only'),
+      path,
+      schemaOf(this.#flags.schema ?? 'v0'),
+      label,
+    );
+  }
+
   /** Opens a registry or a tree of image layouts. */
   openRegistry(
     location: Extract<Location, { readonly kind: 'registry' | 'layout' }>,

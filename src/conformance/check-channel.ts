@@ -29,6 +29,11 @@ interface PackageRepository {
   readonly listed: ReadonlyMap<string, readonly ListedArchive[]>;
 }
 
+/** As {@link PackageRepository}, while it is put together. */
+interface OpenRepository extends PackageRepository {
+  readonly listed: Map<string, ListedArchive[]>;
+}
+
 /**
  * Checks a channel in a store.
  * @throws FerryError `CHANNEL_NOT_FOUND` where no subdir has repodata; what the store throws
@@ -136,7 +141,7 @@ function groupByRepository(
   { subdir, where, archives }: SubdirListing,
   { log }: CheckContext,
 ): ReadonlyMap<string, PackageRepository> {
-  const repositories = new Map<string, PackageRepository & { readonly listed: Map<string, ListedArchive[]> }>();
+  const repositories = new Map<string, OpenRepository>();
   for (const archive of archives) {
     const place = placeOf(archive);
     if (place === undefined) continue;
@@ -200,6 +205,8 @@ async function notFound(store: ChannelStore, { options }: CheckContext): Promise
   return new FerryError(
     'CHANNEL_NOT_FOUND',
     `there is no repodata of schema ${store.schema.id} at \`${store.location}\``,
-    found === undefined ? {} : { hint: `it holds a channel of schema ${other.id}: pass --schema ${other.id}` },
+    found === undefined
+      ? {}
+      : { hint: `it holds a channel of schema ${other.id}: pass --schema ${other.id}` },
   );
 }

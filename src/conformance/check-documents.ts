@@ -69,25 +69,21 @@ export async function checkSubdirDocuments(
     if (listed !== undefined) archives.push(listed);
   };
   const repodata = await readRepodata(source, subdir, 'repodata.json', context, take);
-  if (repodata === undefined) return undefined;
   const current = await readRepodata(source, subdir, 'current_repodata.json', context);
-  if (current?.text !== undefined && repodata.text !== undefined) {
-    checkCurrentRepodata(
-      { where: current.where, current: current.text, full: repodata.text },
-      context.log,
-    );
+  if (current?.text !== undefined && repodata?.text !== undefined) {
+    checkCurrentRepodata({ where: current.where, current: current.text, full: repodata.text }, context.log);
   }
   const unpatched = await readRepodata(source, subdir, 'repodata_from_packages.json', context);
-  await checkOne(source, subdir, 'run_exports.json', context, (value, where) => {
-    const outline = repodata.text?.outline();
+  const hasRunExports = await checkOne(source, subdir, 'run_exports.json', context, (value, where) => {
+    const outline = repodata?.text?.outline();
     const removed = new Set(stringsOf(outline?.['removed']));
-    const { text } = unpatched ?? repodata;
+    const text = (unpatched ?? repodata)?.text;
     checkRunExports({ value, subdir, where, repodata: text, removed }, context.log);
   });
   await checkOne(source, subdir, 'patch_instructions.json', context, (value, where) => {
-    checkPatchInstructions({ value, where, repodata: repodata.text }, context.log);
+    checkPatchInstructions({ value, where, hasRunExports }, context.log);
   });
-  return { subdir, where: repodata.where, archives };
+  return repodata === undefined ? undefined : { subdir, where: repodata.where, archives };
 }
 
 /** Checks the documents of the channel itself. @returns whether there is channel data */
@@ -165,7 +161,11 @@ async function contentOf(
 }
 
 /** The bytes, or why there are none. */
-async function expand(bytes: Uint8Array, what: string, { options }: CheckContext): Promise<Uint8Array | string> {
+async function expand(
+  bytes: Uint8Array,
+  what: string,
+  { options }: CheckContext,
+): Promise<Uint8Array | string> {
   try {
     const input = { bytes, maxBytes: MAX_DOCUMENT_BYTES, what: `\`${what}\`` };
     return await options.workers.run('decompress', input, options.signal);

@@ -106,11 +106,17 @@ async function checkInfoLayer(
   } catch (error) {
     const isFault = isContentFault(error) || (isFerryError(error) && error.code.startsWith('ARCHIVE_'));
     if (!isFault) throw error;
-    log.report(clause, { where, found: `an info layer that cannot be read: ${error.message}`, expected: 'a gzipped tar' });
+    log.report(clause, {
+      where,
+      found: `an info layer that cannot be read: ${error.message}`,
+      expected: 'a gzipped tar',
+    });
     return;
   }
   // With the folder's name in front or without: the draft does not say (v1/B22).
-  const hasIndex = ['index.json', './index.json', 'info/index.json', './info/index.json'].some((name) => names.has(name));
+  const hasIndex = ['index.json', './index.json', 'info/index.json', './info/index.json'].some((name) =>
+    names.has(name),
+  );
   log.expect(clause, hasIndex, () => ({
     where,
     found: 'an info layer without `index.json`',
