@@ -1,5 +1,12 @@
-import { fromRandomAccessReaderPromise, RandomAccessReader, type Entry, type ZipFile } from 'yauzl';
-import { FerryError } from '../../errors.js';
+import { crc32 } from 'node:zlib';
+import {
+  fromRandomAccessReaderPromise,
+  RandomAccessReader,
+  type Entry,
+  type LocalFileHeader,
+  type ZipFile,
+} from 'yauzl';
+import { FerryError, isFerryError } from '../../errors.js';
 import type { ArchiveFile } from './archive-file.js';
 import { limitExceeded, MAX_ZIP_ENTRIES } from './limits.js';
 import { parseMemberPath, shorten } from './member-path.js';
@@ -36,6 +43,28 @@ const ENCRYPTION_FLAGS = 0x2041;
 
 const TARBALL_PATTERN = /^(info|pkg)-(.+)\.tar\.zst$/s;
 
+/** What is wrong with the zip of a `.conda` that can be read all the same. */
+export interface CondaFault {
+  readonly kind: 'compressed' | 'damaged' | 'duplicate' | 'missing' | 'nested' | 'path' | 'stem';
+  /** Name of the entry, or of what is missing: `metadata.json`, `info`, `pkg`. */
+  readonly entry: string;
+  /** What {@link findCondaEntries} throws for it. */
+  readonly error: FerryError;
+}
+
+/** What of a `.conda` could be found. */
+export interface CondaSurvey {
+  readonly metadata: ZipEntryRange | undefined;
+  readonly info: ZipEntryRange | undefined;
+  readonly pkg: ZipEntryRange | undefined;
+  /** What stands between `info-` or `pkg-` and `.tar.zst`, by the name of the entry. */
+  readonly stems: ReadonlyMap<string, string>;
+  /** Names of further entries. */
+  readonly others: readonly string[];
+}
+
+type FaultListener = (fault: CondaFault) => void;
+
 /**
  * Finds the entries of a `.conda` through the central directory of its zip, in whatever order they are, with ZIP64 and
  * data descriptors. Further entries at the top level are let be.
@@ -45,25 +74,77 @@ const TARBALL_PATTERN = /^(info|pkg)-(.+)\.tar\.zst$/s;
  * @see CEP 35; APPNOTE.TXT 6.3.10
  */
 export async function findCondaEntries(file: ArchiveFile, signal?: AbortSignal): Promise<CondaEntries> {
+  const survey = await surveyCondaEntries(
+    file,
+    ({ error }) => {
+      throw error;
+    },
+    signal,
+  );
+  const { metadata, info, pkg, stems } = survey;
+  const stem = stems.get(info?.name ?? '');
+  // Never so: whatever is not there was a fault.
+  if (metadata === undefined || info === undefined || pkg === undefined || stem === undefined)
+    throw missing('metadata.json').error;
+  return { metadata, info, pkg, stem };
+}
+
+/**
+ * Finds what {@link findCondaEntries} finds, and goes on after each fault, which `onFault` is told of. What it throws
+ * ends the search.
+ * @throws FerryError `ARCHIVE_EMPTY`, `ARCHIVE_NOT_CONDA`, `ARCHIVE_TRUNCATED`, `ARCHIVE_CORRUPT`,
+ * `ARCHIVE_LIMIT_EXCEEDED` where the zip's directory cannot be read
+ */
+export async function surveyCondaEntries(
+  file: ArchiveFile,
+  onFault: FaultListener,
+  signal?: AbortSignal,
+): Promise<CondaSurvey> {
   const zip = await openZip(file);
   try {
-    const entries = await readDirectory(zip, signal);
+    const entries = await readDirectory(zip, onFault, signal);
     const metadata = entries.get('metadata.json');
-    if (metadata === undefined) throw missing('metadata.json');
-    const info = theTarball(entries, 'info');
-    const pkg = theTarball(entries, 'pkg');
-    if (info.stem !== pkg.stem) {
-      const message = `the tarballs are of different packages: \`${shorten(info.name)}\` and \`${shorten(pkg.name)}\``;
-      throw new FerryError('ARCHIVE_ENTRY_UNEXPECTED', message);
+    if (metadata === undefined) onFault(missing('metadata.json'));
+    const info = theTarball(entries, 'info', onFault);
+    const pkg = theTarball(entries, 'pkg', onFault);
+    if (info !== undefined && pkg !== undefined && info.stem !== pkg.stem) onFault(foreign(info, pkg));
+    const stems = new Map<string, string>();
+    const others: string[] = [];
+    for (const name of entries.keys()) {
+      const stem = TARBALL_PATTERN.exec(name)?.[2];
+      if (stem !== undefined) stems.set(name, stem);
+      else if (name !== 'metadata.json') others.push(name);
     }
     return {
-      metadata: await locate(zip, file, 'metadata.json', metadata),
-      info: await locate(zip, file, info.name, info.entry),
-      pkg: await locate(zip, file, pkg.name, pkg.entry),
-      stem: info.stem,
+      metadata: await locate(zip, file, 'metadata.json', metadata, onFault),
+      info: await locate(zip, file, info?.name, info?.entry, onFault),
+      pkg: await locate(zip, file, pkg?.name, pkg?.entry, onFault),
+      stems,
+      others,
     };
   } finally {
     zip.close();
+  }
+}
+
+/**
+ * Reads a zip entry, and checks the bytes against its CRC-32 at the end. Chunks are valid until the next one.
+ * @throws FerryError `ARCHIVE_CORRUPT`
+ */
+export async function* readZipEntry(
+  file: ArchiveFile,
+  entry: ZipEntryRange,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  let checksum = 0;
+  let size = 0;
+  for await (const chunk of file.chunks(entry.start, entry.start + entry.size, signal)) {
+    checksum = crc32(chunk, checksum);
+    size += chunk.byteLength;
+    yield chunk;
+  }
+  if (size !== entry.size || checksum !== entry.crc32) {
+    throw new FerryError('ARCHIVE_CORRUPT', `zip entry \`${shorten(entry.name)}\` has a wrong CRC-32`);
   }
 }
 
@@ -118,72 +199,117 @@ class ZipReader extends RandomAccessReader {
   }
 }
 
-async function readDirectory(zip: ZipFile, signal: AbortSignal | undefined): Promise<Map<string, Entry>> {
+/** The entries by name; those whose name is at fault are left out. */
+async function readDirectory(
+  zip: ZipFile,
+  onFault: FaultListener,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, Entry | 'unusable'>> {
   if (zip.entryCount > MAX_ZIP_ENTRIES) {
     throw limitExceeded(
       `the zip has ${String(zip.entryCount)} entries, allowed are ${String(MAX_ZIP_ENTRIES)}`,
     );
   }
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, Entry | 'unusable'>();
   const iterator = zip.eachEntry();
-  for (;;) {
+  for (let index = 0; ; index++) {
     signal?.throwIfAborted();
     const next = await iterator.next().catch((cause: unknown) => {
-      throw corrupt(`entry ${String(entries.size)} of the zip directory cannot be read`, cause);
+      throw corrupt(`entry ${String(index)} of the zip directory cannot be read`, cause);
     });
     if (next.done === true) return entries;
     const name = next.value.fileNameRaw.toString('utf8');
-    checkEntry(name, next.value);
-    if (entries.has(name)) throw unexpected(name, 'is in the zip twice');
-    entries.set(name, next.value);
+    const fault = nameFault(name) ?? contentFault(name, next.value);
+    if (fault !== undefined) onFault(fault);
+    if (fault?.kind === 'path' || fault?.kind === 'nested') continue;
+    if (entries.has(name)) onFault(unexpected('duplicate', name, 'is in the zip twice'));
+    else entries.set(name, fault === undefined ? next.value : 'unusable');
   }
 }
 
-function checkEntry(name: string, entry: Entry): void {
-  const what = `zip entry \`${name}\``;
-  parseMemberPath(name, what);
-  if (/[/\\]/.test(name)) throw unexpected(name, 'is not at the top level');
-  if ((entry.generalPurposeBitFlag & ENCRYPTION_FLAGS) !== 0) {
-    throw new FerryError('ARCHIVE_ENTRY_COMPRESSED', `${shorten(what)} is encrypted`);
+function nameFault(name: string): CondaFault | undefined {
+  try {
+    parseMemberPath(name, `zip entry \`${name}\``);
+  } catch (error) {
+    if (isFerryError(error)) return { kind: 'path', entry: name, error };
+    throw error;
   }
-  if (entry.compressionMethod !== 0) {
-    const message = `${shorten(what)} is compressed with method ${String(entry.compressionMethod)}, not stored`;
-    throw new FerryError('ARCHIVE_ENTRY_COMPRESSED', message);
+  return /[/\\]/.test(name) ? unexpected('nested', name, 'is not at the top level') : undefined;
+}
+
+function contentFault(name: string, entry: Entry): CondaFault | undefined {
+  const what = shorten(`zip entry \`${name}\``);
+  const method = entry.compressionMethod;
+  const isEncrypted = (entry.generalPurposeBitFlag & ENCRYPTION_FLAGS) !== 0;
+  if (isEncrypted || method !== 0) {
+    const how = isEncrypted ? 'encrypted' : `compressed with method ${String(method)}, not stored`;
+    const error = new FerryError('ARCHIVE_ENTRY_COMPRESSED', `${what} is ${how}`);
+    return { kind: 'compressed', entry: name, error };
   }
-  if (entry.compressedSize !== entry.uncompressedSize) {
-    const message = `${shorten(what)} is stored and yet has two sizes, ${String(entry.compressedSize)} and ${String(entry.uncompressedSize)}`;
-    throw new FerryError('ARCHIVE_CORRUPT', message);
-  }
+  if (entry.compressedSize === entry.uncompressedSize) return undefined;
+  const sizes = `${String(entry.compressedSize)} and ${String(entry.uncompressedSize)}`;
+  return damaged(name, `${what} is stored and yet has two sizes, ${sizes}`);
+}
+
+interface Tarball {
+  readonly name: string;
+  readonly stem: string;
+  readonly entry: Entry | 'unusable';
 }
 
 function theTarball(
-  entries: ReadonlyMap<string, Entry>,
+  entries: ReadonlyMap<string, Entry | 'unusable'>,
   kind: 'info' | 'pkg',
-): { readonly name: string; readonly stem: string; readonly entry: Entry } {
-  const found = [];
+  onFault: FaultListener,
+): Tarball | undefined {
+  const found: Tarball[] = [];
   for (const [name, entry] of entries) {
     const [, nameKind, stem] = TARBALL_PATTERN.exec(name) ?? [];
     if (nameKind === kind && stem !== undefined) found.push({ name, stem, entry });
   }
-  const [first, second] = found;
-  if (first === undefined) throw missing(`${kind}-….tar.zst`);
-  if (second !== undefined) throw unexpected(second.name, `is a second ${kind} tarball`);
-  return first;
+  if (found.length === 0) onFault(missing(kind, `${kind}-….tar.zst`));
+  for (const { name } of found.slice(1))
+    onFault(unexpected('duplicate', name, `is a second ${kind} tarball`));
+  return found[0];
 }
 
 /** Finds an entry's bytes, which the local header stands before. */
-async function locate(zip: ZipFile, file: ArchiveFile, name: string, entry: Entry): Promise<ZipEntryRange> {
+async function locate(
+  zip: ZipFile,
+  file: ArchiveFile,
+  name: string | undefined,
+  entry: Entry | 'unusable' | undefined,
+  onFault: FaultListener,
+): Promise<ZipEntryRange | undefined> {
+  if (name === undefined || entry === undefined || entry === 'unusable') return undefined;
+  const range = await rangeOf(zip, file, name, entry);
+  if ('start' in range) return range;
+  onFault(range);
+  return undefined;
+}
+
+async function rangeOf(
+  zip: ZipFile,
+  file: ArchiveFile,
+  name: string,
+  entry: Entry,
+): Promise<ZipEntryRange | CondaFault> {
   const what = `zip entry \`${shorten(name)}\``;
+  const beyond = `${what} reaches beyond the end of the archive`;
   const size = entry.compressedSize;
-  if (entry.relativeOffsetOfLocalHeader + 30 + size > file.size) throw outside(what);
-  const header = await zip.readLocalFileHeaderPromise(entry).catch((cause: unknown) => {
-    throw corrupt(`the local header of ${what} cannot be read`, cause);
-  });
-  // Readers that stream go by the local headers; they must not see another archive.
-  if (!header.fileName.equals(entry.fileNameRaw) || header.compressionMethod !== entry.compressionMethod) {
-    throw new FerryError('ARCHIVE_CORRUPT', `the local header of ${what} disagrees with the zip directory`);
+  if (entry.relativeOffsetOfLocalHeader + 30 + size > file.size) return damaged(name, beyond);
+  let header: LocalFileHeader;
+  try {
+    header = await zip.readLocalFileHeaderPromise(entry);
+  } catch (cause) {
+    const error = corrupt(`the local header of ${what} cannot be read`, cause);
+    if (isFerryError(error)) return { kind: 'damaged', entry: name, error };
+    throw error;
   }
-  if (header.fileDataStart + size > file.size) throw outside(what);
+  // Readers that stream go by the local headers; they must not see another archive.
+  if (!header.fileName.equals(entry.fileNameRaw) || header.compressionMethod !== entry.compressionMethod)
+    return damaged(name, `the local header of ${what} disagrees with the zip directory`);
+  if (header.fileDataStart + size > file.size) return damaged(name, beyond);
   return { name, start: header.fileDataStart, size, crc32: entry.crc32 };
 }
 
@@ -193,16 +319,24 @@ async function readAll(file: ArchiveFile, start: number, end: number): Promise<B
   return Buffer.concat(chunks);
 }
 
-function missing(name: string): FerryError {
-  return new FerryError('ARCHIVE_ENTRY_MISSING', `the zip has no \`${name}\``);
+function missing(entry: string, name = entry): CondaFault {
+  const error = new FerryError('ARCHIVE_ENTRY_MISSING', `the zip has no \`${name}\``);
+  return { kind: 'missing', entry, error };
 }
 
-function unexpected(name: string, why: string): FerryError {
-  return new FerryError('ARCHIVE_ENTRY_UNEXPECTED', `zip entry \`${shorten(name)}\` ${why}`);
+function unexpected(kind: 'duplicate' | 'nested', entry: string, why: string): CondaFault {
+  const error = new FerryError('ARCHIVE_ENTRY_UNEXPECTED', `zip entry \`${shorten(entry)}\` ${why}`);
+  return { kind, entry, error };
 }
 
-function outside(what: string): FerryError {
-  return new FerryError('ARCHIVE_CORRUPT', `${what} reaches beyond the end of the archive`);
+function foreign(info: Tarball, pkg: Tarball): CondaFault {
+  const names = `\`${shorten(info.name)}\` and \`${shorten(pkg.name)}\``;
+  const message = `the tarballs are of different packages: ${names}`;
+  return { kind: 'stem', entry: pkg.name, error: new FerryError('ARCHIVE_ENTRY_UNEXPECTED', message) };
+}
+
+function damaged(entry: string, message: string): CondaFault {
+  return { kind: 'damaged', entry, error: new FerryError('ARCHIVE_CORRUPT', message) };
 }
 
 /** The error for what yauzl cannot read; one of the disk comes through as it is. */

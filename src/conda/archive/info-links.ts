@@ -1,13 +1,17 @@
-import { FerryError } from '../../errors.js';
+import { FerryError, isFerryError } from '../../errors.js';
 import { limitExceeded, MAX_LINK_HOPS, MAX_LINK_STEPS, MAX_PATH_BYTES, MAX_PATH_DEPTH } from './limits.js';
 import { isAbsolute, shorten } from './member-path.js';
 
 /**
  * Checks that every symlink stays inside `info/` at each step of its way, also through other symlinks. Dangling ones
- * and loops are fine: they lead nowhere. `targets` maps the paths of symlinks, without `info/`, to what they say.
+ * and loops are fine: they lead nowhere. `targets` maps the paths of symlinks, without `info/`, to what they say. With
+ * `onUnsafe`, each link that leads out is told to it, and the others are looked at all the same.
  * @throws FerryError `ARCHIVE_LINK_UNSAFE`, `ARCHIVE_LIMIT_EXCEEDED`
  */
-export function resolveLinks(targets: ReadonlyMap<string, string>): void {
+export function resolveLinks(
+  targets: ReadonlyMap<string, string>,
+  onUnsafe?: (path: string, error: FerryError) => void,
+): void {
   let steps = 0;
 
   function follow(path: string): void {
@@ -49,7 +53,14 @@ export function resolveLinks(targets: ReadonlyMap<string, string>): void {
     }
   }
 
-  for (const path of targets.keys()) follow(path);
+  for (const path of targets.keys()) {
+    try {
+      follow(path);
+    } catch (error) {
+      if (onUnsafe === undefined || !isFerryError(error, 'ARCHIVE_LINK_UNSAFE')) throw error;
+      onUnsafe(path, error);
+    }
+  }
 }
 
 function leaves(path: string, link: string, target: string, why: string): FerryError {

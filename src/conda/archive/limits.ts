@@ -23,6 +23,18 @@ export const MAX_INDEX_JSON_BYTES = 4 * MIB;
 /** `metadata.json` of a `.conda`, which holds one number. */
 export const MAX_METADATA_JSON_BYTES = 64 * KIB;
 
+/** `info/paths.json`. Some 250 bytes describe a file, and the largest real packages have 100,000. */
+export const MAX_PATHS_JSON_BYTES = 128 * MIB;
+
+/** Any other file of `info/` that is parsed. */
+export const MAX_INFO_JSON_BYTES = 4 * MIB;
+
+/** Members outside of `info/`, where all are remembered. */
+export const MAX_PAYLOAD_MEMBERS = 500_000;
+
+/** Bytes of their paths and link targets together. */
+export const MAX_PAYLOAD_PATH_BYTES = 64 * MIB;
+
 /** A member's path or a link's target, in bytes. The systems that conda runs on open nothing longer (`PATH_MAX`). */
 export const MAX_PATH_BYTES = 4096;
 
@@ -58,6 +70,9 @@ export const INFO_EXPANSION: ExpansionLimit = {
 
 /** A whole `.tar.bz2`: payloads of mostly zeros exist, so the ratio counts only beyond a size that costs seconds. */
 export const TAR_BZ2_EXPANSION: ExpansionLimit = { freeBytes: 256 * MIB, ratio: 1000 };
+
+/** The pkg tarball of a `.conda`, by the same reason. */
+export const PKG_EXPANSION: ExpansionLimit = TAR_BZ2_EXPANSION;
 
 /** The error for what goes beyond a limit. `what` names it and the limit. */
 export function limitExceeded(what: string): FerryError {

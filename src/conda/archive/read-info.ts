@@ -1,9 +1,8 @@
-import { crc32 } from 'node:zlib';
 import { FerryError } from '../../errors.js';
 import { openArchiveFile, type ArchiveFile, type ArchiveLocation } from './archive-file.js';
 import type { ArchiveExtension } from '../names.js';
 import { decompressBzip2 } from './bzip2.js';
-import { findCondaEntries, type ZipEntryRange } from './conda-zip.js';
+import { findCondaEntries, readZipEntry, type ZipEntryRange } from './conda-zip.js';
 import { InfoMembers, type InfoMember } from './info-members.js';
 import {
   INFO_EXPANSION,
@@ -64,7 +63,7 @@ async function readConda(file: ArchiveFile, { signal }: ReadInfoOptions): Promis
   await checkMetadata(file, entries.metadata, signal);
   const { info, stem } = entries;
   const what = `\`${shorten(info.name)}\``;
-  const tar = decompressZstd(readEntry(file, info, signal), what);
+  const tar = decompressZstd(readZipEntry(file, info, signal), what);
   return { ...(await readMembers(limitExpansion(tar, info.size, INFO_EXPANSION, what))), stem };
 }
 
@@ -96,7 +95,7 @@ async function checkMetadata(
     );
   }
   const chunks: Uint8Array[] = [];
-  for await (const chunk of readEntry(file, entry, signal)) chunks.push(new Uint8Array(chunk));
+  for await (const chunk of readZipEntry(file, entry, signal)) chunks.push(new Uint8Array(chunk));
   const version = formatVersion(Buffer.concat(chunks).toString('utf8'));
   if (version !== CONDA_FORMAT_VERSION) {
     const found =
@@ -115,23 +114,5 @@ function formatVersion(text: string): unknown {
     return (metadata as { readonly conda_pkg_format_version?: unknown }).conda_pkg_format_version;
   } catch {
     return undefined;
-  }
-}
-
-/** The bytes of a zip entry, checked against its CRC-32 at the end. */
-async function* readEntry(
-  file: ArchiveFile,
-  entry: ZipEntryRange,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void> {
-  let checksum = 0;
-  let size = 0;
-  for await (const chunk of file.chunks(entry.start, entry.start + entry.size, signal)) {
-    checksum = crc32(chunk, checksum);
-    size += chunk.byteLength;
-    yield chunk;
-  }
-  if (size !== entry.size || checksum !== entry.crc32) {
-    throw new FerryError('ARCHIVE_CORRUPT', `zip entry \`${shorten(entry.name)}\` has a wrong CRC-32`);
   }
 }

@@ -1,3 +1,5 @@
+import { openArchiveFile } from '#ferry/conda/archive/archive-file.js';
+import { surveyCondaEntries, type CondaFault } from '#ferry/conda/archive/conda-zip.js';
 import { readInfo } from '#ferry/conda/archive/read-info.js';
 import { describe, expect, it } from 'vitest';
 import { condaArchive } from '../../../fixtures/build/archive.mjs';
@@ -190,5 +192,56 @@ describe('the zip of a .conda', () => {
     }
     const behind = concat([condaArchive(spec), new Uint8Array(3)]);
     expect(await codeOf(readInfo({ bytes: behind }, 'conda'))).toBe('ARCHIVE_CORRUPT');
+  });
+});
+
+describe('surveyCondaEntries', () => {
+  async function survey(entries: Arrange): Promise<readonly [unknown, readonly string[]]> {
+    await using file = await openArchiveFile({ bytes: condaArchive({ ...spec, zip: { entries } }) });
+    const faults: CondaFault[] = [];
+    const found = await surveyCondaEntries(file, (fault) => faults.push(fault));
+    return [found, faults.map((fault) => `${fault.kind} ${fault.entry}`)];
+  }
+
+  it('CEP 35: tells every fault, and finds what is there all the same', async () => {
+    const [found, faults] = await survey(([, pkg, info]) => [
+      entry('../evil'),
+      entry('d/x'),
+      entry('README'),
+      ...(info === undefined ? [] : [{ ...info, deflated: true }]),
+      ...(pkg === undefined ? [] : [pkg, pkg]),
+    ]);
+    expect(faults).toEqual([
+      ...['path ../evil', 'nested d/x', 'compressed info-ferry-1.0-0.tar.zst'],
+      ...['duplicate pkg-ferry-1.0-0.tar.zst', 'missing metadata.json'],
+    ]);
+    expect(found).toMatchObject({
+      ...{ metadata: undefined, info: undefined, pkg: { name: 'pkg-ferry-1.0-0.tar.zst' } },
+      ...{ others: ['README'] },
+    });
+  });
+
+  it('CEP 35: tells of tarballs of two packages', async () => {
+    const [found, faults] = await survey((entries) =>
+      entries.map((each) => (each.name.startsWith('info-') ? { ...each, name: 'info-x-1-0.tar.zst' } : each)),
+    );
+    expect(faults).toEqual(['stem pkg-ferry-1.0-0.tar.zst']);
+    expect(found).toMatchObject({
+      stems: new Map([
+        ['pkg-ferry-1.0-0.tar.zst', 'ferry-1.0-0'],
+        ['info-x-1-0.tar.zst', 'x-1-0'],
+      ]),
+    });
+  });
+
+  it('ends where its listener throws', async () => {
+    await using file = await openArchiveFile({
+      bytes: condaArchive({ ...spec, zip: { entries: () => [entry('a/b')] } }),
+    });
+    const stop = new Error('stop');
+    const listener = (): void => {
+      throw stop;
+    };
+    await expect(surveyCondaEntries(file, listener)).rejects.toBe(stop);
   });
 });
