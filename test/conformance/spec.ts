@@ -36,9 +36,6 @@ const defectsSchema = z.strictObject({
   defects: z.array(defectSchema),
 });
 
-/** A known defect of a specification. @see spec/README.md */
-export type Defect = z.infer<typeof defectSchema>;
-
 /** One file of `spec/defects/`. */
 export type DefectsFile = z.infer<typeof defectsSchema>;
 
