@@ -23,12 +23,29 @@ export type DocumentKind =
 
 interface Validator {
   readonly validate: ValidateFunction;
-  readonly schema: object;
-  readonly clauses: readonly ClauseId[];
+  /** For each part of the schema the nearest clause around it. Paths would not do: those of a `$ref` start anew. */
+  readonly clauseAt: ReadonlyMap<unknown, ClauseId>;
+  readonly clauses: ReadonlySet<ClauseId>;
 }
 
-const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: false, logger: false });
+const ajv = new Ajv2020({
+  allErrors: true,
+  verbose: true,
+  strict: false,
+  validateFormats: false,
+  logger: false,
+});
 const validators = new Map<DocumentKind, Validator>();
+
+const TYPES: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  integer: 'a whole number',
+  null: 'null',
+  number: 'a number',
+  object: 'an object',
+  string: 'text',
+};
 
 /**
  * Checks a parsed document and takes down every breach.
@@ -37,17 +54,17 @@ const validators = new Map<DocumentKind, Validator>();
  * @returns whether nothing was found
  */
 export function checkDocument(kind: DocumentKind, value: unknown, where: string, log: CheckLog): boolean {
-  const { validate, schema, clauses } = validatorOf(kind);
+  const { validate, clauseAt, clauses } = validatorOf(kind);
   validate(value);
   const broken = new Set<ClauseId>();
   for (const error of validate.errors ?? []) {
-    const clause = clauseAt(schema, error);
+    const clause = clauseOfError(error, clauseAt);
     // Says no more than the errors of the branch that was taken.
     if (clause === undefined || error.keyword === 'if') continue;
     broken.add(clause);
     log.report(clause, {
       where: pointer(where, error.instancePath),
-      found: foundIn(value, error),
+      found: foundBy(error),
       expected: expectedBy(error),
     });
   }
@@ -59,42 +76,29 @@ function validatorOf(kind: DocumentKind): Validator {
   const known = validators.get(kind);
   if (known !== undefined) return known;
   const schema = JSON.parse(readFileSync(new URL(`${kind}.schema.json`, FOLDER), 'utf8')) as object;
-  const validator = { validate: ajv.compile(schema), schema, clauses: [...new Set(clausesIn(schema))] };
+  const clauseAt = new Map<unknown, ClauseId>();
+  noteClauses(schema, undefined, clauseAt);
+  const validator = { validate: ajv.compile(schema), clauseAt, clauses: new Set(clauseAt.values()) };
   validators.set(kind, validator);
   return validator;
 }
 
-function* clausesIn(schema: unknown): Generator<ClauseId> {
-  if (typeof schema !== 'object' || schema === null) return;
-  for (const [key, value] of Object.entries(schema)) {
-    if (key === 'x-clause') yield value as ClauseId;
-    else yield* clausesIn(value);
-  }
+function noteClauses(node: unknown, around: ClauseId | undefined, clauseAt: Map<unknown, ClauseId>): void {
+  if (typeof node !== 'object' || node === null) return;
+  const own = (node as Readonly<Record<string, unknown>>)['x-clause'];
+  const clause = typeof own === 'string' ? (own as ClauseId) : around;
+  if (clause !== undefined) clauseAt.set(node, clause);
+  for (const part of Object.values(node)) noteClauses(part, clause, clauseAt);
 }
 
-/** The nearest `x-clause` on the way to what failed; of a missing property, the property's own. */
-function clauseAt(root: object, error: ErrorObject): ClauseId | undefined {
-  let node: unknown = root;
-  let clause = ownClause(root);
-  for (const step of error.schemaPath.replace(/^[^#]*#\/?/, '').split('/')) {
-    if (error.keyword === 'required' && step === 'required') {
-      const { missingProperty } = error.params as { readonly missingProperty: string };
-      clause = ownClause(child(child(node, 'properties'), missingProperty)) ?? clause;
-    }
-    node = child(node, decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~'));
-    clause = ownClause(node) ?? clause;
-  }
-  return clause;
-}
-
-function ownClause(node: unknown): ClauseId | undefined {
-  const clause = child(node, 'x-clause');
-  return typeof clause === 'string' ? (clause as ClauseId) : undefined;
-}
-
-function child(node: unknown, key: string): unknown {
-  if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) return undefined;
-  return (node as Record<string, unknown>)[key];
+/** The nearest clause around what failed; of a missing property, the property's own. */
+function clauseOfError(
+  { keyword, params, parentSchema }: ErrorObject,
+  clauseAt: ReadonlyMap<unknown, ClauseId>,
+): ClauseId | undefined {
+  const properties = parentSchema?.['properties'] as Readonly<Record<string, unknown>> | undefined;
+  const missing = keyword === 'required' ? properties?.[String(params['missingProperty'])] : undefined;
+  return clauseAt.get(missing) ?? clauseAt.get(parentSchema);
 }
 
 function pointer(where: string, path: string): string {
@@ -102,24 +106,40 @@ function pointer(where: string, path: string): string {
   return path === '' || where.includes('#') ? `${where}${path}` : `${where}#${path}`;
 }
 
-function foundIn(document: unknown, { instancePath, keyword, params }: ErrorObject): string {
+function foundBy({ keyword, params, data }: ErrorObject): string {
   if (keyword === 'required') return `no \`${String(params['missingProperty'])}\``;
-  if (keyword === 'additionalProperties') return `\`${String(params['additionalProperty'])}\``;
-  if (keyword === 'propertyNames') return `\`${String(params['propertyName'])}\``;
-  const steps = instancePath.split('/').slice(1);
-  const value = steps.reduce(
-    (node, step) => child(node, step.replaceAll('~1', '/').replaceAll('~0', '~')),
-    document,
-  );
-  return shorten(value === undefined ? 'nothing' : JSON.stringify(value));
+  if (keyword === 'additionalProperties') return `\`${shorten(String(params['additionalProperty']))}\``;
+  if (Array.isArray(data)) return data.length === 0 ? 'an empty list' : `a list of ${String(data.length)}`;
+  if (typeof data === 'object' && data !== null) return 'an object';
+  return data === undefined ? 'nothing' : shorten(JSON.stringify(data));
 }
 
-function expectedBy({ keyword, params, message }: ErrorObject): string {
-  if (keyword === 'enum') return `one of ${JSON.stringify(params['allowedValues'])}`;
-  if (keyword === 'const') return JSON.stringify(params['allowedValue']);
-  if (keyword === 'required') return `\`${String(params['missingProperty'])}\` to be there`;
-  if (keyword === 'additionalProperties') return 'no such key';
-  return (message ?? keyword).replace(/^must /, '');
+function expectedBy({ keyword, params, message, schema }: ErrorObject): string {
+  switch (keyword) {
+    case 'type':
+      return [schema]
+        .flat()
+        .map((type) => TYPES[String(type)] ?? String(type))
+        .join(' or ');
+    case 'enum':
+      return `one of ${JSON.stringify(schema)}`;
+    case 'const':
+      return JSON.stringify(schema);
+    case 'required':
+      return `\`${String(params['missingProperty'])}\``;
+    case 'additionalProperties':
+      return 'no such key';
+    case 'pattern':
+      return `text that matches \`${String(schema)}\``;
+    case 'maxLength':
+      return `at most ${String(schema)} characters`;
+    case 'minimum':
+      return `at least ${String(schema)}`;
+    case 'maximum':
+      return `at most ${String(schema)}`;
+    default:
+      return (message ?? keyword).replace(/^must /, '');
+  }
 }
 
 function neverCalled(): never {

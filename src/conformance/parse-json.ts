@@ -22,11 +22,6 @@ export function parseBoundedJson(bytes: Uint8Array, maxValues: number): ParsedJs
   }
 }
 
-/** Tells whether a value is an object and neither a list nor null. */
-export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function beyondLimit(bytes: Uint8Array, maxValues: number): string | undefined {
   let depth = 0;
   let values = 1;

@@ -4,7 +4,8 @@ import { shorten } from '../../conda/archive/member-path.js';
 import type { FerryError } from '../../errors.js';
 import type { CheckLog } from '../check-log.js';
 import { clauseOf, type ClauseId } from '../clauses.js';
-import { isJsonObject, parseBoundedJson } from '../parse-json.js';
+import { parseBoundedJson } from '../parse-json.js';
+import { isJsonObject } from './json-value.js';
 import type { ArchiveMembers } from './archive-members.js';
 import type { FilenameParts } from './names.js';
 

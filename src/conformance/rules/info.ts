@@ -4,7 +4,8 @@ import { isVirtualPackageName } from '../../conda/grammar.js';
 import type { CheckLog } from '../check-log.js';
 import type { ClauseId } from '../clauses.js';
 import { checkDocument } from '../documents.js';
-import { isJsonObject, parseBoundedJson } from '../parse-json.js';
+import { parseBoundedJson } from '../parse-json.js';
+import { isJsonObject } from './json-value.js';
 import { checkSubdir } from './names.js';
 
 /** A parsed JSON object. */

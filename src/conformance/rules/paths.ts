@@ -5,7 +5,8 @@ import { isFerryError } from '../../errors.js';
 import { CheckLog } from '../check-log.js';
 import type { ClauseId } from '../clauses.js';
 import { checkDocument } from '../documents.js';
-import { isJsonObject, parseBoundedJson } from '../parse-json.js';
+import { parseBoundedJson } from '../parse-json.js';
+import { isJsonObject } from './json-value.js';
 import { resolveTarget, type ArchiveEntry } from './archive-members.js';
 import type { JsonObject } from './info.js';
 
