@@ -5,10 +5,11 @@
  * `npm run bench [-- NAME …]`
  */
 import { argv, stderr, stdout } from 'node:process';
+import { benchCheck } from './check.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
 
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
-const benchmarks = { 'mirror-small': benchMirrorSmall };
+const benchmarks = { 'mirror-small': benchMirrorSmall, check: benchCheck };
 
 const wanted = argv.length > 2 ? argv.slice(2) : Object.keys(benchmarks);
 /** @type {Record<string, object>} */

@@ -29,8 +29,12 @@ export async function withServer(starting, work) {
   }
 }
 
-/** Starts docker-registry with its data in memory. @returns {Promise<BenchServer>} */
-export async function startRegistry() {
+/**
+ * Starts docker-registry. In memory it finds content more slowly the more it has.
+ * @param {'memory' | 'disk'} storage
+ * @returns {Promise<BenchServer>}
+ */
+export async function startRegistry(storage = 'memory') {
   const folder = await mkdtemp(join(tmpdir(), 'ferry-bench-'));
   const host = `127.0.0.1:${String(await freePort())}`;
   const config = join(folder, 'config.yml');
@@ -38,7 +42,7 @@ export async function startRegistry() {
     config,
     `version: 0.1
 log: {level: error, accesslog: {disabled: true}}
-storage: {inmemory: {}, maintenance: {uploadpurging: {enabled: false}}}
+storage: {${storage === 'memory' ? 'inmemory: {}' : `filesystem: {rootdirectory: ${join(folder, 'data')}}`}, maintenance: {uploadpurging: {enabled: false}}}
 http: {addr: "${host}", secret: bench}
 `,
   );

@@ -21,7 +21,9 @@ export interface CheckOptions {
   readonly temp: TempFolder;
   /** Artifacts or archives under way at once. */
   readonly concurrency: number;
-  /** Whether the bytes of info layers and archives are read too. */
+  /** Whether the index layers of packages are read too; one artifact alone is always read so. */
+  readonly index: boolean;
+  /** Whether the bytes of all layers are read too. */
   readonly deep: boolean;
   /** Look at so many artifacts or archives only. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;

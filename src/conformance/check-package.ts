@@ -62,7 +62,7 @@ export async function checkPackage(target: PackageTarget, context: CheckContext)
   context.counts.artifacts += 1;
   const manifest = readManifest(stored, where, store.schema.id, context);
   if (manifest === undefined) return;
-  const index = await readIndex(repository, manifest, signal);
+  const index = options.index ? await readIndex(repository, manifest, signal) : undefined;
   const subject: PackageSubject = {
     schema: store.schema,
     subdir,

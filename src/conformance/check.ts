@@ -46,7 +46,13 @@ export interface CheckTargetOptions {
   readonly name: string;
   /** Only these. @defaultValue all that the channel has */
   readonly subdirs?: readonly string[] | undefined;
-  /** Whether the bytes of info layers and archives are read too. @defaultValue false */
+  /**
+   * Whether the index layers of packages are read too, which more than doubles what a registry has to do. One artifact
+   * alone is always read so.
+   * @defaultValue false
+   */
+  readonly index?: boolean | undefined;
+  /** Whether the bytes of all layers are read too. @defaultValue false */
   readonly deep?: boolean | undefined;
   /** Look at so many artifacts or archives only, chosen at random; the same for the same seed. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;
@@ -74,6 +80,7 @@ export async function check(target: CheckTarget, options: CheckTargetOptions): P
     workers,
     temp,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    index: target.kind === 'artifact' || options.index === true || options.deep === true,
     deep: options.deep ?? false,
     sample: options.sample,
     subdirs: options.subdirs,

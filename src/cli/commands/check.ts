@@ -22,6 +22,7 @@ const EXIT_UNCHECKED = 3;
 
 interface CheckFlags extends LocationFlags, OutputFlags {
   readonly subdir?: readonly string[];
+  readonly index?: boolean;
   readonly deep?: boolean;
   readonly sample?: number;
   readonly seed?: string;
@@ -47,7 +48,8 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--subdir <name...>', 'only these subdirs')
-    .option('--deep', 'read archives and info layers too (always done in folders)')
+    .option('--index', "read each package's index layer too, at twice the cost")
+    .option('--deep', 'read archives and all layers too (always done in folders)')
     .option('--sample <n>', 'look at so many artifacts only, chosen at random', parseCount)
     .option('--seed <text>', 'choose the same sample again')
     .option('--strict', 'let warnings break conformance too')
@@ -81,6 +83,7 @@ Examples:
         report = await check(target, {
           name,
           subdirs: flags.subdir ?? subdirs,
+          index: flags.index,
           deep: flags.deep ?? isLocal,
           sample: flags.sample === undefined ? undefined : { size: flags.sample, seed },
           strict: flags.strict,
