@@ -97,6 +97,7 @@ export async function check(target: CheckTarget, options: CheckTargetOptions): P
     schema: 'store' in target ? target.store.schema.id : undefined,
     checked: context.counts,
     sample: sample === undefined ? undefined : { ...sample, of: context.population },
+    unread: unreadOf(target, context),
     unchecked: context.unchecked,
     strict: options.strict,
   });
@@ -118,6 +119,11 @@ async function run(target: CheckTarget, context: CheckContext): Promise<void> {
 function kindOf({ kind }: CheckTarget, { subdirs }: CheckTargetOptions): CheckReport['kind'] {
   if (kind === 'archive' || kind === 'artifact') return kind;
   return subdirs?.length === 1 ? 'subdir' : 'channel';
+}
+
+function unreadOf({ kind }: CheckTarget, { options }: CheckContext): CheckReport['unread'] {
+  if (options.deep || kind === 'archive') return undefined;
+  return options.index || kind === 'files' ? 'archives' : 'layers';
 }
 
 async function checkArchiveFiles(

@@ -40,6 +40,8 @@ export interface CheckReport {
   readonly counts: Readonly<Record<Severity, number>>;
   readonly checked: CheckedCounts;
   readonly sample?: Sample | undefined;
+  /** What was left unread of the artifacts: all layers, or those that take most bytes. */
+  readonly unread?: 'layers' | 'archives' | undefined;
   /** Clauses that were looked at, by area and id. */
   readonly clauses: readonly ClauseResult[];
   /** Errors first, then by place. */
@@ -52,7 +54,7 @@ export interface CheckReport {
 /** What {@link makeReport} is told besides the log. */
 export interface ReportInput extends Pick<
   CheckReport,
-  'target' | 'kind' | 'schema' | 'checked' | 'sample' | 'unchecked'
+  'target' | 'kind' | 'schema' | 'checked' | 'sample' | 'unread' | 'unchecked'
 > {
   readonly log: Pick<CheckLog, 'findings' | 'results'>;
   /** Whether warnings break conformance too. */

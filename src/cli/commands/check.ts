@@ -96,6 +96,9 @@ Examples:
         progress.finish();
       }
       await writeReports(report, flags, context);
+      if (report.unread !== undefined && flags.quiet !== true) {
+        say(context.output, `${report.unread} were not read; --index reads index layers, --deep everything`);
+      }
       if (flags.json === true) printJson(context.output, reportDocument(report));
       else for (const line of formatTextReport(report)) printLine(context.output, line);
       if (!report.conforms) context.setExitCode(EXIT_FINDINGS);

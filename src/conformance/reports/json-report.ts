@@ -28,6 +28,8 @@ export interface ReportDocument {
   readonly checked: CheckedCounts;
   /** `null` where everything was looked at. */
   readonly sample: Sample | null;
+  /** What was left unread of the artifacts, or `null`. */
+  readonly unread: string | null;
   /** By area and id. */
   readonly clauses: readonly ReportedClause[];
   /** Errors first, then by place. */
@@ -55,6 +57,7 @@ export function reportDocument(report: CheckReport): ReportDocument {
       records: checked.records,
     },
     sample: sample === undefined ? null : { size: sample.size, of: sample.of, seed: sample.seed },
+    unread: report.unread ?? null,
     clauses: report.clauses.map(({ clause: { id, level, severity, area, subject }, checks, findings }) => ({
       id,
       level,

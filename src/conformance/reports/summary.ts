@@ -56,7 +56,7 @@ function summarizeArea(report: CheckReport, area: Area): AreaSummary {
 
 /** Says what a check came to. */
 export function verdictOf(report: CheckReport): Verdict {
-  const { conforms, schema, counts, unchecked } = report;
+  const { conforms, schema, counts, unread, unchecked } = report;
   const standard = schema === undefined ? 'the conda standards' : `schema ${schema}`;
   // Nothing is vouched for that was not seen.
   const limit = conforms && unchecked.length > 0 ? ', as far as could be checked' : '';
@@ -66,6 +66,7 @@ export function verdictOf(report: CheckReport): Verdict {
     count(counts.error, 'error'),
     count(counts.warning, 'warning'),
     ...(counts.info > 0 ? [count(counts.info, 'note')] : []),
+    ...(unread === undefined ? [] : [`${unread} not read`]),
     ...(unchecked.length > 0 ? [`${count(unchecked.length, 'place')} not checked`] : []),
   ];
   return {
