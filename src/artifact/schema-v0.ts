@@ -91,8 +91,12 @@ function placeOf(archive: PackageIdentity): PackagePlace {
 
 function packageAt(place: PackagePlace): PackageIdentity {
   const found = decodePlace(place);
-  // Refuses what has no place: then this is no place of a package either.
-  placeOf(found);
+  // Nothing is taken for a package that has no place, or another one.
+  const back = placeOf(found);
+  if (back.repository !== place.repository || back.tag !== place.tag) {
+    const said = `${place.repository}:${place.tag}`;
+    throw unrepresentable('v0/D3', said, `\`${back.repository}:${back.tag}\` is what it should be`);
+  }
   return found;
 }
 
