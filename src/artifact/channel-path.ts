@@ -13,7 +13,7 @@ const CHANNEL_REPOSITORIES: ReadonlySet<string> = new Set(['channeldata.json', '
  * is the channel itself. In schema v1 a path cannot hold `label` of its own, since nobody could tell the two apart.
  * @param path such as `org/conda-forge`; empty where the store is the channel
  * @throws ParseError `REFERENCE_INVALID` for what OCI does not allow, `CHANNEL_INVALID` for what would be ambiguous
- * @see v1/L1, v1/L2, v1/L3, v1/L4, v1/B10
+ * @see v1/L1, v1/L2, v1/L3, v1/L4, v1/B10, v1/B32
  */
 export function channelPath(path: string, label: string | undefined, schema: SchemaId): string {
   if (path !== '') parseRepositoryName(path);
@@ -23,19 +23,23 @@ export function channelPath(path: string, label: string | undefined, schema: Sch
       hint: 'name the label with --label, and leave it out of the path',
     });
   }
-  const last = components.at(-1) ?? '';
-  if (CHANNEL_REPOSITORIES.has(last)) {
-    throw new ParseError(
-      'CHANNEL_INVALID',
-      `\`${path}\` cannot be a channel: metadata is named like it`,
-      path,
-    );
-  }
+  checkNoMetadata(path);
   if (label === undefined || label === MAIN_LABEL) return path;
   if (!isRepositoryName(label)) {
     throw new ParseError('CHANNEL_INVALID', `OCI cannot hold the label \`${label}\``, label, {
       hint: 'labels need lower case, digits, and single `.`, `_` or `-` between them',
     });
   }
+  checkNoMetadata(label);
   return [path, 'label', label].filter((part) => part !== '').join('/');
+}
+
+/** Also in the middle: on disk one repository would lie inside another. */
+function checkNoMetadata(part: string): void {
+  if (!part.split('/').some((component) => CHANNEL_REPOSITORIES.has(component))) return;
+  throw new ParseError(
+    'CHANNEL_INVALID',
+    `\`${part}\` cannot be part of a channel's path: metadata is named like it`,
+    part,
+  );
 }

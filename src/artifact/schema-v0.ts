@@ -77,7 +77,7 @@ function placeOf(archive: PackageIdentity): PackagePlace {
   const place = { repository: encodeName(archive.name), tag: encodeTag(archive.version, archive.build) };
   // What does not read back the same would share its place with another package: `_foo` and `zzz_foo`,
   // builds `a+b` and `a__p__b`.
-  const back = packageAt(place);
+  const back = decodePlace(place);
   if (back.name !== archive.name || back.version !== archive.version || back.build !== archive.build) {
     const said = `${archive.name}-${archive.version}-${archive.build}`;
     throw new UnrepresentableError(
@@ -90,13 +90,23 @@ function placeOf(archive: PackageIdentity): PackagePlace {
 }
 
 function packageAt(place: PackagePlace): PackageIdentity {
-  const dash = place.tag.indexOf('-');
-  if (dash === -1)
-    throw unrepresentable('v0/D1', place.tag, 'it has no dash between version and build string');
+  const found = decodePlace(place);
+  // Nothing is taken for a package that has no place, or another one.
+  const back = placeOf(found);
+  if (back.repository !== place.repository || back.tag !== place.tag) {
+    const said = `${place.repository}:${place.tag}`;
+    throw unrepresentable('v0/D3', said, `\`${back.repository}:${back.tag}\` is what it should be`);
+  }
+  return found;
+}
+
+function decodePlace({ repository, tag }: PackagePlace): PackageIdentity {
+  const dash = tag.indexOf('-');
+  if (dash === -1) throw unrepresentable('v0/D1', tag, 'it has no dash between version and build string');
   return {
-    name: decodeName(place.repository),
-    version: decodeTagPart(place.tag.slice(0, dash)),
-    build: decodeTagPart(place.tag.slice(dash + 1)),
+    name: decodeName(repository),
+    version: decodeTagPart(tag.slice(0, dash)),
+    build: decodeTagPart(tag.slice(dash + 1)),
   };
 }
 
@@ -165,7 +175,8 @@ function readLeaf(repository: string): Leaf {
   const file = METADATA_FILES.find((candidate) => METADATA_REPOSITORIES[candidate] === repository);
   if (file !== undefined) return { kind: 'metadata', file };
   if (RESERVED_NAMES.has(repository)) return { kind: 'metadata', file: undefined };
-  return isRepositoryName(repository) ? { kind: 'package', name: decodeName(repository) } : { kind: 'other' };
+  const isLeaf = isRepositoryName(repository) && !repository.includes('/');
+  return isLeaf ? { kind: 'package', name: decodeName(repository) } : { kind: 'other' };
 }
 
 /** `2026.11.21.07.35.00`, in UTC. @see v0/D7 */

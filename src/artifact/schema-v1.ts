@@ -8,7 +8,6 @@ import { FerryError, UnrepresentableError } from '../errors.js';
 import { describe, type Annotations, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson, type ImageManifest } from '../oci/manifest.js';
 import { EMPTY_JSON, IMAGE_MANIFEST } from '../oci/media-types.js';
-import { isRepositoryName } from '../oci/reference.js';
 import { historyTagReader } from './history-tag.js';
 import { packageLayers } from './manifest-parts.js';
 import {
@@ -35,12 +34,20 @@ const METADATA_REPOSITORIES: Readonly<Record<MetadataFile, string>> = {
   ledger: 'mledger',
 };
 
+/** Which clause keeps which first characters for something else than packages by their names. */
+const CLAUSES_OF_PREFIXES: ReadonlyMap<string, string> = new Map([
+  ['m', 'v1/S1'],
+  ['h', 'v1/S3'],
+]);
+
 /** Longest encoded name that is not hashed, in characters. @see v1/N3 */
 const MAX_LEAF_LENGTH = 64;
 /** Longest encoded tag that is not hashed, in characters. @see v1/T4 */
 const MAX_TAG_LENGTH = 128;
 /** A hash is told by its whole form: a version may well begin with `h`. @see v1/S3, v1/B6 */
 const HASHED = /^h[0-9a-f]{64}$/;
+/** One component of a repository's name, of any length: what is too long is hashed. @see v1/G2 */
+const LEAF = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
 /** Annotation that marks an artifact of this schema; its value is `1`. @see v1/A1, v1/R7 */
 export const SCHEMA_ANNOTATION = 'org.conda.oci.schema';
@@ -50,6 +57,8 @@ export const NAME_ANNOTATION = 'org.conda.package.name';
 export const VERSION_ANNOTATION = 'org.conda.package.version';
 /** Annotation with the package's build string. @see v1/A4 */
 export const BUILD_ANNOTATION = 'org.conda.package.build';
+/** Name space of the draft, in which it bans what it does not define itself. @see v1/A5 */
+const RESERVED_ANNOTATIONS = 'org.conda.';
 /** The draft bans further `org.conda.*`, so the md5 is in a name space of ours. @see v1/A5, v1/B23 */
 const MD5 = 'io.conda-ferry.md5';
 
@@ -88,9 +97,14 @@ function placeOf({ name, version, build }: PackageIdentity): PackagePlace {
 }
 
 function encodeName(name: string): string {
+  if (name === '') throw unrepresentable('v1/N2', name, 'a package has a name');
   const leaf = `c${name}`;
   // Checked before it is hashed: a name does not become legal by being long.
-  if (!isLeaf(leaf)) throw unrepresentable('v1/G2', name, 'OCI does not allow it as a repository name');
+  if (!LEAF.test(leaf)) throw unrepresentable('v1/G2', name, 'OCI does not allow it as a repository name');
+  // `hanneldata.json`: its repository could be a channel's metadata (v1/B12).
+  if (leaf === METADATA_REPOSITORIES['channeldata.json']) {
+    throw unrepresentable('v1/C1', name, 'its repository would be called like that of the channeldata');
+  }
   return leaf;
 }
 
@@ -105,42 +119,61 @@ function encodeTag(version: string, build: string): string {
 }
 
 function packageAt(place: PackagePlace, annotations?: Annotations): PackageIdentity {
-  const hashed = [place.repository, place.tag].filter(isHashed).length;
-  const said = `${place.repository}:${place.tag}`;
+  const { repository, tag } = place;
+  const hashed = [repository, tag].filter(isHashed).length;
+  const said = `${repository}:${tag}`;
   if (hashed === 1) throw unrepresentable('v1/T5', said, 'either both or none of the two are hashed');
-  if (hashed === 2) return hashedPackage(place, annotations);
-  if (!place.repository.startsWith('c')) {
-    throw unrepresentable('v1/S4', said, 'repositories of packages begin with `c`, or with `h` and a hash');
+  const found = hashed === 2 ? annotatedPackage(said, annotations) : decodePlace(place);
+  // Nothing is taken for a package that would stand elsewhere.
+  const back = placeOf(found);
+  if (back.repository !== repository || back.tag !== tag) {
+    const { name, version, build } = found;
+    const why = `it is not the place of \`${name}-${version}-${build}\``;
+    throw unrepresentable(clauseOfMisplaced(place, back), said, why);
   }
-  const [version, build, ...more] = place.tag.split('-');
+  return found;
+}
+
+/** Of a place that no package has: a hash of something else or without need, a lack of it, or a bare `+`. */
+function clauseOfMisplaced(place: PackagePlace, back: PackagePlace): string {
+  if (isHashed(place.tag)) return back.repository === place.repository ? 'v1/T4' : 'v1/N3';
+  if (place.repository.length > MAX_LEAF_LENGTH) return 'v1/N3';
+  return place.tag.length > MAX_TAG_LENGTH ? 'v1/T4' : 'v1/T1';
+}
+
+function decodePlace({ repository, tag }: PackagePlace): PackageIdentity {
+  const said = `${repository}:${tag}`;
+  if (!repository.startsWith('c')) {
+    const clause = CLAUSES_OF_PREFIXES.get(repository.charAt(0)) ?? 'v1/S4';
+    throw unrepresentable(clause, said, 'repositories of packages begin with `c`, or are `h` and a hash');
+  }
+  const [version, build, ...more] = tag.split('-');
   if (version === undefined || build === undefined || more.length > 0) {
     throw unrepresentable('v1/T3', said, 'a tag has exactly one dash, between version and build string');
   }
-  return {
-    name: place.repository.slice(1),
-    version: decodeTagPart(version),
-    build: decodeTagPart(build),
-  };
+  return { name: repository.slice(1), version: decodeTagPart(version), build: decodeTagPart(build) };
 }
 
-function hashedPackage(place: PackagePlace, annotations: Annotations | undefined): PackageIdentity {
-  const said = `${place.repository}:${place.tag}`;
-  const name = annotations?.[NAME_ANNOTATION];
-  const version = annotations?.[VERSION_ANNOTATION];
-  const build = annotations?.[BUILD_ANNOTATION];
+function annotatedPackage(said: string, annotations: Annotations = {}): PackageIdentity {
+  const name = annotations[NAME_ANNOTATION];
+  const version = annotations[VERSION_ANNOTATION];
+  const build = annotations[BUILD_ANNOTATION];
   if (name === undefined || version === undefined || build === undefined) {
     throw unrepresentable('v1/N4', said, 'of a hash only the annotations know the package');
-  }
-  const back = placeOf({ name, version, build });
-  if (back.repository !== place.repository || back.tag !== place.tag) {
-    throw unrepresentable('v1/N3', said, `it is not the hash of \`${name}-${version}-${build}\``);
   }
   return { name, version, build };
 }
 
 function readLeaf(repository: string): Leaf {
   if (isHashed(repository)) return { kind: 'package', name: undefined };
-  if (repository.startsWith('c') && isLeaf(repository)) return { kind: 'package', name: repository.slice(1) };
+  // Before `c` is taken for that of a package (v1/B12).
+  if (repository === METADATA_REPOSITORIES['channeldata.json']) {
+    return { kind: 'metadata', file: 'channeldata.json' };
+  }
+  if (!LEAF.test(repository)) return { kind: 'other' };
+  if (repository.startsWith('c') && repository.length > 1) {
+    return { kind: 'package', name: repository.slice(1) };
+  }
   if (!repository.startsWith('m')) return { kind: 'other' };
   const file = METADATA_FILES.find((candidate) => METADATA_REPOSITORIES[candidate] === repository);
   return { kind: 'metadata', file };
@@ -152,13 +185,21 @@ function packageManifest(content: PackageContent): ImageManifest {
     throw new FerryError('INTERNAL', 'an artifact of schema v1 has exactly one archive');
   }
   const layers = packageLayers(content, MD5);
+  const own = packageAnnotations(parseArchiveFilename(archive.filename));
+  const banned = Object.keys(content.annotations ?? {}).find(
+    (key) => key.startsWith(RESERVED_ANNOTATIONS) && !Object.hasOwn(own, key),
+  );
+  if (banned !== undefined) {
+    throw new FerryError('MANIFEST_INVALID', `schema v1 allows no annotation \`${banned}\``);
+  }
   return {
     schemaVersion: 2,
     mediaType: IMAGE_MANIFEST,
     artifactType: layers[0]?.mediaType,
     config,
     layers,
-    annotations: { ...packageAnnotations(parseArchiveFilename(archive.filename)), ...content.annotations },
+    // The schema's own come first and win.
+    annotations: { ...own, ...content.annotations, ...own },
   };
 }
 
@@ -190,11 +231,6 @@ function historyTag(time: Date): string {
 /** What stands for an encoded name or tag that is too long: `h`, and its sha256. @see v1/N3, v1/T4 */
 export function hashOf(text: string): string {
   return `h${createHash('sha256').update(text).digest('hex')}`;
-}
-
-/** Whether it may be the last component of a repository's name, whatever its length. */
-function isLeaf(leaf: string): boolean {
-  return isRepositoryName(leaf) && !leaf.includes('/');
 }
 
 function unrepresentable(clause: string, name: string, why: string): UnrepresentableError {

@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { packArchiveFile, type StoredPackage } from '#ferry/artifact/pack.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
+import { schemaV1 } from '#ferry/artifact/schema-v1.js';
+import type { Schema } from '#ferry/artifact/schema.js';
 import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { describe as describeBytes, type Descriptor } from '#ferry/oci/descriptor.js';
@@ -33,8 +35,8 @@ beforeAll(() => {
 });
 afterAll(async () => workers[Symbol.asyncDispose]());
 
-function openStore(registry: Registry = new RecordingRegistry()): ChannelStore {
-  return new ChannelStore(registry, 'org/channel', schemaV0);
+function openStore(registry: Registry = new RecordingRegistry(), schema: Schema = schemaV0): ChannelStore {
+  return new ChannelStore(registry, 'org/channel', schema);
 }
 
 async function packAll(paths: readonly string[], store: ChannelStore): Promise<StoredPackage[]> {
@@ -43,10 +45,13 @@ async function packAll(paths: readonly string[], store: ChannelStore): Promise<S
   return stored;
 }
 
-async function fixtureArchives(): Promise<string[]> {
+/** The archives that the schema can hold. */
+async function fixtureArchives(schema: Schema = schemaV0): Promise<string[]> {
   const files = await readdir(FIXTURE_CHANNEL, { recursive: true });
+  const isHeld = (file: string): boolean =>
+    schema.holdsTwins || !files.includes(file.replace(/\.tar\.bz2$/, '.conda')) || file.endsWith('.conda');
   return files
-    .filter((file) => /\.(?:conda|tar\.bz2)$/.test(file))
+    .filter((file) => /\.(?:conda|tar\.bz2)$/.test(file) && isHeld(file))
     .sort()
     .map((file) => join(FIXTURE_CHANNEL, file));
 }
@@ -89,11 +94,18 @@ async function digestOfTwins(): Promise<string> {
   return digestAt(store, PLACE);
 }
 
-describe('packing the fixture channel', () => {
+/** Schema → `<subdir>/<repository>:<tag>` → digest. */
+type Golden = Record<string, Record<string, string>>;
+
+async function readGolden(): Promise<Golden> {
+  return JSON.parse(await readFile(GOLDEN_FILE, 'utf8')) as Golden;
+}
+
+describe.each([schemaV0, schemaV1])('packing the fixture channel in schema $id', (schema) => {
   test('gives the golden digests, and none of it is written a second time', async () => {
     const registry = new RecordingRegistry();
-    const store = openStore(registry);
-    const paths = await fixtureArchives();
+    const store = openStore(registry, schema);
+    const paths = await fixtureArchives(schema);
     const places = new Map(
       (await packAll(paths, store)).map((place) => [`${place.repository}:${place.tag}`, place]),
     );
@@ -101,26 +113,30 @@ describe('packing the fixture channel', () => {
     for (const [key, place] of [...places].sort(([a], [b]) => (a < b ? -1 : 1))) {
       digests[key.replace('org/channel/', '')] = await digestAt(store, place);
     }
-    if (REGENERATE) await writeFile(GOLDEN_FILE, `${JSON.stringify(digests, null, 2)}\n`);
-    const golden: unknown = JSON.parse(await readFile(GOLDEN_FILE, 'utf8'));
-    expect(digests, HOW_TO_REGENERATE).toEqual(golden);
+    if (REGENERATE) {
+      const all = { ...(await readGolden()), [schema.id]: digests };
+      await writeFile(GOLDEN_FILE, `${JSON.stringify(all, null, 2)}\n`);
+    }
+    expect(digests, HOW_TO_REGENERATE).toEqual((await readGolden())[schema.id]);
 
     const writes = registry.writes.length;
-    await packAll(paths.toReversed(), openStore(registry));
+    await packAll(paths.toReversed(), openStore(registry, schema));
     expect(registry.writes.slice(writes)).toEqual([]);
   });
 
   test('gives the same digests in the opposite order', async () => {
-    const golden = JSON.parse(await readFile(GOLDEN_FILE, 'utf8')) as Record<string, string>;
-    const store = openStore();
-    await packAll((await fixtureArchives()).reverse(), store);
+    const golden = (await readGolden())[schema.id]!;
+    const store = openStore(undefined, schema);
+    await packAll((await fixtureArchives(schema)).reverse(), store);
     for (const [key, digest] of Object.entries(golden)) {
       const colon = key.lastIndexOf(':');
       const place = { repository: `org/channel/${key.slice(0, colon)}`, tag: key.slice(colon + 1) };
       expect(await digestAt(store, place), key).toBe(digest);
     }
   });
+});
 
+describe('packing the fixture channel', () => {
   test('puts each archive, its index.json and its info members into layers, byte for byte', async () => {
     const store = openStore();
     for (const path of await fixtureArchives()) {
@@ -233,6 +249,59 @@ describe('twins', () => {
     await packAll([condaPath, tarBz2Path], store);
     await expect(packAll([other], store)).rejects.toMatchObject({ code: 'ARCHIVE_EXISTS' });
     expect(await digestAt(store, PLACE)).toBe(await digestOfTwins());
+  });
+});
+
+describe('in schema v1', () => {
+  const place = { repository: 'org/channel/linux-64/ctwins', tag: '1_N2.0_Px-h0__1' };
+
+  test('v1/P5, v1/P6: of twins the `.conda` stands there, whichever came first', async () => {
+    const { condaPath, tarBz2Path } = await pathsOfTwins();
+    const [alone, after, before] = [0, 1, 2].map(() => openStore(undefined, schemaV1)) as [
+      ChannelStore,
+      ChannelStore,
+      ChannelStore,
+    ];
+    await packAll([condaPath], alone);
+    await packAll([tarBz2Path, condaPath], after);
+    await packAll([condaPath], before);
+    expect(await rejection(packAll([tarBz2Path], before))).toMatchObject({
+      code: 'TWIN_UNREPRESENTABLE',
+      clause: 'v1/P6',
+    });
+    const digest = await digestAt(alone, place);
+    expect(digest).toMatch(/^sha256:/);
+    expect(await digestAt(after, place)).toBe(digest);
+    expect(await digestAt(before, place)).toBe(digest);
+  });
+
+  test('v1/P1, v1/P2, v1/P4, v1/P7: the artifact holds the archive and its index, and says what that says', async () => {
+    const store = openStore(undefined, schemaV1);
+    const [stored] = await packAll([await save(conda)], store);
+    expect(stored).toMatchObject(place);
+    const repository = store.registry.repository(place.repository);
+    const manifest = parseImageManifest((await repository.fetchManifest(place.tag))!.bytes);
+    const [archive, , index] = manifest.layers as [Descriptor, Descriptor, Descriptor];
+    expect(manifest.layers).toHaveLength(3);
+    expect(archive).toMatchObject({ mediaType: manifest.artifactType, digest: sha256(conda.bytes) });
+    const { name, version, build } = JSON.parse((await readAll(repository.fetch(index))).toString()) as {
+      readonly [key in 'name' | 'version' | 'build']: string;
+    };
+    expect(manifest.annotations).toEqual(schemaV1.packageAnnotations({ name, version, build }));
+    expect(schemaV1.packageAt({ repository: 'ctwins', tag: place.tag }, manifest.annotations)).toEqual({
+      name,
+      version,
+      build,
+    });
+  });
+
+  test('v1/G9: a path that is too long is an error, and nothing is stored under another name', async () => {
+    const registry = new RecordingRegistry({ maxNameLength: place.repository.length - 1 });
+    expect(await rejection(packAll([await save(conda)], openStore(registry, schemaV1)))).toMatchObject({
+      code: 'NAME_UNREPRESENTABLE',
+      clause: 'v1/G9',
+    });
+    expect(registry.writes).toEqual([]);
   });
 });
 

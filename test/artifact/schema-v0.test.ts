@@ -171,17 +171,49 @@ describe('places', () => {
     expect(() => schemaV0.placeOf({ ...fits, version: '1'.repeat(64) })).toThrow(/128 characters/);
   });
 
-  test.each(['latest', '2026.11.21.07.35.00', '1.0'])('the tag %s is no package', (tag) => {
-    expect(() => schemaV0.packageAt({ repository: 'zlib', tag })).toThrow(
+  test.each(['latest', '2026.11.21.07.35.00', '1.0', '1.0-', '-0', '1.0-rc1-0', '1.0-0\n', '1+0-0'])(
+    'v0/D1: the tag %j is no package',
+    (tag) => {
+      expect(() => schemaV0.packageAt({ repository: 'zlib', tag })).toThrow(
+        expect.objectContaining({ code: 'NAME_UNREPRESENTABLE' }) as Error,
+      );
+    },
+  );
+});
+
+test.each(['repodata.json', 'Foo', 'foo_', 'a/b', ''])(
+  'v0/D1, v0/D7: in %j stands no package',
+  (repository) => {
+    expect(() => schemaV0.packageAt({ repository, tag: '1.0-0' })).toThrow(
       expect.objectContaining({ code: 'NAME_UNREPRESENTABLE' }) as Error,
     );
-  });
+  },
+);
+
+test.each([
+  ['zlib', { kind: 'package', name: 'zlib' }],
+  ['zzz_libgcc_mutex', { kind: 'package', name: '_libgcc_mutex' }],
+  ['repodata.json', { kind: 'metadata', file: 'repodata.json' }],
+  ['repodata_ledger.json', { kind: 'metadata', file: 'ledger' }],
+  ['repodata_shards.msgpack.zst', { kind: 'metadata', file: undefined }],
+  ['Foo', { kind: 'other' }],
+  ['a/b', { kind: 'other' }],
+])('v0/D1, v0/D2, v0/D7: the repository %s is known for what it is', (repository, leaf) => {
+  expect(schemaV0.readLeaf(repository)).toEqual(leaf);
 });
+
+test.each(['2026.11.21.07.35', '2026.02.30.00.00.00', '2026.13.01.00.00.00', '20261121T073500Z', 'latest'])(
+  'v0/D7, v0/X6: %s is no history tag',
+  (tag) => {
+    expect(schemaV0.parseHistoryTag(tag)).toBeUndefined();
+  },
+);
 
 test('v0/D7: a history tag is in UTC, to the second', () => {
   expect(schemaV0.historyTag(new Date('2026-11-21T07:35:09.999Z'))).toBe('2026.11.21.07.35.09');
   expect(schemaV0.historyTag(new Date('2026-01-01T00:00:00+02:00'))).toBe('2025.12.31.22.00.00');
   expect(isTag(schemaV0.historyTag(new Date()))).toBe(true);
+  expect(schemaV0.parseHistoryTag('2026.11.21.07.35.09')).toEqual(new Date('2026-11-21T07:35:09Z'));
 });
 
 test('v0/X4: the config is `{}`', () => {
