@@ -6,6 +6,7 @@ export { OciChannel } from './artifact/oci-channel.js';
 export { packArchiveFile, type PackOptions, type StoredPackage } from './artifact/pack.js';
 export type { PackageContent, PackageLayer, PackagePlace, Schema, SchemaId } from './artifact/schema.js';
 export { schemaV0 } from './artifact/schema-v0.js';
+export { schemaV1 } from './artifact/schema-v1.js';
 export { WorkerPool } from './artifact/worker-pool.js';
 export { DirectoryChannel } from './channel/directory-channel.js';
 export { HttpChannel } from './channel/http-channel.js';
@@ -13,6 +14,9 @@ export type { ArchiveLocation, ChannelSource, MetadataAnswer, Validators } from 
 export { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from './conda/names.js';
 export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export { Repodata } from './conda/repodata.js';
+export { migrateChannel, planMigration, type MigrateOptions } from './mirror/migrate/migrate.js';
+export type { MigrationFailures } from './mirror/migrate/failures-file.js';
+export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js';
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
 export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
