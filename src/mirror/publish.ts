@@ -94,34 +94,43 @@ export function newRunning(now: Date): NonNullable<Ledger['running']> {
 export interface LedgerInput {
   readonly store: ChannelStore;
   readonly role: LedgerRole;
+  readonly migrated?: Ledger['migrated'];
+  /** The source's repodata as it was read; `undefined` where the next run is to look at it anew. */
+  readonly seen: Ledger['source'];
   readonly snapshot: Snapshot;
   readonly repodata: Digest;
   readonly unchanged: boolean;
   readonly complete: boolean;
   readonly counts: NonNullable<Ledger['counts']>;
-  readonly withheld: readonly Refused[];
+  readonly withheld: readonly (Omit<Refused, 'code'> & { readonly code: string })[];
   readonly quarantine: readonly Quarantined[];
   readonly kept: ReadonlyMap<string, string>;
   readonly foreign: ReadonlySet<string>;
   readonly subdirs: readonly string[] | undefined;
 }
 
+/** What a ledger keeps of the source's repodata. */
+export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source']> {
+  const { etag, lastModified } = origin.validators;
+  return {
+    file: origin.file,
+    digest,
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { last_modified: lastModified }),
+  };
+}
+
 /** Makes the ledger of a run that has ended. */
 export function makeLedger(input: LedgerInput): Ledger {
-  const { snapshot, subdirs } = input;
-  const { etag, lastModified } = snapshot.origin.validators;
+  const { snapshot, subdirs, migrated, seen } = input;
   return {
     ledger_version: 1,
     schema: input.store.schema.id,
     subdir: snapshot.subdir,
     role: input.role,
+    ...(migrated === undefined ? {} : { migrated }),
     filters: filtersDigest(input.store),
-    source: {
-      file: snapshot.origin.file,
-      digest: snapshot.digest,
-      ...(etag === undefined ? {} : { etag }),
-      ...(lastModified === undefined ? {} : { last_modified: lastModified }),
-    },
+    ...(seen === undefined ? {} : { source: seen }),
     repodata: input.repodata,
     unchanged: input.unchanged,
     complete: input.complete,

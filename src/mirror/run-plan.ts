@@ -9,6 +9,7 @@ import {
   newRunning,
   publishedAlready,
   publishRepodata,
+  seenOf,
   type Composition,
 } from './publish.js';
 import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
@@ -58,6 +59,7 @@ export async function runPlan(
   const final = makeLedger({
     store: context.store,
     role: { kind: 'mirror', source: context.source.url },
+    seen: seenOf(snapshot),
     snapshot,
     repodata: latest.digest,
     unchanged: composition.unchanged,

@@ -73,9 +73,9 @@ Exit status: 0 all is there, 1 some packages failed, 2 usage, 3 the run failed,
 130 interrupted. A run that ended early goes on the next time.
 
 Examples:
-  conda-ferry migrate oci://127.0.0.1:5000/ch oci://127.0.0.1:5000/ch1 --to v1 --plan
-  conda-ferry migrate oci://ghcr.io/me/ch oci://ghcr.io/me/ch-v1 --to v1 --keep-going
-  conda-ferry migrate oci://ghcr.io/me/ch oci://ghcr.io/me/ch-v1 --to v1 \\
+  conda-ferry migrate oci://ghcr.io/me/ch oci://ghcr.io/me/new --to v1 --plan
+  conda-ferry migrate oci-layout:./old oci-layout:./new --to v1 --keep-going
+  conda-ferry migrate oci-layout:./old oci-layout:./new --to v1 \\
     --retry-failed migrate-failures.json`,
     )
     .action(async (source: string, destination: string, flags: MigrateFlags) => {

@@ -2,7 +2,7 @@ import type { Ledger, Quarantined } from '../../artifact/ledger.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { isFerryError } from '../../errors.js';
-import { firstLedger, makeLedger, type Composition } from '../publish.js';
+import { firstLedger, makeLedger, seenOf, type Composition } from '../publish.js';
 import type { MigrationContext } from './migration-context.js';
 import type { PreparedSubdir } from './prepare-subdir.js';
 
@@ -58,29 +58,24 @@ export function migratedLedger(
       ([filename]) => !there.has(filename),
     ),
   );
-  const { source: seen, ...made } = makeLedger({
+  // What the old schema could not hold and the new one can is still to be fetched: nothing may look settled.
+  const isSettled = before?.running === undefined && ofBefore.representable === 0;
+  return makeLedger({
     store: destination,
     role,
+    migrated: { source: channel.url, schema: context.source.schema.id },
+    seen: before === undefined ? seenOf(prepared.snapshot) : isSettled ? before.source : undefined,
     snapshot: prepared.snapshot,
     repodata: result.repodata.digest,
     unchanged: result.composition.unchanged && before?.unchanged !== false,
     complete: quarantine.length === 0 && before?.complete !== false,
     counts: { listed: before?.counts?.listed ?? repodata.recordCount, there: there.size },
-    withheld,
+    withheld: [...withheld, ...ofBefore.stillWithheld],
     quarantine,
     kept,
     foreign: new Set((before?.foreign ?? []).filter((filename) => there.has(filename))),
     subdirs: before?.subdirs,
   });
-  // What the old schema could not hold and the new one can is still to be fetched: nothing may look settled.
-  const isSettled = before?.running === undefined && ofBefore.representable === 0;
-  const source = before === undefined ? seen : isSettled ? before.source : undefined;
-  return {
-    ...made,
-    withheld: [...made.withheld, ...ofBefore.stillWithheld],
-    migrated: { source: channel.url, schema: context.source.schema.id },
-    ...(source === undefined ? {} : { source }),
-  };
 }
 
 /** Records that the source's schema could not hold: neither can the destination's, or now they can be had. */
