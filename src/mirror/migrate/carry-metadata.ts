@@ -1,4 +1,5 @@
 /** Metadata besides the repodata: the same layers under a new manifest. */
+import { TITLE } from '../../artifact/manifest-parts.js';
 import { metadataMediaType, ZSTD_SUFFIX } from '../../artifact/media-types.js';
 import {
   copyMetadata,
@@ -103,11 +104,10 @@ async function splicedContent(
   { workers, signal }: MigrationContext,
 ): Promise<MetadataContent> {
   const zst = await workers.run('compress', { bytes, level: ZSTD_LEVEL }, signal);
-  const title = 'org.opencontainers.image.title';
-  const name = annotations?.[title];
+  const name = annotations?.[TITLE];
   const blobs = new Map<Digest, Uint8Array>();
   const layer = (type: string, content: Uint8Array, ending: string): Descriptor => {
-    const described = describe(type, content, name === undefined ? undefined : { [title]: name + ending });
+    const described = describe(type, content, name === undefined ? undefined : { [TITLE]: name + ending });
     blobs.set(described.digest, content);
     return described;
   };
