@@ -2,7 +2,7 @@ import { UnrepresentableError } from '../errors.js';
 import { openerOf } from '../io/bytes.js';
 import { SingleFlight } from '../io/single-flight.js';
 import type { ImageManifest } from '../oci/manifest.js';
-import type { CallOptions, Registry, ReplacedManifest, Repository } from '../oci/storage.js';
+import type { CallOptions, PushOptions, Registry, ReplacedManifest, Repository } from '../oci/storage.js';
 import { channelPath } from './channel-path.js';
 import type { MetadataFile, PackagePlace, Schema } from './schema.js';
 
@@ -68,12 +68,16 @@ export class ChannelStore {
   /**
    * Makes sure that a repository holds the config that all artifacts share, once per repository: with thousands of
    * repositories this is most of what they cost.
+   * @param options with a repository of the same registry that may have it: both schemas share its bytes
    */
-  async ensureConfig(repository: Repository, options: CallOptions = {}): Promise<void> {
+  async ensureConfig(
+    repository: Repository,
+    options: CallOptions & Pick<PushOptions, 'mountFrom'> = {},
+  ): Promise<void> {
     if (this.#withConfig.has(repository.name)) return;
-    const { signal } = options;
+    const { signal, mountFrom } = options;
     const push = async (): Promise<void> => {
-      await repository.push(this.schema.config, openerOf(this.schema.configBytes), { signal });
+      await repository.push(this.schema.config, openerOf(this.schema.configBytes), { signal, mountFrom });
       this.#withConfig.add(repository.name);
     };
     await this.#configs.do(repository.name, push, signal);

@@ -39,12 +39,20 @@ const retryable = quarantined.refine(
   ({ filename, name }) => name === undefined || isArchiveFilename(filename),
 );
 
+const role = z.discriminatedUnion('kind', [
+  z.looseObject({ kind: z.literal('mirror'), source: z.string() }),
+  /** Made out of a channel of another schema that was no mirror, or not only one. */
+  z.looseObject({ kind: z.literal('migrated'), source: z.string() }),
+]);
+
 const ledgerSchema = z.looseObject({
   ledger_version: z.literal(1),
   schema: z.string(),
   subdir: z.string(),
-  /** What the channel is: so far always the mirror of one source. */
-  role: z.looseObject({ kind: z.literal('mirror'), source: z.string() }),
+  /** What the channel is: the mirror of one source, or what a migration made of another channel. */
+  role,
+  /** Where the records came from, if a migration was the last to publish here. */
+  migrated: z.looseObject({ source: z.string(), schema: z.string() }).optional(),
   /** Digest of filters and whatever else decides which records are wanted. */
   filters: digest,
   /** The source's repodata that the published one was made from. */
@@ -82,6 +90,9 @@ const ledgerSchema = z.looseObject({
 
 /** A ledger as parsed; unknown fields stay. */
 export type Ledger = z.infer<typeof ledgerSchema>;
+
+/** What a channel is, as its ledger says. */
+export type LedgerRole = Ledger['role'];
 
 /** An archive that could not be mirrored, with why. */
 export type Quarantined = z.infer<typeof quarantined>;

@@ -1,11 +1,11 @@
 import { FerryError, isFerryError } from '../errors.js';
-import { collect, openerOf, type OpenOptions } from '../io/bytes.js';
+import { collect, openerOf } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
-import { copyGraph } from '../oci/copy-graph.js';
+import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
-import type { CallOptions, ReplacedManifest, Repository } from '../oci/storage.js';
+import type { CallOptions, ContentSource, ReplacedManifest, Repository } from '../oci/storage.js';
 import { tagMoved } from '../oci/tag-moved.js';
 import type { ChannelStore } from './channel-store.js';
 import type { MetadataFile } from './schema.js';
@@ -33,26 +33,51 @@ export async function pushMetadata(
   subdir: string,
   file: MetadataFile,
   layers: readonly MetadataLayer[],
-  { signal, tags }: CallOptions & { readonly tags: readonly string[] },
+  options: CallOptions & { readonly tags: readonly string[] },
 ): Promise<Descriptor> {
-  const { schema } = store;
-  const repository = store.metadataRepository(subdir, file);
   const described = layers.map((layer) => ({
     descriptor: describe(layer.mediaType, layer.bytes, { [TITLE]: layer.title }),
     bytes: layer.bytes,
   }));
-  const manifest = encodeJson(schema.metadataManifest(described.map(({ descriptor }) => descriptor)));
+  const content = new Map(described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const));
+  const source: ContentSource = {
+    fetch: (wanted, open) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
+  };
+  const descriptors = described.map(({ descriptor }) => descriptor);
+  return copyMetadata(store, subdir, file, { layers: descriptors, source }, options);
+}
+
+/** Options of {@link copyMetadata}. */
+export interface CopyMetadataOptions extends CallOptions, Pick<CopyOptions, 'mountFrom'> {
+  readonly tags: readonly string[];
+}
+
+/**
+ * As {@link pushMetadata}, with layers that are had from `content.source`, or mounted.
+ * @throws FerryError `TAG_MOVED`
+ */
+export async function copyMetadata(
+  store: ChannelStore,
+  subdir: string,
+  file: MetadataFile,
+  content: { readonly layers: readonly Descriptor[]; readonly source: ContentSource },
+  { signal, tags, mountFrom }: CopyMetadataOptions,
+): Promise<Descriptor> {
+  const { schema } = store;
+  const repository = store.metadataRepository(subdir, file);
+  const manifest = encodeJson(schema.metadataManifest(content.layers));
   const root = describe(IMAGE_MANIFEST, manifest);
-  const content = new Map<Digest, Uint8Array>([
+  const own = new Map<Digest, Uint8Array>([
     [schema.config.digest, schema.configBytes],
     [root.digest, manifest],
-    ...described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const),
   ]);
-  const source = {
-    fetch: (wanted: Descriptor, open?: OpenOptions) =>
-      openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
+  const source: ContentSource = {
+    fetch: (wanted, open) => {
+      const bytes = own.get(wanted.digest);
+      return bytes === undefined ? content.source.fetch(wanted, open) : openerOf(bytes)(open);
+    },
   };
-  await store.ensureConfig(repository, { signal });
+  await store.ensureConfig(repository, { signal, mountFrom });
   // What `latest` named is nothing that other tags named.
   const others = tags.filter((tag) => tag !== LATEST);
   const isLatestAlone = tags.includes(LATEST) && others.length === 0;
@@ -62,6 +87,7 @@ export async function pushMetadata(
     replaces: isLatestAlone ? store.latestOf(repository) : undefined,
     // New content: asking for it first would cost a request each.
     destinationHas: ({ digest }) => digest === schema.config.digest,
+    mountFrom,
   });
   if (isLatestAlone) store.rememberLatest(repository, root.digest);
   else if (tags.includes(LATEST)) await moveLatest(store, subdir, file, root, { signal });

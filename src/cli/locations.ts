@@ -12,6 +12,9 @@ export type Location =
   | { readonly kind: 'registry'; readonly host: string; readonly path: string }
   | { readonly kind: 'layout'; readonly path: string };
 
+/** A location that holds artifacts. */
+export type StoreLocation = Extract<Location, { readonly kind: 'registry' | 'layout' }>;
+
 /** Where channels that are given by name alone are looked for. */
 const CHANNEL_ALIAS = 'https://conda.anaconda.org/';
 /** Hosts that can be nothing but registries, so that `oci://` may be left out. */
@@ -77,7 +80,7 @@ export function parseRegistryHost(text: string): string {
 
 /** A place of one artifact: its store, and what names it there. */
 export interface ArtifactLocation {
-  readonly store: Extract<Location, { readonly kind: 'registry' | 'layout' }>;
+  readonly store: StoreLocation;
   readonly repository: string;
   /** Tag or digest. */
   readonly reference: string;

@@ -4,6 +4,7 @@ import { addInspectCommand } from './commands/inspect.js';
 import { addListCommand } from './commands/list.js';
 import { addLoginCommand } from './commands/login.js';
 import { addLogoutCommand } from './commands/logout.js';
+import { addMigrateCommand } from './commands/migrate.js';
 import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
 import { addProbeCommand } from './commands/probe.js';
@@ -24,6 +25,7 @@ export function createProgram(context: CommandContext): Command {
     })
     .showHelpAfterError('(see conda-ferry --help)');
   addMirrorCommand(program, context);
+  addMigrateCommand(program, context);
   addListCommand(program, context);
   addInspectCommand(program, context);
   addPullCommand(program, context);

@@ -10,18 +10,19 @@ export interface Progress extends MirrorReporter {
   finish(): void;
 }
 
-/** Makes the reporter that the flags ask for. */
-export function createProgress(output: Output, flags: OutputFlags): Progress {
+/** Makes the reporter that the flags ask for. `verb` says what happens to the archives. */
+export function createProgress(output: Output, flags: OutputFlags, verb = 'move'): Progress {
   if (flags.quiet === true) return { finish: () => undefined };
   return output.stderr.isTTY === true && flags.verbose !== true
     ? barProgress(output)
-    : lineProgress(output, flags);
+    : lineProgress(output, flags, verb);
 }
 
-function lineProgress(output: Output, flags: OutputFlags): Progress {
+function lineProgress(output: Output, flags: OutputFlags, verb: string): Progress {
   return {
     planned: ({ archives, bytes }) => {
-      if (archives > 0) say(output, `to move: ${count(archives, 'archive')}, ${formatBytes(bytes)}`);
+      const size = bytes === 0 ? '' : `, ${formatBytes(bytes)}`;
+      if (archives > 0) say(output, `to ${verb}: ${count(archives, 'archive')}${size}`);
     },
     archive: ({ subdir, filename, bytes, failure }) => {
       // The report at the end names the failures again, so only who wants every line gets them here too.

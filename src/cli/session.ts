@@ -18,7 +18,7 @@ import { profileOf, type HostProfile } from '../registry/host-profile.js';
 import { RegistryClient, registryBaseUrl, type RegistryClientOptions } from '../registry/registry-client.js';
 import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
-import type { Location } from './locations.js';
+import type { Location, StoreLocation } from './locations.js';
 import { Network, type LoginWitness, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
 
@@ -68,21 +68,42 @@ export class Session implements AsyncDisposable {
    * @throws FerryError `USAGE` for ordinary channels and unknown schemas
    */
   openStore(location: Location, role: RegistryRole = 'destination'): ChannelStore {
-    const { label } = this.#flags;
     const schema = schemaOf(this.#flags.schema ?? 'v0');
+    return this.#storeAt(location, schema, () => this.openRegistry(checkStorable(location), role));
+  }
+
+  /**
+   * Opens a channel to read and one to write, each with a schema of its own. In one registry both share the way there, so
+   * that a token for the one holds for mounts from the other; credentials are then those of the destination.
+   * @throws FerryError `USAGE` for ordinary channels
+   */
+  openStores(
+    source: { readonly location: Location; readonly schema: Schema },
+    destination: { readonly location: Location; readonly schema: Schema },
+  ): { readonly source: ChannelStore; readonly destination: ChannelStore } {
+    const to = checkStorable(destination.location);
+    const from = checkStorable(
+      source.location,
+      'only a channel in a registry or in image layouts can be migrated',
+    );
+    const registry = this.openRegistry(to, 'destination');
+    const isShared = from.kind === 'layout' ? isSamePath(from, to) : isSameHost(from, to);
+    return {
+      source: this.#storeAt(from, source.schema, () =>
+        isShared ? registry : this.openRegistry(from, 'source'),
+      ),
+      destination: this.#storeAt(to, destination.schema, () => registry),
+    };
+  }
+
+  #storeAt(location: Location, schema: Schema, open: () => Registry): ChannelStore {
+    const { label } = this.#flags;
     if (location.kind === 'registry' && location.path === '') {
       throw new FerryError('CHANNEL_INVALID', `\`oci://${location.host}\` lacks the path of a channel`, {
         hint: `write oci://${location.host}/NAME`,
       });
     }
-    if (location.kind === 'registry') {
-      return new ChannelStore(this.openRegistry(location, role), location.path, schema, label);
-    }
-    if (location.kind === 'layout')
-      return new ChannelStore(this.openRegistry(location, role), '', schema, label);
-    throw new FerryError('USAGE', 'an ordinary conda channel cannot be the destination yet', {
-      hint: 'write oci://host/path or oci-layout:./dir',
-    });
+    return new ChannelStore(open(), location.kind === 'registry' ? location.path : '', schema, label);
   }
 
   /** Opens the channel that an artifact's place lies in. */
@@ -100,10 +121,7 @@ export class Session implements AsyncDisposable {
   }
 
   /** Opens a registry or a tree of image layouts. */
-  openRegistry(
-    location: Extract<Location, { readonly kind: 'registry' | 'layout' }>,
-    role: RegistryRole,
-  ): Registry {
+  openRegistry(location: StoreLocation, role: RegistryRole): Registry {
     if (location.kind === 'layout') return this.#use(openLayoutRegistry(location.path));
     return this.openRegistryClient(location.host, role);
   }
@@ -164,6 +182,23 @@ export class Session implements AsyncDisposable {
       this.#requests[side] += 1;
     };
   }
+}
+
+/** @throws FerryError `USAGE` for ordinary channels */
+function checkStorable(
+  location: Location,
+  message = 'an ordinary conda channel cannot be the destination yet',
+): StoreLocation {
+  if (location.kind === 'registry' || location.kind === 'layout') return location;
+  throw new FerryError('USAGE', message, { hint: 'write oci://host/path or oci-layout:./dir' });
+}
+
+function isSameHost(a: StoreLocation, b: StoreLocation): boolean {
+  return a.kind === 'registry' && b.kind === 'registry' && a.host.toLowerCase() === b.host.toLowerCase();
+}
+
+function isSamePath(a: StoreLocation, b: StoreLocation): boolean {
+  return a.kind === 'layout' && b.kind === 'layout' && a.path === b.path;
 }
 
 /** The profile of another host, without what is the host's own. */

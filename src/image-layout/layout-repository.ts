@@ -71,7 +71,10 @@ export class LayoutRepository implements Repository {
     if (tags.length > 0) {
       throw new FerryError('MANIFEST_INVALID', `\`${descriptor.mediaType}\` is no manifest and takes no tag`);
     }
-    if (!(await this.#folder.hasBlob(descriptor))) await this.#folder.writeBlob(descriptor, open, signal);
+    if (await this.#folder.hasBlob(descriptor)) return;
+    const { mountFrom } = options;
+    if (mountFrom !== undefined && (await this.mount(descriptor, mountFrom, { signal }))) return;
+    await this.#folder.writeBlob(descriptor, open, signal);
   }
 
   async resolve(reference: string, options: CallOptions = {}): Promise<Descriptor | undefined> {

@@ -10,11 +10,15 @@ import type { CallOptions } from '../oci/storage.js';
  * @throws FerryError `SCHEMA_CONFLICT`
  * @see v1/B14
  */
-export async function checkSchema(store: ChannelStore, subdir: string, options: CallOptions): Promise<void> {
+export async function checkSchema(
+  store: ChannelStore,
+  subdir: string,
+  options: CallOptions & { readonly hint?: string | undefined },
+): Promise<void> {
   const other = store.schema.id === 'v0' ? schemaV1 : schemaV0;
   const name = store.repositoryName(subdir, other.metadataRepository('repodata.json'));
   if ((await store.registry.repository(name).resolve(LATEST, options)) === undefined) return;
   throw new FerryError('SCHEMA_CONFLICT', `\`${store.location}\` holds a channel of schema ${other.id}`, {
-    hint: `choose another path, or pass --schema ${other.id}`,
+    hint: options.hint ?? `choose another path, or pass --schema ${other.id}`,
   });
 }

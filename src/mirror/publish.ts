@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ChannelStore } from '../artifact/channel-store.js';
-import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
+import { writeLedger, type Ledger, type LedgerRole, type Quarantined } from '../artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
 import { moveLatest, pushMetadata, type MetadataLayer } from '../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
@@ -10,6 +10,7 @@ import { encodeJson } from '../oci/manifest.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { Refused } from './plan.js';
 import type { Snapshot } from './snapshot.js';
+import type { Published } from './state.js';
 
 /** What conda-oci-mirror uses; repodata is compressed once and read very often. */
 const ZSTD_LEVEL = 15;
@@ -72,6 +73,18 @@ export async function publishRepodata(
   return pushed;
 }
 
+/** The manifest behind `latest`, if it holds just these bytes. */
+export function publishedAlready(
+  published: Published | undefined,
+  composition: Composition,
+): Descriptor | undefined {
+  const digest = digestOf(composition.bytes);
+  const found = published?.found;
+  return found?.layers.some((layer) => layer.mediaType === REPODATA && layer.digest === digest) === true
+    ? found.descriptor
+    : undefined;
+}
+
 /** The marker of a run that has begun. */
 export function newRunning(now: Date): NonNullable<Ledger['running']> {
   return { id: randomUUID(), started: now.toISOString() };
@@ -80,35 +93,44 @@ export function newRunning(now: Date): NonNullable<Ledger['running']> {
 /** What a run ends with, as the ledger keeps it. */
 export interface LedgerInput {
   readonly store: ChannelStore;
-  readonly source: string;
+  readonly role: LedgerRole;
+  readonly migrated?: Ledger['migrated'];
+  /** The source's repodata as it was read; `undefined` where the next run is to look at it anew. */
+  readonly seen: Ledger['source'];
   readonly snapshot: Snapshot;
   readonly repodata: Digest;
   readonly unchanged: boolean;
   readonly complete: boolean;
   readonly counts: NonNullable<Ledger['counts']>;
-  readonly withheld: readonly Refused[];
+  readonly withheld: readonly (Omit<Refused, 'code'> & { readonly code: string })[];
   readonly quarantine: readonly Quarantined[];
   readonly kept: ReadonlyMap<string, string>;
   readonly foreign: ReadonlySet<string>;
   readonly subdirs: readonly string[] | undefined;
 }
 
+/** What a ledger keeps of the source's repodata. */
+export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source']> {
+  const { etag, lastModified } = origin.validators;
+  return {
+    file: origin.file,
+    digest,
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { last_modified: lastModified }),
+  };
+}
+
 /** Makes the ledger of a run that has ended. */
 export function makeLedger(input: LedgerInput): Ledger {
-  const { snapshot, subdirs } = input;
-  const { etag, lastModified } = snapshot.origin.validators;
+  const { snapshot, subdirs, migrated, seen } = input;
   return {
     ledger_version: 1,
     schema: input.store.schema.id,
     subdir: snapshot.subdir,
-    role: { kind: 'mirror', source: input.source },
+    role: input.role,
+    ...(migrated === undefined ? {} : { migrated }),
     filters: filtersDigest(input.store),
-    source: {
-      file: snapshot.origin.file,
-      digest: snapshot.digest,
-      ...(etag === undefined ? {} : { etag }),
-      ...(lastModified === undefined ? {} : { last_modified: lastModified }),
-    },
+    ...(seen === undefined ? {} : { source: seen }),
     repodata: input.repodata,
     unchanged: input.unchanged,
     complete: input.complete,
@@ -127,12 +149,12 @@ export function makeLedger(input: LedgerInput): Ledger {
 }
 
 /** The ledger of a channel that has nothing yet: what the first run's marker is written into. */
-export function firstLedger(store: ChannelStore, subdir: string, source: string): Ledger {
+export function firstLedger(store: ChannelStore, subdir: string, role: LedgerRole): Ledger {
   return {
     ledger_version: 1,
     schema: store.schema.id,
     subdir,
-    role: { kind: 'mirror', source },
+    role,
     filters: filtersDigest(store),
     unchanged: false,
     complete: false,

@@ -1,15 +1,15 @@
 import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
-import { REPODATA } from '../artifact/media-types.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
 import { CopyError } from '../errors.js';
-import { digestOf } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
 import {
   composeRepodata,
   firstLedger,
   makeLedger,
   newRunning,
+  publishedAlready,
   publishRepodata,
+  seenOf,
   type Composition,
 } from './publish.js';
 import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
@@ -51,14 +51,15 @@ export async function runPlan(
   await transferAll(work, result, context);
 
   const composition = compose(work, result);
-  const current = listsReplaced ? undefined : publishedAlready(work, composition);
+  const current = listsReplaced ? undefined : publishedAlready(work.published, composition);
   const latest = current ?? (await publishRepodata(snapshot, composition, ledger, context));
   const kept = new Map(
     [...plan.before].filter(([filename]) => result.keeps(filename) && !work.foreign.has(filename)),
   );
   const final = makeLedger({
     store: context.store,
-    source: context.source.url,
+    role: { kind: 'mirror', source: context.source.url },
+    seen: seenOf(snapshot),
     snapshot,
     repodata: latest.digest,
     unchanged: composition.unchanged,
@@ -159,11 +160,12 @@ class RunResult {
 function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
   const { store, source } = context;
   const { ledger, latest } = work.state;
-  const { repodata: _, ...rest } = ledger ?? firstLedger(store, work.subdir, source.url);
+  const role = { kind: 'mirror', source: source.url } as const;
+  const { repodata: _, migrated: __, ...rest } = ledger ?? firstLedger(store, work.subdir, role);
   return {
     ...rest,
     schema: store.schema.id,
-    role: { kind: 'mirror', source: source.url },
+    role,
     ...(work.isTrusted && !context.deep && latest !== undefined ? { repodata: latest.digest } : {}),
     foreign: [...work.foreign],
     kept: Object.fromEntries([...work.plan.kept].filter(([filename]) => !work.foreign.has(filename))),
@@ -186,15 +188,6 @@ function compose(work: PlannedWork, result: RunResult): Composition {
     isThere: (filename) => result.there.has(filename),
     foreign: published === undefined ? undefined : { repodata: published.repodata, filenames: foreign },
   });
-}
-
-/** The manifest behind `latest`, if it holds just these bytes. */
-function publishedAlready(work: PlannedWork, composition: Composition) {
-  const digest = digestOf(composition.bytes);
-  const found = work.published?.found;
-  return found?.layers.some((layer) => layer.mediaType === REPODATA && layer.digest === digest) === true
-    ? found.descriptor
-    : undefined;
 }
 
 /** The archives whose records stop to be true while an item is worked on. */

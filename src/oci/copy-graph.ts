@@ -4,7 +4,7 @@ import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from './descriptor.js';
 import { MAX_MANIFEST_BYTES, successorsOf } from './manifest.js';
 import { isManifestMediaType } from './media-types.js';
-import type { CallOptions, ContentSource, Repository, TagOptions } from './storage.js';
+import type { ContentSource, Repository, TagOptions } from './storage.js';
 
 /** Blobs of one artifact under way at once. */
 const DEFAULT_CONCURRENCY = 3;
@@ -18,6 +18,8 @@ export interface CopyOptions extends TagOptions {
    * @defaultValue always ask
    */
   readonly destinationHas?: ((descriptor: Descriptor) => boolean | undefined) | undefined;
+  /** A repository of the destination's registry that holds the blobs, so that they need not be sent. @defaultValue none */
+  readonly mountFrom?: string | undefined;
   /** @defaultValue 3 */
   readonly concurrency?: number | undefined;
 }
@@ -38,9 +40,10 @@ export async function copyGraph(
   const has = async (descriptor: Descriptor): Promise<boolean> =>
     options.destinationHas?.(descriptor) ?? (await destination.exists(descriptor, options));
 
-  const copyNode = async (node: Descriptor, isRoot: boolean): Promise<void> => {
+  const copyNode = async (node: Descriptor, isRoot: boolean, again = false): Promise<void> => {
     if (!isManifestMediaType(node.mediaType)) {
-      await pushBlob(source, destination, node, options);
+      // A mount that was granted and left nothing behind would be granted again.
+      await pushBlob(source, destination, node, again ? { signal: options.signal } : options);
       return;
     }
     const bytes = await collect(source.fetch(node, options), MAX_MANIFEST_BYTES, `manifest ${node.digest}`);
@@ -57,7 +60,7 @@ export async function copyGraph(
     // What the caller knew to be at the destination need not be at the source.
     const copyAgain = async (child: Descriptor): Promise<void> => {
       try {
-        await copyNode(child, false);
+        await copyNode(child, false, true);
       } catch (error) {
         if (options.destinationHas?.(child) !== true || !isFerryError(error, 'NOT_FOUND')) throw error;
       }
@@ -83,10 +86,10 @@ async function pushBlob(
   source: ContentSource,
   destination: Repository,
   blob: Descriptor,
-  options: CallOptions,
+  { signal, mountFrom }: Pick<CopyOptions, 'signal' | 'mountFrom'>,
 ): Promise<void> {
   try {
-    await destination.push(blob, (open) => source.fetch(blob, open), { signal: options.signal });
+    await destination.push(blob, (open) => source.fetch(blob, open), { signal, mountFrom });
   } catch (error) {
     if (!isFerryError(error)) throw error;
     throw new FerryError(

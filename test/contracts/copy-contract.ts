@@ -102,6 +102,26 @@ export function describeCopies(subject: Subject): void {
       expect((await destination.fetchManifest('latest'))?.bytes).toEqual(manifest.bytes);
     });
 
+    test.each(['the right one', 'another one'])(
+      'arrives whole where blobs may be mounted from %s',
+      async (which) => {
+        const source = subject.newRepository();
+        const { blobs, manifest } = await pushNew(source, `mounted from ${which}`, ['latest']);
+        const other = subject.newRepository();
+        await pushNew(other, 'something else', ['latest']);
+        const destination = subject.newRepository();
+        const mountFrom = which === 'the right one' ? source.name : other.name;
+        await copyGraph(source, destination, manifest.descriptor, {
+          tags: ['latest'],
+          destinationHas: () => false,
+          mountFrom,
+        });
+        expect(essence(await destination.resolve('latest'))).toEqual(manifest.descriptor);
+        for (const { descriptor, bytes } of blobs)
+          expect(await readAll(destination.fetch(descriptor))).toEqual(Buffer.from(bytes));
+      },
+    );
+
     test('pushes the blobs once more if the store does not know one that was taken for there', async () => {
       const source = new MemoryRegistry().repository('source');
       const { blobs, manifest } = artifactOf('forgotten', 'by the registry');

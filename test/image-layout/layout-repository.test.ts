@@ -170,6 +170,21 @@ describe('on disk', () => {
     expect(await tagsOf(repository)).toEqual(['latest']);
   });
 
+  test('a push that may mount opens nothing, and gets the same file', async () => {
+    const registry = openLayoutRegistry(root);
+    const blob = contentOf('shared by a push');
+    await pushContent(registry.repository('noarch/from'), blob);
+    const open: OpenBytes = () => {
+      throw new Error('it was opened');
+    };
+    await registry.repository('noarch/foo').push(blob.descriptor, open, { mountFrom: 'noarch/from' });
+    const [here, there] = await Promise.all([
+      stat(blobPath(blob.descriptor)),
+      stat(blobPath(blob.descriptor, 'noarch/from')),
+    ]);
+    expect(here.ino).toBe(there.ino);
+  });
+
   test('a mounted blob is the same file', async () => {
     const registry = openLayoutRegistry(root);
     const blob = contentOf('shared');

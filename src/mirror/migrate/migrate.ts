@@ -1,0 +1,187 @@
+/**
+ * Migration: a channel of one schema as a channel of the other, with new manifests over the same blobs. The source is
+ * only read, so going back is deleting the destination.
+ */
+import { setMaxListeners } from 'node:events';
+import type { ChannelStore } from '../../artifact/channel-store.js';
+import { OciChannel } from '../../artifact/oci-channel.js';
+import { WorkerPool } from '../../artifact/worker-pool.js';
+import { isSubdir } from '../../conda/names.js';
+import { FerryError } from '../../errors.js';
+import { TempFolder } from '../../io/temp-folder.js';
+import { DEFAULT_CONCURRENCY } from '../mirror.js';
+import type { MirrorReporter } from '../report.js';
+import { carryMetadata } from './carry-metadata.js';
+import { checkSameMigration, type MigrationFailures } from './failures-file.js';
+import { migrateSubdir } from './migrate-subdir.js';
+import type { MigrationContext } from './migration-context.js';
+import { planItems } from './plan-items.js';
+import { prepareSubdir, type PreparedSubdir } from './prepare-subdir.js';
+import type { MigratedSubdir, MigrationEnds, MigrationPlan, MigrationReport } from './report.js';
+
+/** Options of {@link migrateChannel} and {@link planMigration}. */
+export interface MigrateOptions {
+  /** Only read. */
+  readonly source: ChannelStore;
+  /** Of the other schema. Where it is in the same registry as the source, blobs are mounted. */
+  readonly destination: ChannelStore;
+  /** Subdirs to migrate. @defaultValue all that the source has */
+  readonly subdirs?: readonly string[] | undefined;
+  /** Artifacts under way at once. @defaultValue 16 */
+  readonly concurrency?: number | undefined;
+  /** Leave out packages that fail, instead of stopping at the first one. @defaultValue false */
+  readonly keepGoing?: boolean | undefined;
+  /** What failed before: only that is tried, and the run keeps going. @defaultValue all is migrated */
+  readonly retryFailed?: MigrationFailures | undefined;
+  /** @defaultValue threads of its own */
+  readonly workers?: WorkerPool | undefined;
+  /** Where temporary files go. @defaultValue the system's temporary folder */
+  readonly tempDir?: string | undefined;
+  readonly reporter?: MirrorReporter | undefined;
+  /** For tests. @defaultValue the system's clock */
+  readonly now?: (() => Date) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Says what {@link migrateChannel} would do: reads the source's manifests, writes nothing and opens no archive.
+ * @throws FerryError as {@link migrateChannel}
+ */
+export async function planMigration(options: MigrateOptions): Promise<MigrationPlan> {
+  await using resources = await openResources(options);
+  const { context } = resources;
+  const subdirs = [];
+  for (const prepared of await prepareAll(options, context)) subdirs.push(await planItems(prepared, context));
+  return { ...endsOf(options), mounts: context.mounts, subdirs };
+}
+
+/**
+ * Migrates a channel to the other schema. A run that was killed, or ended at a package that failed, goes on the next
+ * time; what is there already is not written again.
+ * @returns what was done; with `keepGoing`, packages that failed are in it
+ * @throws FerryError `USAGE` where the two do not fit, `SCHEMA_CONFLICT`, `FOREIGN_RECORDS`, `CHANNEL_NOT_FOUND`; without
+ * `keepGoing` that of the first package that fails; CopyError where the destination fails as a whole
+ */
+export async function migrateChannel(options: MigrateOptions): Promise<MigrationReport> {
+  await using resources = await openResources(options);
+  const { context } = resources;
+  const all = await prepareAll(options, context);
+  await using temp = await TempFolder.create(options.tempDir);
+  const records = all.flatMap(({ items }) => items.flatMap((item) => item.records));
+  const bytes = context.mounts ? 0 : records.reduce((sum, { size = 0 }) => sum + size, 0);
+  context.reporter.planned?.({ archives: records.length, bytes });
+
+  const subdirs: MigratedSubdir[] = [];
+  for (const prepared of all) {
+    context.signal?.throwIfAborted();
+    subdirs.push(await migrateSubdir(prepared, temp, context));
+  }
+  const isWhole = context.only === undefined && options.subdirs === undefined;
+  const metadata = isWhole ? await carryMetadata('', () => true, context) : [];
+  return { ...endsOf(options), mounts: context.mounts, subdirs, metadata };
+}
+
+interface Resources extends AsyncDisposable {
+  readonly context: MigrationContext;
+}
+
+async function openResources(options: MigrateOptions): Promise<Resources> {
+  const { source, destination, retryFailed } = options;
+  checkEnds(options);
+  if (retryFailed !== undefined) checkSameMigration(retryFailed, endsOf(options));
+  const workers = options.workers ?? new WorkerPool();
+  const context: MigrationContext = {
+    source,
+    channel: new OciChannel(source),
+    destination,
+    mounts: isSameRegistry(source, destination),
+    workers,
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    keepGoing: options.keepGoing === true || retryFailed !== undefined,
+    only: retryFailed === undefined ? undefined : bySubdir(retryFailed),
+    reporter: options.reporter ?? {},
+    now: options.now ?? (() => new Date()),
+    signal: options.signal === undefined ? undefined : quietSignal(options.signal),
+  };
+  const dispose = async (): Promise<void> => {
+    if (options.workers === undefined) await workers[Symbol.asyncDispose]();
+  };
+  return Promise.resolve({ context, [Symbol.asyncDispose]: dispose });
+}
+
+/** Every transfer under way listens to it, and many are no leak. */
+function quietSignal(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
+}
+
+function checkEnds({ source, destination }: MigrateOptions): void {
+  if (source.schema.id === destination.schema.id) {
+    throw new FerryError(
+      'USAGE',
+      `both ends are of schema ${source.schema.id}: there is nothing to migrate`,
+      {
+        hint: 'to carry a channel as it is, use mirror',
+      },
+    );
+  }
+  if (isSameRegistry(source, destination) && source.path === destination.path) {
+    throw new FerryError(
+      'USAGE',
+      `\`${source.location}\` cannot hold both schemas: their repositories would mix`,
+      {
+        hint: 'give the destination a path of its own',
+      },
+    );
+  }
+}
+
+/** A mount that was tried in vain costs one request; so it is enough that both have one name. */
+function isSameRegistry(source: ChannelStore, destination: ChannelStore): boolean {
+  return (
+    source.registry === destination.registry || source.registry.location === destination.registry.location
+  );
+}
+
+function endsOf({ source, destination }: MigrateOptions): MigrationEnds {
+  return {
+    source: source.location,
+    destination: destination.location,
+    from: source.schema.id,
+    to: destination.schema.id,
+  };
+}
+
+function bySubdir({ failures }: MigrationFailures): ReadonlyMap<string, ReadonlySet<string>> {
+  const only = new Map<string, Set<string>>();
+  for (const { subdir, filename } of failures) {
+    const filenames = only.get(subdir) ?? new Set();
+    only.set(subdir, filenames.add(filename));
+  }
+  return only;
+}
+
+async function prepareAll(
+  { subdirs }: MigrateOptions,
+  context: MigrationContext,
+): Promise<readonly PreparedSubdir[]> {
+  const { channel, only, signal } = context;
+  for (const subdir of subdirs ?? []) {
+    if (!isSubdir(subdir))
+      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
+  }
+  const wanted = new Set(subdirs ?? only?.keys() ?? (await channel.subdirs({ signal })));
+  const all: PreparedSubdir[] = [];
+  for (const subdir of wanted) {
+    if (only !== undefined && !only.has(subdir)) continue;
+    const prepared = await prepareSubdir(subdir, context);
+    if (prepared !== undefined) all.push(prepared);
+  }
+  if (all.length > 0 || only !== undefined) return all;
+  const { schema } = context.source;
+  throw new FerryError(
+    'CHANNEL_NOT_FOUND',
+    `there is no repodata of schema ${schema.id} at \`${channel.url}\``,
+  );
+}
