@@ -6,6 +6,7 @@ export { OciChannel } from './artifact/oci-channel.js';
 export { packArchiveFile, type PackOptions, type StoredPackage } from './artifact/pack.js';
 export type { PackageContent, PackageLayer, PackagePlace, Schema, SchemaId } from './artifact/schema.js';
 export { schemaV0 } from './artifact/schema-v0.js';
+export { schemaV1 } from './artifact/schema-v1.js';
 export { WorkerPool } from './artifact/worker-pool.js';
 export { DirectoryChannel } from './channel/directory-channel.js';
 export { HttpChannel } from './channel/http-channel.js';

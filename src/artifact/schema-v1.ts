@@ -152,13 +152,15 @@ function packageManifest(content: PackageContent): ImageManifest {
     throw new FerryError('INTERNAL', 'an artifact of schema v1 has exactly one archive');
   }
   const layers = packageLayers(content, MD5);
+  const own = packageAnnotations(parseArchiveFilename(archive.filename));
   return {
     schemaVersion: 2,
     mediaType: IMAGE_MANIFEST,
     artifactType: layers[0]?.mediaType,
     config,
     layers,
-    annotations: { ...packageAnnotations(parseArchiveFilename(archive.filename)), ...content.annotations },
+    // First, and not to be changed by the user's: readers of hashed names know a package by nothing else.
+    annotations: { ...own, ...content.annotations, ...own },
   };
 }
 
