@@ -52,6 +52,8 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
+    .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
+    .option('--source-label <label>', 'label of a source in a registry, if it is another')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
