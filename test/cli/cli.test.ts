@@ -144,6 +144,19 @@ test('pack puts archives and their twins where mirror would, and names the bad o
   expect(digests[0]).toBe(digests[1]);
 });
 
+test('v1/P6: pack of a .tar.bz2 beside its .conda fails in schema v1, and the .conda is stored', async () => {
+  const cwd = await tempFolder();
+  const tool = join(FIXTURE_CHANNEL, 'noarch', 'ferry-tool-2.1.0-py_0');
+  const flags = ['--output', 'oci-layout:./store', '--schema', 'v1'];
+  const packed = await runFerry(['pack', `${tool}.tar.bz2`, `${tool}.conda`, `${tool}.tar.bz2`, ...flags], {
+    cwd,
+  });
+  expect(packed.code).toBe(1);
+  expect(packed.stderr).toContain('[TWIN_UNREPRESENTABLE]');
+  const stored = await runFerry(['inspect', 'oci-layout:./store/noarch/cferry-tool:2.1.0-py__0'], { cwd });
+  expect(stored.stdout).toContain('application/vnd.conda.package.v2, 1.3 kB');
+});
+
 test.each([
   [['mirror', 'registry.example/x', 'oci-layout:./m'], 2, 'write oci://registry.example/x for a registry'],
   [['mirror', './nowhere', 'oci-layout:./m'], 3, 'CHANNEL_NOT_FOUND'],
