@@ -39,20 +39,15 @@ export class ChannelStore {
 
   /** Repository of a package. @throws FerryError `NAME_UNREPRESENTABLE` for a path too long for the registry */
   packageRepository(subdir: string, place: Pick<PackagePlace, 'repository'>): Repository {
-    const name = this.repositoryName(subdir, place.repository);
-    if (name.length > this.registry.maxNameLength) {
-      throw new UnrepresentableError(
-        'NAME_UNREPRESENTABLE',
-        'v1/G9',
-        `\`${this.registry.location}/${name}\` is longer than the 255 characters that registries take`,
-      );
-    }
-    return this.registry.repository(name);
+    return this.#open(this.repositoryName(subdir, place.repository));
   }
 
-  /** Repository of a metadata file of a subdir; of the channel's own files the subdir is empty. */
+  /**
+   * Repository of a metadata file of a subdir; of the channel's own files the subdir is empty.
+   * @throws FerryError `NAME_UNREPRESENTABLE` for a path too long for the registry
+   */
   metadataRepository(subdir: string, file: MetadataFile): Repository {
-    return this.registry.repository(this.repositoryName(subdir, this.schema.metadataRepository(file)));
+    return this.#open(this.repositoryName(subdir, this.schema.metadataRepository(file)));
   }
 
   /** What `latest` of a metadata repository named when it was last read or written here; `undefined` before that. */
@@ -90,5 +85,17 @@ export class ChannelStore {
   rememberConfig(repository: Repository, artifact?: ImageManifest): void {
     if (artifact !== undefined && artifact.config.digest !== this.schema.config.digest) return;
     this.#withConfig.add(repository.name);
+  }
+
+  /** @see v1/G4, v1/G9, v1/B28 */
+  #open(name: string): Repository {
+    if (name.length > this.registry.maxNameLength) {
+      throw new UnrepresentableError(
+        'NAME_UNREPRESENTABLE',
+        'v1/G9',
+        `\`${this.registry.location}/${name}\` is longer than the 255 characters that registries take`,
+      );
+    }
+    return this.registry.repository(name);
   }
 }

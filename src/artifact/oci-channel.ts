@@ -20,10 +20,10 @@ import { isChannelFile, METADATA_FILES, type MetadataFile } from './schema.js';
 /** A channel in an OCI store, read as any other channel. */
 export class OciChannel implements ChannelSource {
   readonly url: string;
-  readonly #store: ChannelStore;
+  readonly store: ChannelStore;
 
   constructor(store: ChannelStore) {
-    this.#store = store;
+    this.store = store;
     this.url = `oci://${store.location}`;
   }
 
@@ -34,9 +34,9 @@ export class OciChannel implements ChannelSource {
    * @see ghcr/G5
    */
   async subdirs(options: CallOptions = {}): Promise<readonly string[]> {
-    const prefix = this.#store.path === '' ? '' : `${this.#store.path}/`;
-    const ending = `/${this.#store.schema.metadataRepository('repodata.json')}`;
-    const names = await this.#store.registry.repositories(options);
+    const prefix = this.store.path === '' ? '' : `${this.store.path}/`;
+    const ending = `/${this.store.schema.metadataRepository('repodata.json')}`;
+    const names = await this.store.registry.repositories(options);
     if (names !== undefined) {
       return names
         .filter((name) => name.startsWith(prefix) && name.endsWith(ending))
@@ -47,7 +47,7 @@ export class OciChannel implements ChannelSource {
     const found: string[] = [];
     let refusal: FerryError | undefined;
     for (const subdir of KNOWN_SUBDIRS) {
-      const repository = this.#store.metadataRepository(subdir, 'repodata.json');
+      const repository = this.store.metadataRepository(subdir, 'repodata.json');
       try {
         if ((await repository.resolve(LATEST, options)) !== undefined) found.push(subdir);
       } catch (error) {
@@ -66,7 +66,7 @@ export class OciChannel implements ChannelSource {
     if (metadata === undefined) return { status: 'absent' };
     const { file, mediaType } = metadata;
     if (isChannelFile(file) ? subdir !== '' : !isSubdir(subdir)) return { status: 'absent' };
-    const found = await findMetadata(this.#store, subdir, file, options);
+    const found = await findMetadata(this.store, subdir, file, options);
     const layer = found?.layers.find((candidate) => candidate.mediaType === mediaType);
     if (found === undefined || layer === undefined) return { status: 'absent' };
     const etag = `"${layer.digest}"`;
@@ -76,8 +76,8 @@ export class OciChannel implements ChannelSource {
 
   async *openArchive(archive: ArchiveLocation, options: CallOptions = {}): Bytes {
     const name = parseArchiveFilename(archive.filename);
-    const place = this.#store.schema.placeOf(name);
-    const repository = this.#store.packageRepository(archive.subdir, place);
+    const place = this.store.schema.placeOf(name);
+    const repository = this.store.packageRepository(archive.subdir, place);
     const stored = await repository.fetchManifest(place.tag, options);
     const layer = stored === undefined ? undefined : findLayer(stored.bytes, name.extension);
     const digest = archive.sha256 === undefined ? undefined : sha256Digest(archive.sha256);

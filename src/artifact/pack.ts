@@ -122,7 +122,10 @@ async function mergeInto(
   checkNotOther(existing, archive);
   if (!schema.holdsTwins) {
     checkNotSecond(existing, archive);
-    return makePackageArtifact(schema, [archive]);
+    // Of the same archive, whose artifact may have annotations of a user; a twin makes room with all it had.
+    return makePackageArtifact(schema, [archive], {
+      existing: holds(existing, archive) ? existing : undefined,
+    });
   }
   if (present !== undefined && isCanonical(schema, present.bytes)) {
     return makePackageArtifact(schema, [archive], { existing });
@@ -147,6 +150,11 @@ function checkNotOther(existing: ImageManifest | undefined, { layer }: PackedArc
   throw new FerryError('ARCHIVE_EXISTS', `\`${layer.filename}\` is stored already, with digest ${other}`, {
     hint: 'use another folder',
   });
+}
+
+function holds(existing: ImageManifest | undefined, { layer }: PackedArchive): boolean {
+  const packages = existing === undefined ? [] : layersOf(existing).packages;
+  return packages.length === 1 && packages[0]?.descriptor.digest === layer.digest;
 }
 
 /** Where the schema holds one archive only, that is the `.conda`. @see v1/P6 */

@@ -198,7 +198,7 @@ function packageManifest(content: PackageContent): ImageManifest {
     artifactType: layers[0]?.mediaType,
     config,
     layers,
-    // The schema's own come first and win.
+    // First, and not to be changed by the user's: readers of hashed names know a package by nothing else.
     annotations: { ...own, ...content.annotations, ...own },
   };
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isSubdir } from '../conda/names.js';
 import { FerryError, ParseError } from '../errors.js';
 import { isRegistryHost } from '../oci/reference.js';
 
@@ -78,24 +79,33 @@ export function parseRegistryHost(text: string): string {
   });
 }
 
+/** The store of a location, so that a repository behind it makes a location again: `oci://host`, `oci-layout:/dir`. */
+export function formatStore(location: ArtifactLocation['store']): string {
+  return location.kind === 'registry' ? `oci://${location.host}` : `oci-layout:${location.path}`;
+}
+
 /** A place of one artifact: its store, and what names it there. */
 export interface ArtifactLocation {
   readonly store: StoreLocation;
   readonly repository: string;
-  /** Tag or digest. */
+  /** Tag or digest; the digest where both are given. */
   readonly reference: string;
+  readonly tag: string | undefined;
 }
 
 /**
- * Parses the place of one artifact: `oci://host/path:tag`, `oci://host/path@sha256:…`, `oci-layout:./dir/noarch/x:tag`.
+ * Parses the place of one artifact: `oci://host/path:tag`, `oci://host/path@sha256:…`, `oci://host/path:tag@sha256:…`,
+ * `oci-layout:./dir/noarch/x:tag`.
  * @throws ParseError `REFERENCE_INVALID`
  */
 export async function parseArtifactLocation(text: string): Promise<ArtifactLocation> {
   const match =
-    /^(?<where>.+?)(?:@(?<digest>[a-z0-9]+:[0-9a-f]+)|:(?<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))$/.exec(
+    /^(?<where>.+?)(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?<digest>[a-z0-9]+:[0-9a-f]+))?$/.exec(
       text,
     );
-  const reference = match?.groups?.['digest'] ?? match?.groups?.['tag'];
+  // The digest wins, and the tag informs.
+  const tag = match?.groups?.['tag'];
+  const reference = match?.groups?.['digest'] ?? tag;
   const where = match?.groups?.['where'];
   if (where === undefined || reference === undefined) {
     const shown = shownLocation(text);
@@ -110,7 +120,7 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
   }
   const location = parseLocation(where);
   if (location.kind === 'registry')
-    return { store: { ...location, path: '' }, repository: location.path, reference };
+    return { store: { ...location, path: '' }, repository: location.path, reference, tag };
   if (location.kind !== 'layout') {
     const shown = shownLocation(text);
     throw new ParseError(
@@ -119,12 +129,14 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
       shown,
     );
   }
-  return { ...(await splitLayoutPath(location.path)), reference };
+  return { ...(await splitLayoutPath(location.path)), reference, tag };
 }
 
-/** The layout of a repository is its own folder; what stands above `<subdir>/<name>` is the store. */
+/**
+ * The layout of a repository is its own folder. What stands above `<subdir>/<name>` is the store; a layout that lies
+ * below no subdir is taken for a repository of one component.
+ */
 async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'store' | 'repository'>> {
-  const parts = path.split('/');
   const isLayout = await stat(`${path}/oci-layout`).then(
     () => true,
     () => false,
@@ -134,9 +146,11 @@ async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'st
       hint: 'a channel on disk has one layout per package: oci-layout:DIR/noarch/name:version-build',
     });
   }
+  const parts = path.split('/');
+  const depth = isSubdir(parts.at(-2) ?? '') ? 2 : 1;
   return {
-    store: { kind: 'layout', path: parts.slice(0, -2).join('/') },
-    repository: parts.slice(-2).join('/'),
+    store: { kind: 'layout', path: parts.slice(0, -depth).join('/') },
+    repository: parts.slice(-depth).join('/'),
   };
 }
 

@@ -23,6 +23,9 @@ export interface ConnectionFlags {
 export interface LocationFlags extends ConnectionFlags {
   readonly schema?: string | undefined;
   readonly label?: string | undefined;
+  /** Where it differs from the destination's. */
+  readonly sourceSchema?: string | undefined;
+  readonly sourceLabel?: string | undefined;
 }
 
 const CREDENTIALS_HELP = `

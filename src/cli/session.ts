@@ -1,3 +1,4 @@
+import { MAIN_LABEL } from '../artifact/channel-path.js';
 import { ChannelStore } from '../artifact/channel-store.js';
 import { OciChannel } from '../artifact/oci-channel.js';
 import type { Schema, SchemaId } from '../artifact/schema.js';
@@ -52,15 +53,29 @@ export class Session implements AsyncDisposable {
     return this.#workers;
   }
 
-  /** Opens a location to read a channel from; `role` is `only` where no other registry is in play. */
+  /**
+   * Opens a location to read a channel from; `role` is `only` where no other registry is in play.
+   * @throws FerryError `USAGE` for a label of an ordinary channel
+   */
   openChannel(location: Location, role: 'source' | 'only' = 'source'): ChannelSource {
+    const { label, schema = 'v0', sourceLabel = label, sourceSchema = schema } = this.#flags;
+    const isStored = location.kind === 'registry' || location.kind === 'layout';
+    const ofOrdinary = role === 'only' ? label : this.#flags.sourceLabel;
+    if (!isStored && ofOrdinary !== undefined && ofOrdinary !== MAIN_LABEL) {
+      throw new FerryError('USAGE', `the label \`${ofOrdinary}\` of an ordinary channel is part of its URL`, {
+        hint: `write it behind the channel: …/label/${ofOrdinary}`,
+      });
+    }
     if (location.kind === 'folder') return new DirectoryChannel(location.path);
     if (location.kind === 'web') {
       this.#hints.set('CHANNEL_NOT_FOUND', PRIVATE_CHANNEL_HINT);
       const client = this.#use(this.network.openChannelClient(location.url, this.#counter('source')));
       return new HttpChannel(withoutUserinfo(location.url), client.send);
     }
-    return new OciChannel(this.openStore(location, role));
+    const flags = { schema: sourceSchema, label: sourceLabel };
+    const store = this.#openStore(location, role, flags);
+    this.#hints.set('CHANNEL_NOT_FOUND', notFoundHint(store.schema.id, role));
+    return new OciChannel(store);
   }
 
   /**
@@ -68,8 +83,7 @@ export class Session implements AsyncDisposable {
    * @throws FerryError `USAGE` for ordinary channels and unknown schemas
    */
   openStore(location: Location, role: RegistryRole = 'destination'): ChannelStore {
-    const schema = schemaOf(this.#flags.schema ?? 'v0');
-    return this.#storeAt(location, schema, () => this.openRegistry(checkStorable(location), role));
+    return this.#openStore(location, role, this.#flags);
   }
 
   /**
@@ -81,6 +95,7 @@ export class Session implements AsyncDisposable {
     source: { readonly location: Location; readonly schema: Schema },
     destination: { readonly location: Location; readonly schema: Schema },
   ): { readonly source: ChannelStore; readonly destination: ChannelStore } {
+    const { label } = this.#flags;
     const to = checkStorable(destination.location);
     const from = checkStorable(
       source.location,
@@ -89,15 +104,31 @@ export class Session implements AsyncDisposable {
     const registry = this.openRegistry(to, 'destination');
     const isShared = from.kind === 'layout' ? isSamePath(from, to) : isSameHost(from, to);
     return {
-      source: this.#storeAt(from, source.schema, () =>
-        isShared ? registry : this.openRegistry(from, 'source'),
+      source: this.#storeAt(
+        from,
+        source.schema,
+        () => (isShared ? registry : this.openRegistry(from, 'source')),
+        label,
       ),
-      destination: this.#storeAt(to, destination.schema, () => registry),
+      destination: this.#storeAt(to, destination.schema, () => registry, label),
     };
   }
 
-  #storeAt(location: Location, schema: Schema, open: () => Registry): ChannelStore {
-    const { label } = this.#flags;
+  #openStore(
+    location: Location,
+    role: RegistryRole,
+    { label, schema: id }: Pick<LocationFlags, 'label' | 'schema'>,
+  ): ChannelStore {
+    const open = (): Registry => this.openRegistry(checkStorable(location), role);
+    return this.#storeAt(location, schemaOf(id ?? 'v0'), open, label);
+  }
+
+  #storeAt(
+    location: Location,
+    schema: Schema,
+    open: () => Registry,
+    label: string | undefined,
+  ): ChannelStore {
     if (location.kind === 'registry' && location.path === '') {
       throw new FerryError('CHANNEL_INVALID', `\`oci://${location.host}\` lacks the path of a channel`, {
         hint: `write oci://${location.host}/NAME`,
@@ -199,6 +230,12 @@ function isSameHost(a: StoreLocation, b: StoreLocation): boolean {
 
 function isSamePath(a: StoreLocation, b: StoreLocation): boolean {
   return a.kind === 'layout' && b.kind === 'layout' && a.path === b.path;
+}
+
+/** A channel that was looked for by the wrong schema is a frequent one. @see v1/B14 */
+function notFoundHint(schema: SchemaId, role: 'source' | 'only'): string {
+  const flag = role === 'only' ? '--schema' : '--source-schema';
+  return `it was looked for by schema ${schema}; ${flag} ${schema === 'v0' ? 'v1' : 'v0'} looks for the other`;
 }
 
 /** The profile of another host, without what is the host's own. */

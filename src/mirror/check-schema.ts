@@ -4,6 +4,23 @@ import { schemaV0 } from '../artifact/schema-v0.js';
 import { schemaV1 } from '../artifact/schema-v1.js';
 import { FerryError } from '../errors.js';
 import type { CallOptions } from '../oci/storage.js';
+import type { SubdirWork } from './subdir-work.js';
+
+/**
+ * Makes sure that no channel of the other schema stands where a subdir is to be published for the first time: one
+ * request for each of these.
+ * @throws FerryError `SCHEMA_CONFLICT`
+ */
+export async function checkSchemas(
+  works: readonly SubdirWork[],
+  store: ChannelStore,
+  options: CallOptions,
+): Promise<void> {
+  for (const work of works) {
+    if (work.status === 'planned' && work.state.trust === 'empty')
+      await checkSchema(store, work.subdir, options);
+  }
+}
 
 /**
  * Makes sure that no channel of the other schema stands at the same path: `cmake` would be a package of both.
@@ -17,6 +34,8 @@ export async function checkSchema(
 ): Promise<void> {
   const other = store.schema.id === 'v0' ? schemaV1 : schemaV0;
   const name = store.repositoryName(subdir, other.metadataRepository('repodata.json'));
+  // Names of v1 are longer by a letter: where that is too long, there is nothing.
+  if (name.length > store.registry.maxNameLength) return;
   if ((await store.registry.repository(name).resolve(LATEST, options)) === undefined) return;
   throw new FerryError('SCHEMA_CONFLICT', `\`${store.location}\` holds a channel of schema ${other.id}`, {
     hint: options.hint ?? `choose another path, or pass --schema ${other.id}`,

@@ -7,7 +7,7 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
-import { checkSchema } from './check-schema.js';
+import { checkSchemas } from './check-schema.js';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
@@ -49,6 +49,7 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
   await using workers = new WorkerPool();
   const prepare = prepareOptions(options, workers);
   const { works } = await prepareAll(prepare, options.subdirs);
+  await checkSchemas(works, prepare.store, prepare);
   const subdirs = works.map((work): PlannedSubdir => {
     const { subdir } = work;
     if (work.status === 'planned') return { subdir, status: 'planned', plan: work.plan };
@@ -61,7 +62,8 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
 /**
  * Mirrors a channel into an OCI store.
  * @returns what was done; archives that failed are in it, and do not throw
- * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `DISK_FULL`;
+ * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `SCHEMA_CONFLICT`,
+ * `NAME_UNREPRESENTABLE` (the channel's path is too long), `DISK_FULL`;
  * CopyError where the destination fails as a whole. The next run goes on from there.
  */
 export async function mirrorChannel(options: MirrorOptions): Promise<MirrorReport> {
@@ -78,6 +80,7 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   const works: SubdirWork[] = [];
   for (const work of prepared.works)
     works.push(work.status === 'retry' ? await retryQuarantine(work, context) : work);
+  await checkSchemas(works, context.store, context);
   announce(works, context.reporter);
   await checkDestination(works, context);
 
@@ -96,7 +99,6 @@ async function checkDestination(works: readonly SubdirWork[], context: RunContex
   );
   if (first === undefined) return;
   const { store, signal } = context;
-  if (first.state.trust === 'empty') await checkSchema(store, first.subdir, { signal });
   try {
     await store.metadataRepository(first.subdir, 'ledger').checkPush?.({ signal });
   } catch (error) {

@@ -74,8 +74,15 @@ export interface WantedRecords {
   readonly invalid: readonly Refused[];
 }
 
-/** Sorts the source's records into what can be mirrored and what cannot. */
-export function readWanted(store: ChannelStore, repodata: Repodata): WantedRecords {
+/**
+ * Sorts the source's records into what can be mirrored and what cannot.
+ * @param foreign records of others that stay listed; where the schema holds no twins, theirs have no place
+ */
+export function readWanted(
+  store: ChannelStore,
+  repodata: Repodata,
+  foreign: ReadonlySet<string>,
+): WantedRecords {
   const records: (readonly [RepodataRecord, PackagePlace])[] = [];
   const withheld: Refused[] = [];
   const invalid: Refused[] = [];
@@ -101,16 +108,16 @@ export function readWanted(store: ChannelStore, repodata: Repodata): WantedRecor
   }
   if (store.schema.holdsTwins) return { records, withheld, invalid };
   const filenames = new Set(records.map(([{ filename }]) => filename));
-  const isSecond = ({ filename, extension }: RepodataRecord): boolean =>
-    extension === 'tar.bz2' && filenames.has(twinOf(filename));
-  return {
-    records: records.filter(([record]) => !isSecond(record)),
-    withheld: [
-      ...withheld,
-      ...records.filter(([record]) => isSecond(record)).map(([record]) => twinless(record)),
-    ],
-    invalid,
+  const isSecond = ({ filename, extension }: RepodataRecord): boolean => {
+    const twin = twinOf(filename);
+    return foreign.has(twin) || (extension === 'tar.bz2' && filenames.has(twin));
   };
+  const first: (readonly [RepodataRecord, PackagePlace])[] = [];
+  for (const wanted of records) {
+    if (isSecond(wanted[0])) withheld.push(twinless(wanted[0]));
+    else first.push(wanted);
+  }
+  return { records: first, withheld, invalid };
 }
 
 function refused(filename: string, error: FerryError): Refused {

@@ -110,10 +110,12 @@ async function planSnapshot(
   const repodata = parseSnapshot(snapshot, options.source);
   const published = state.latest && (await readPublished(store, subdir, state.latest, options));
   if (!options.allowOlder) checkNotVanished(repodata, published);
-  const wanted = readWanted(store, repodata);
+  const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
+  const { foreign, vanished } = sortVanished(state, published, repodata);
+  if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
+  const wanted = readWanted(store, repodata, foreign);
 
   // Listed archives are there if the ledger vouches for the list; of all others only the registry knows.
-  const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
   const believed = isTrusted
     ? [...Object.entries(state.ledger?.kept ?? {}), ...listedArchives(published)]
     : [];
@@ -133,8 +135,6 @@ async function planSnapshot(
     store.rememberConfig(store.packageRepository(subdir, { repository }));
   }
 
-  const { foreign, vanished } = sortVanished(state, published, repodata);
-  if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
   return {
     status: 'planned',
     subdir,

@@ -23,8 +23,11 @@ export interface Layer {
 
 export interface Manifest {
   readonly digest: string;
+  readonly mediaType?: string;
+  readonly artifactType?: string;
   readonly config: Layer;
   readonly layers: readonly Layer[];
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface ListedRecord {
@@ -35,6 +38,12 @@ export interface ListedRecord {
   readonly sha256: string;
   readonly size: number;
 }
+
+/** The schema that a channel is read by. */
+export type AuditedSchema = 'v0' | 'v1';
+
+/** @see v0/D7, v1/R1 */
+const REPODATA_REPOSITORIES = { v0: 'repodata.json', v1: 'mrepodata.json' } as const;
 
 const ACCEPT = 'application/vnd.oci.image.manifest.v1+json';
 // Registries on disk are unreadable for moments while others write to them; absence is believed the second time.
@@ -104,8 +113,9 @@ export function parseManifest(bytes: Buffer | undefined): Manifest | undefined {
 export async function listedRecords(
   reader: StoreReader,
   channel: string,
+  schema: AuditedSchema = 'v0',
 ): Promise<ListedRecord[] | undefined> {
-  const bytes = await publishedRepodata(reader, channel);
+  const bytes = await publishedRepodata(reader, channel, schema);
   if (bytes === undefined) return undefined;
   const repodata = JSON.parse(bytes.toString('utf8')) as Record<
     string,
@@ -117,39 +127,68 @@ export async function listedRecords(
 }
 
 /** The published repodata's plain bytes. */
-export async function publishedRepodata(reader: StoreReader, channel: string): Promise<Buffer | undefined> {
-  const manifest = await reader.manifest(`${channel}/repodata.json`, 'latest');
+export async function publishedRepodata(
+  reader: StoreReader,
+  channel: string,
+  schema: AuditedSchema = 'v0',
+): Promise<Buffer | undefined> {
+  const repository = `${channel}/${REPODATA_REPOSITORIES[schema]}`;
+  const manifest = await reader.manifest(repository, 'latest');
   const layer = manifest?.layers.find(
     ({ mediaType }) => mediaType === 'application/vnd.conda.repodata.v1+json',
   );
-  return layer === undefined ? undefined : reader.blob(`${channel}/repodata.json`, layer.digest);
+  return layer === undefined ? undefined : reader.blob(repository, layer.digest);
 }
 
-/** Where schema v0 keeps a record. */
-export function placeOf(channel: string, record: Pick<ListedRecord, 'name' | 'version' | 'build'>) {
-  const leaf = record.name.startsWith('_') ? `zzz${record.name}` : record.name;
-  const tag = `${record.version}-${record.build}`.replaceAll('+', '__p__').replaceAll('!', '__e__');
+/** Where a schema keeps a record. */
+export function placeOf(
+  channel: string,
+  record: Pick<ListedRecord, 'name' | 'version' | 'build'>,
+  schema: AuditedSchema = 'v0',
+) {
+  const { leaf, tag } = schema === 'v0' ? placeInV0(record) : placeInV1(record);
   return { repository: `${channel}/${leaf}`, tag };
 }
 
+function placeInV0(record: Pick<ListedRecord, 'name' | 'version' | 'build'>) {
+  const leaf = record.name.startsWith('_') ? `zzz${record.name}` : record.name;
+  const tag = `${record.version}-${record.build}`.replaceAll('+', '__p__').replaceAll('!', '__e__');
+  return { leaf, tag };
+}
+
+/** @see v1/N2, v1/N3, v1/T1, v1/T3, v1/T4, v1/T5 */
+function placeInV1(record: Pick<ListedRecord, 'name' | 'version' | 'build'>) {
+  const escape = (part: string): string =>
+    part.replaceAll('_', '__').replaceAll('+', '_P').replaceAll('!', '_N');
+  const hash = (text: string): string => `h${sha256(Buffer.from(text)).slice('sha256:'.length)}`;
+  const leaf = `c${record.name}`;
+  const tag = `${escape(record.version)}-${escape(record.build)}`;
+  return leaf.length > 64 || tag.length > 128 ? { leaf: hash(leaf), tag: hash(tag) } : { leaf, tag };
+}
+
 /**
- * Finds what is wrong with a published subdir: records that do not resolve by digest and by tag → manifest → layer.
+ * Finds what is wrong with a published subdir: records that do not resolve by digest and by tag → manifest → layer, and
+ * in v1 artifacts that are not what the schema asks for.
  * @param channel path of the channel with the subdir, such as `main/demo/noarch`
  * @returns one line for each fault; none means that listed is there
  */
 export async function faultsOf(
   reader: StoreReader,
   channel: string,
-  options: { readonly readBlobs?: boolean } = {},
+  options: { readonly readBlobs?: boolean; readonly schema?: AuditedSchema } = {},
 ): Promise<string[]> {
   const faults: string[] = [];
-  for (const record of (await listedRecords(reader, channel)) ?? []) {
-    const { repository, tag } = placeOf(channel, record);
+  const { schema = 'v0' } = options;
+  for (const record of (await listedRecords(reader, channel, schema)) ?? []) {
+    const { repository, tag } = placeOf(channel, record, schema);
     const manifest = await reader.manifest(repository, tag);
     const layer = manifest?.layers.find(({ digest }) => digest === `sha256:${record.sha256}`);
-    if (layer === undefined) {
+    if (manifest === undefined || layer === undefined) {
       faults.push(`${record.filename}: not in the artifact at ${repository}:${tag}`);
       continue;
+    }
+    if (schema === 'v1' && !isDraftArtifact(manifest, record)) {
+      faults.push(`${record.filename}: not as the draft asks for: ${JSON.stringify(manifest)}`);
     }
     if (options.readBlobs === false) continue;
     const blob = await reader.blob(repository, layer.digest);
@@ -158,6 +197,26 @@ export async function faultsOf(
       faults.push(`${record.filename}: wrong bytes`);
   }
   return faults;
+}
+
+/** @see v1/P1, v1/P3, v1/P4, v1/P5, v1/A1, v1/A2, v1/A5, v1/B23 */
+function isDraftArtifact(manifest: Manifest, record: ListedRecord): boolean {
+  const { annotations = {}, layers } = manifest;
+  const types = layers.map(({ mediaType }) => mediaType.replace('application/vnd.conda.', ''));
+  const conda = Object.entries(annotations).filter(([key]) => key.startsWith('org.conda.'));
+  const onLayers = layers.flatMap((layer) => Object.keys(layer.annotations ?? {}));
+  const wanted = {
+    'org.conda.oci.schema': '1',
+    'org.conda.package.name': record.name,
+    'org.conda.package.version': record.version,
+    'org.conda.package.build': record.build,
+  };
+  const packageType = record.filename.endsWith('.conda') ? 'package.v2' : 'package.v1';
+  return (
+    types.join() === `${packageType},info.v1.tar+gzip,info.index.v1+json` &&
+    JSON.stringify(Object.fromEntries(conda)) === JSON.stringify(wanted) &&
+    !onLayers.some((key) => key.startsWith('org.conda.'))
+  );
 }
 
 /** Members of an info layer: path to content, or to the target of a link. */

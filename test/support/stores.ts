@@ -1,3 +1,4 @@
+import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
@@ -24,21 +25,32 @@ export interface StoreUnderTest {
   readonly requests: string[];
 }
 
+/** Options of the views. */
+export interface ViewOptions {
+  /** @defaultValue v0 */
+  readonly schema?: Schema;
+  readonly label?: string;
+}
+
 /** A fresh view of a channel in a registry; nothing is remembered from earlier views. */
-export function registryStore(registry: TestRegistry, channel: string): StoreUnderTest {
+export function registryStore(
+  registry: Pick<TestRegistry, 'host' | 'prefix'>,
+  channel: string,
+  { schema = schemaV0, label }: ViewOptions = {},
+): StoreUnderTest {
   const requests: string[] = [];
   const client = openHttpClient({
     userAgent: 'conda-ferry-test',
     onRequest: ({ method, url }) => requests.push(`${method} ${url.pathname}`),
   });
   onTestFinished(async () => client[Symbol.asyncDispose]());
-  const path = `${registry.prefix}/${channel}`;
   const store = new ChannelStore(
     new RegistryClient({ host: registry.host, send: client.send }),
-    path,
-    schemaV0,
+    `${registry.prefix}/${channel}`,
+    schema,
+    label,
   );
-  return { store, reader: registryReader(registry.host), path: `${path}/`, requests };
+  return { store, reader: registryReader(registry.host), path: `${store.path}/`, requests };
 }
 
 /** Who writes to the GHCR of {@link startGhcr}. */
@@ -78,9 +90,10 @@ export function ghcrStore(ghcr: GhcrDouble, channel: string): StoreUnderTest {
 }
 
 /** A fresh view of a folder of image layouts. */
-export function layoutStore(folder: string): StoreUnderTest {
-  const store = new ChannelStore(openLayoutRegistry(folder), '', schemaV0);
-  return { store, reader: layoutReader(folder), path: '', requests: [] };
+export function layoutStore(folder: string, { schema = schemaV0, label }: ViewOptions = {}): StoreUnderTest {
+  const store = new ChannelStore(openLayoutRegistry(folder), '', schema, label);
+  const path = store.path === '' ? '' : `${store.path}/`;
+  return { store, reader: layoutReader(folder), path, requests: [] };
 }
 
 /** A channel over HTTP with connections of its own. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
+import type { Refused } from '../../mirror/plan.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -16,6 +17,9 @@ import {
 import { createProgress } from '../progress.js';
 import { addConnectionOptions, type LocationFlags } from '../options.js';
 import { Session } from '../session.js';
+
+/** Withheld archives that are named one by one, in each subdir. */
+const WITHHELD_SHOWN = 10;
 
 interface MirrorFlags extends LocationFlags, OutputFlags {
   readonly subdir?: readonly string[];
@@ -48,6 +52,8 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
+    .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
+    .option('--source-label <label>', 'label of a source in a registry, if it is another')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -79,7 +85,7 @@ Examples:
         const plan = await planMirror(options);
         if (flags.json === true)
           printJson(context.output, { ...plan, subdirs: plan.subdirs.map(planDocument) });
-        else printPlan(context.output, plan);
+        else printPlan(context.output, plan, flags);
         return;
       }
       const progress = createProgress(context.output, flags);
@@ -90,21 +96,20 @@ Examples:
         progress.finish();
       }
       if (flags.json === true) printJson(context.output, { ...report, requests: session.requests });
-      else printReport(context.output, report);
+      else printReport(context.output, report, flags);
       if (report.subdirs.some(({ failed }) => failed.length > 0)) context.setExitCode(1);
     });
   addConnectionOptions(command);
 }
 
-function printPlan(output: Output, plan: MirrorPlan): void {
+function printPlan(output: Output, plan: MirrorPlan, flags: OutputFlags): void {
   const rows = plan.subdirs.map((planned) => [planned.subdir, ...planCells(planned)]);
   const header = ['subdir', 'listed', 'there', 'to add', 'size', 'requests', 'withheld', ''];
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5, 6])) printLine(output, line);
   for (const planned of plan.subdirs) {
     if (planned.status !== 'planned') continue;
-    for (const { filename, message } of [...planned.plan.withheld, ...planned.plan.invalid]) {
-      printLine(output, `  not ${planned.subdir}/${filename}: ${message}`);
-    }
+    printRefused(output, 'unusable', planned.subdir, planned.plan.invalid);
+    printWithheld(output, planned.subdir, planned.plan.withheld, flags);
   }
   printLine(output);
   printLine(output, `nothing was moved; from ${plan.source} to ${plan.destination}, schema ${plan.schema}`);
@@ -141,20 +146,15 @@ function planCells(planned: PlannedSubdir): string[] {
   return ['', '', '0', '', '0', '', note[planned.status]];
 }
 
-function printReport(output: Output, report: MirrorReport): void {
+function printReport(output: Output, report: MirrorReport, flags: OutputFlags): void {
   const { subdirs } = report;
   const header = ['subdir', 'listed', 'there', 'added', 'failed', 'withheld', 'repodata'];
   const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
 
   for (const { subdir, failed, withheld } of subdirs) {
-    for (const { filename, code, message } of failed) {
-      printFault(output, `failed: ${subdir}/${filename}`, `${message} [${code}]`);
-    }
-    for (const { filename, code, message, clause } of withheld) {
-      const rule = clause === undefined ? '' : `, ${clause}`;
-      printFault(output, `withheld: ${subdir}/${filename}`, `${message} [${code}${rule}]`);
-    }
+    printRefused(output, 'failed', subdir, failed);
+    printWithheld(output, subdir, withheld, flags);
   }
   const total = (field: 'added' | 'addedBytes' | 'artifacts'): number =>
     subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
@@ -170,10 +170,27 @@ function printReport(output: Output, report: MirrorReport): void {
   );
 }
 
-function printFault(output: Output, what: string, why: string): void {
+/** Of a schema without twins these are many, and all alike. */
+function printWithheld(
+  output: Output,
+  subdir: string,
+  withheld: readonly Refused[],
+  { verbose }: OutputFlags,
+): void {
+  const shown = verbose === true ? withheld : withheld.slice(0, WITHHELD_SHOWN);
+  printRefused(output, 'withheld', subdir, shown);
+  const more = withheld.length - shown.length;
+  if (more === 0) return;
   printLine(output);
-  printLine(output, what);
-  printLine(output, `  ${why}`);
+  printLine(output, `withheld: ${String(more)} more in ${subdir}; --verbose and --json name them all`);
+}
+
+function printRefused(output: Output, what: string, subdir: string, refused: readonly Refused[]): void {
+  for (const { filename, code, message, clause } of refused) {
+    printLine(output);
+    printLine(output, `${what}: ${subdir}/${filename}`);
+    printLine(output, `  ${message} [${clause === undefined ? code : `${code}, ${clause}`}]`);
+  }
 }
 
 function reportCells(subdir: SubdirReport): string[] {

@@ -84,7 +84,8 @@ export async function prepareSubdir(
     );
   }
 
-  const wanted = readWanted(destination, repodata);
+  // Others' records have stopped the migration above.
+  const wanted = readWanted(destination, repodata, new Set());
   const { items, invalid } = groupItems(wanted.records, context);
   return {
     subdir,
