@@ -6,7 +6,7 @@ import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { digestOf } from '#ferry/io/digest.js';
 import { encodeJson } from '#ferry/oci/manifest.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
-import { firstLedger, makeLedger, newRunning } from '#ferry/mirror/publish.js';
+import { firstLedger, makeLedger, newRunning, seenOf } from '#ferry/mirror/publish.js';
 import type { Snapshot } from '#ferry/mirror/snapshot.js';
 import { breachesOf } from './spec.js';
 
@@ -14,25 +14,32 @@ const check = breachesOf('ledger');
 const store = new ChannelStore(new MemoryRegistry(), 'c', schemaV0);
 const digest = digestOf(Buffer.from('x'));
 
-const first = firstLedger(store, 'noarch', 'https://example.org/channel');
+const role = { kind: 'mirror', source: 'https://example.org/channel' } as const;
+const snapshot = {
+  subdir: 'noarch',
+  digest,
+  origin: {
+    file: 'repodata.json.zst',
+    validators: { etag: '"abc"', lastModified: 'Sat, 21 Nov 2026 07:35:00 GMT' },
+  },
+} as unknown as Snapshot;
+
+const first = firstLedger(store, 'noarch', role);
 const failure = { filename: 'a-1-0.conda', code: 'ARCHIVE_ABSENT', message: 'gone' };
 const full: Ledger = {
   ...makeLedger({
     store,
-    source: 'https://example.org/channel',
-    snapshot: {
-      subdir: 'noarch',
-      digest,
-      origin: {
-        file: 'repodata.json.zst',
-        validators: { etag: '"abc"', lastModified: 'Sat, 21 Nov 2026 07:35:00 GMT' },
-      },
-    } as unknown as Snapshot,
+    role,
+    migrated: { source: 'oci://example.org/old', schema: 'v0' },
+    seen: seenOf(snapshot),
+    snapshot,
     repodata: digest,
     unchanged: true,
     complete: false,
     counts: { listed: 3, there: 2 },
-    withheld: [{ filename: 'zzz_a-1-0.conda', code: 'NAME_UNREPRESENTABLE', message: 'taken' }],
+    withheld: [
+      { filename: 'zzz_a-1-0.conda', code: 'NAME_UNREPRESENTABLE', message: 'taken', clause: 'v0/D2' },
+    ],
     quarantine: [
       { filename: 'nonsense', code: 'RECORD_INVALID', message: 'no archive name' },
       { ...failure, name: 'a', version: '1', build: '0', sha256: 'ab', md5: 'cd', size: 7, url: 'u' },
@@ -62,6 +69,7 @@ describe('the schema of a ledger', () => {
   test.each([
     ['the first one of a channel', first],
     ['one of a run that has ended', full],
+    ['one of a migration', { ...full, role: { kind: 'migrated', source: 'oci://example.org/old' } }],
     [
       'one with later fields',
       { ...full, x: 1, role: { ...full.role, x: 1 }, counts: { ...full.counts, x: 1 } },
@@ -77,6 +85,7 @@ describe('the schema of a ledger', () => {
     ['a digest that is none', { ...first, repodata: 'sha256:abc' }],
     ['a digest of another kind', { ...first, filters: `md5:${'0'.repeat(32)}` }],
     ['another role', { ...first, role: { kind: 'other', source: 'x' } }],
+    ['a migration from nowhere', { ...first, migrated: { schema: 'v0' } }],
     ['another source file', { ...full, source: { ...full.source, file: 'repodata.json.bz2' } }],
     ['text for a count', { ...full, counts: { listed: '3', there: 2 } }],
     ['half a count', { ...full, counts: { listed: 3.5, there: 2 } }],
