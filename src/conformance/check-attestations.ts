@@ -13,6 +13,11 @@ export const MAX_SIDECAR_BYTES = 16 * 1024 * 1024;
 /** Of what else a record says, no address is made. @see cep142/client-refuses */
 const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
 
+/** Tells whether `attestations_sha256` is what an address may be made of. */
+export function isSidecarDigest(value: unknown): value is string {
+  return typeof value === 'string' && DIGEST_PATTERN.test(value);
+}
+
 /**
  * Checks the sidecar of one archive, or that there is none. Signatures are not verified.
  * @throws what the source throws
@@ -39,7 +44,7 @@ export async function checkAttestations(
     return;
   }
   // The schema of records has said so.
-  if (typeof attestations !== 'string' || !DIGEST_PATTERN.test(attestations)) return;
+  if (!isSidecarDigest(attestations)) return;
   if (url !== undefined)
     throw new FerryError('UNSUPPORTED', 'it lies outside of the channel, where this check does not go');
   await checkNamed(source, { where, filename, sha256, attestations }, context);

@@ -36,7 +36,7 @@ interface Listed {
  * @throws FerryError `CHANNEL_NOT_FOUND`; what the source throws
  */
 export async function checkFiles(source: ChannelSource, context: CheckContext): Promise<void> {
-  const { log, options } = context;
+  const { options } = context;
   const { signal } = options;
   const documents = new FileDocuments(source, context);
   const summaries = new PackageSummaries();

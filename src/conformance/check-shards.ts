@@ -143,7 +143,8 @@ async function read(
   try {
     return await collect(answer.body, maxBytes, `\`${where}\``);
   } catch (error) {
-    return tooLarge(error, maxBytes, where, context);
+    reportTooLarge(error, maxBytes, where, context);
+    return undefined;
   }
 }
 
@@ -159,8 +160,9 @@ async function parse(
   try {
     expanded = await workers.run('decompress', { bytes, maxBytes, what: `\`${where}\`` }, signal);
   } catch (error) {
-    if (!isFerryError(error, 'REPODATA_INVALID')) return tooLarge(error, maxBytes, where, context);
-    context.log.report(format, { where, found: error.message, expected: 'msgpack, compressed with zstd' });
+    if (isFerryError(error, 'REPODATA_INVALID'))
+      context.log.report(format, { where, found: error.message, expected: 'msgpack, compressed with zstd' });
+    else reportTooLarge(error, maxBytes, where, context);
     return undefined;
   }
   const parsed = parseBoundedMsgpack(expanded, maxValues);
@@ -176,7 +178,7 @@ async function parse(
   return undefined;
 }
 
-function tooLarge(error: unknown, maxBytes: number, where: string, { log }: CheckContext): undefined {
+function reportTooLarge(error: unknown, maxBytes: number, where: string, { log }: CheckContext): void {
   if (!isFerryError(error, 'SIZE_EXCEEDED')) throw error;
   log.report('cep16/limits', {
     where,
