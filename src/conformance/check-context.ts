@@ -21,7 +21,7 @@ export interface CheckOptions {
   readonly temp: TempFolder;
   /** Artifacts or archives under way at once. */
   readonly concurrency: number;
-  /** Whether the bytes of info layers and archives are read too. */
+  /** Whether the bytes of info layers and archives, shards and sidecars are read too. */
   readonly deep: boolean;
   /** Look at so many artifacts or archives only. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;

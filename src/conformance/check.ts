@@ -46,7 +46,7 @@ export interface CheckTargetOptions {
   readonly name: string;
   /** Only these. @defaultValue all that the channel has */
   readonly subdirs?: readonly string[] | undefined;
-  /** Whether the bytes of info layers and archives are read too. @defaultValue false */
+  /** Whether the bytes of info layers and archives, shards and sidecars are read too. @defaultValue false */
   readonly deep?: boolean | undefined;
   /** Look at so many artifacts or archives only, chosen at random; the same for the same seed. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;

@@ -60,7 +60,9 @@ describe('a sidecar', () => {
     await attest(right);
     const { clauses, looked } = await checkFolder(channel);
     expect(clauses).toEqual([]);
-    expect(looked).toEqual(expect.arrayContaining(['cep142/same-bytes', 'cep27/subject-digest', 'cep27/signed']));
+    expect(looked).toEqual(
+      expect.arrayContaining(['cep142/same-bytes', 'cep27/subject-digest', 'cep27/signed']),
+    );
   });
 
   test('cep27/predicate-type: may hold statements of other kinds too', async () => {
@@ -90,7 +92,10 @@ describe('a sidecar', () => {
 
   test.each<[string, Statement]>([
     ['cep27/statement-type', { _type: 'https://in-toto.io/Statement/v0.1' }],
-    ['cep27/predicate-type', { predicateType: 'https://schemas.conda.org/attestations-publish-2.schema.json' }],
+    [
+      'cep27/predicate-type',
+      { predicateType: 'https://schemas.conda.org/attestations-publish-2.schema.json' },
+    ],
     ['cep27/predicate-type', { predicateType: 1 }],
     ['cep27/one-subject', { subject: [] }],
     ['cep27/one-subject', { subject: 'foo' }],
@@ -211,7 +216,8 @@ describe.each([schemaV0, schemaV1])('a sidecar in a store of schema $id', (schem
       repodata: undefined,
       companions: { runExports: undefined, patches: undefined },
     };
-    return (await withContext({}, async (context) => checkStoredAttestations(store, listing, context))).clauses;
+    return (await withContext({}, async (context) => checkStoredAttestations(store, listing, context)))
+      .clauses;
   }
 
   async function push(store: ChannelStore, bytes: Uint8Array, tag = hexOf(bytes)): Promise<void> {

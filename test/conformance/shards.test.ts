@@ -25,7 +25,9 @@ let folder: string;
 beforeEach(async () => {
   channel = await tempFolder();
   folder = join(channel, 'noarch');
-  await writeChannel(channel, { noarch: archives.map((archive) => ({ ...archive, record: record(archive) })) });
+  await writeChannel(channel, {
+    noarch: archives.map((archive) => ({ ...archive, record: record(archive) })),
+  });
 });
 
 function record(archive: object): Record<string, unknown> {
@@ -68,7 +70,9 @@ describe('good shards', () => {
     await writeShards(folder, built());
     const { clauses, looked } = await checkFolder(channel);
     expect(clauses).toEqual([]);
-    expect(looked).toEqual(expect.arrayContaining(['cep16/shard-digest', 'cep16/same-records', 'cep16/limits']));
+    expect(looked).toEqual(
+      expect.arrayContaining(['cep16/shard-digest', 'cep16/same-records', 'cep16/limits']),
+    );
   });
 
   test.each(['shards/', './shards', 'deeper/shards/', '../shards/'])(
@@ -180,12 +184,18 @@ describe('a shard', () => {
     ['cep16/shard-format', ({ shards }) => shards.set('aaa', [])],
     ['cep16/shard-format', ({ shards }) => shards.set('aaa', Buffer.from([0xc1]))],
     ['cep16/shard-packages', ({ shards }) => delete (shards.get('bbb') as Shard)['packages']],
-    ['cep16/shard-removed', (all) => (all.shards.get('aaa') as Shard)['removed'] = 'aaa-1.0-0.conda'],
-    ['cep16/shard-removed', (all) => (all.shards.get('aaa') as Shard)['removed'] = ['aaa-1.0-0.conda']],
+    ['cep16/shard-removed', (all) => ((all.shards.get('aaa') as Shard)['removed'] = 'aaa-1.0-0.conda')],
+    ['cep16/shard-removed', (all) => ((all.shards.get('aaa') as Shard)['removed'] = ['aaa-1.0-0.conda'])],
     ['cep36/record', (all) => (shardIn(all)['packages']!['aaa-0.9-0.tar.bz2'] = 7 as never)],
     ['cep16/one-name', (all) => (recordIn(all)['name'] = 'bbb')],
-    ['cep16/record-digests', (all) => (recordIn(all)['sha256'] = Buffer.from(recordIn(all)['sha256'] as Buffer).toString('hex'))],
-    ['cep16/record-digests', (all) => (recordIn(all)['md5'] = Buffer.from(recordIn(all)['md5'] as Buffer).toString('hex'))],
+    [
+      'cep16/record-digests',
+      (all) => (recordIn(all)['sha256'] = Buffer.from(recordIn(all)['sha256'] as Buffer).toString('hex')),
+    ],
+    [
+      'cep16/record-digests',
+      (all) => (recordIn(all)['md5'] = Buffer.from(recordIn(all)['md5'] as Buffer).toString('hex')),
+    ],
     ['cep16/other-hex', (all) => (recordIn(all)['legacy_bz2_md5'] = Buffer.alloc(16, 0xbb))],
     ['cep16/text', (all) => (recordIn(all)['build'] = Buffer.from('0'))],
     ['cep16/text', ({ shards }) => shards.set('aaa', withNumberKey(shards.get('aaa') as object))],
@@ -202,7 +212,10 @@ describe('a shard', () => {
     const attested = { ...archives[2]!, record: { attestations_sha256: TEXT } };
     await writeChannel(channel, { noarch: [attested] });
     const all = shardsOf('noarch', repodataOf('noarch', [attested]));
-    const section = (all.shards.get('bbb') as Shard)['packages.conda'] as Record<string, Record<string, unknown>>;
+    const section = (all.shards.get('bbb') as Shard)['packages.conda'] as Record<
+      string,
+      Record<string, unknown>
+    >;
     section['bbb-1.0-0.conda']!['attestations_sha256'] = Buffer.from(TEXT, 'hex');
     await writeShards(folder, all);
     expect(await found()).toEqual(['cep142/present', 'cep142/shard-text']);
@@ -241,7 +254,9 @@ describe('a shard', () => {
   test('cep48: records under `v3` are judged too', async () => {
     expect(
       await after((all) => {
-        shardIn(all)['v3'] = { conda: { 'aaa-1.0-1': withBytes({ name: 'aaa', sha256: TEXT }) as never } } as never;
+        shardIn(all)['v3'] = {
+          conda: { 'aaa-1.0-1': withBytes({ name: 'aaa', sha256: TEXT }) },
+        };
       }),
     ).toEqual(['cep16/same-records']);
   });

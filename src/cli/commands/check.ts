@@ -47,7 +47,7 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--subdir <name...>', 'only these subdirs')
-    .option('--deep', 'read archives and info layers too (always done in folders)')
+    .option('--deep', 'read archives, info layers and shards too (always done in folders)')
     .option('--sample <n>', 'look at so many artifacts only, chosen at random', parseCount)
     .option('--seed <text>', 'choose the same sample again')
     .option('--strict', 'let warnings break conformance too')

@@ -10,7 +10,7 @@ interface PlacedFile {
 }
 
 /** Files that have one right place in a channel. */
-export const PLACED_FILES: readonly PlacedFile[] = [
+const PLACED_FILES: readonly PlacedFile[] = [
   { file: 'channeldata.json', clause: 'cep38/location', isOfChannel: true },
   { file: 'notices.json', clause: 'cep6/location', isOfChannel: true },
   { file: 'run_exports.json', clause: 'cep12/beside-repodata', isOfChannel: false },

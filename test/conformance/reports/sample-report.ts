@@ -16,6 +16,7 @@ export function sampleClause(id: Clause['id'], about: Partial<Clause> = {}): Cla
     id,
     level: 'MUST',
     basis: 'literal',
+    binds: 'channel',
     area: 'names',
     subject: `subject of ${id}`,
     text: `The text of \`${id}\`.`,
@@ -61,7 +62,7 @@ export function sampleReport({
   return makeReport({
     target: 'oci://ghcr.io/org/channel',
     kind: 'channel',
-    schema: 'v1' as CheckReport['schema'],
+    schema: 'v1',
     checked: { subdirs: 2, repositories: 9, artifacts: 10, archives: 12, records: 12 },
     unchecked: [],
     ...about,
