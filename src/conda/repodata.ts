@@ -245,7 +245,7 @@ export class Repodata {
     // CEP 15: the base stands in front of the file name; where a record has a place of its own, in front of that.
     return baseUrl === undefined
       ? record
-      : { ...record, url: joinUrl(baseUrl, record.url ?? encodeURIComponent(entry.filename)) };
+      : { ...record, url: archiveUrl(baseUrl, entry.filename, record.url) };
   }
 
   #readSection(section: string, entries: Map<string, RepodataEntry>): Span {
@@ -295,9 +295,15 @@ function encode(text: string): Uint8Array {
   return Buffer.from(text, 'utf8');
 }
 
-/** An absolute `url` stands for itself. */
-function joinUrl(base: string, url: string): string {
-  return /^[a-z][a-z0-9+.-]*:/i.test(url) ? url : `${base.replace(/\/+$/, '')}/${url}`;
+/**
+ * Where an archive lies by `info.base_url`: in front of its file name, or of the `url` of its record. An absolute `url`
+ * stands for itself.
+ * @returns `https://example.org/files/a-1-0.conda`; relative where the base is
+ * @see CEP 15; CEP draft, conda/ceps pull 151
+ */
+export function archiveUrl(base: string, filename: string, url?: string): string {
+  const path = url ?? encodeURIComponent(filename);
+  return /^[a-z][a-z0-9+.-]*:/i.test(path) ? path : `${base.replace(/\/+$/, '')}/${path}`;
 }
 
 /** Sections of records that are not mirrored yet: CEP 48 revisions, and formats that OCI has no media type for. */

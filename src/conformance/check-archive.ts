@@ -56,9 +56,18 @@ export interface CheckedArchive {
   readonly indexJson: Uint8Array | undefined;
   /** What they say, where they are a JSON object. Its values are as unchecked as the findings say. */
   readonly index: JsonObject | undefined;
+  /** The bytes of `info/run_exports.json`, where there is one. */
+  readonly runExportsJson: Uint8Array | undefined;
   /** Whether all of it could be read; what follows the first unreadable byte is not judged. */
   readonly isWhole: boolean;
 }
+
+const UNREAD: CheckedArchive = {
+  indexJson: undefined,
+  index: undefined,
+  runExportsJson: undefined,
+  isWhole: false,
+};
 
 /** What reading came to. */
 interface Reading {
@@ -93,9 +102,9 @@ export async function checkArchive(
   await using file = await openArchiveFile(target.archive);
   const reader = { ...target, file, log, signal };
   const extension = archiveExtensionOf(filename);
-  if (extension === undefined) return { indexJson: undefined, index: undefined, isWhole: false };
+  if (extension === undefined) return UNREAD;
   const reading = extension === 'conda' ? await readConda(reader) : await readTarBz2(reader);
-  if (reading === undefined) return { indexJson: undefined, index: undefined, isWhole: false };
+  if (reading === undefined) return UNREAD;
   return await judge(reading, target, log);
 }
 
@@ -121,7 +130,7 @@ async function judge(
   const pathsJson = members.document('info/paths.json');
   if (pathsJson !== undefined) checkPaths(pathsJson, isWhole ? members.entries : undefined, where, log);
   checkOtherDocuments(members, where, log);
-  return { indexJson, index, isWhole };
+  return { indexJson, index, runExportsJson: members.document('info/run_exports.json'), isWhole };
 }
 
 function namesOf({ name, version, build }: JsonObject): FilenameParts | undefined {

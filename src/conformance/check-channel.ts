@@ -16,6 +16,7 @@ import {
 } from './check-documents.js';
 import { checkMetadata, StoredDocuments } from './check-metadata.js';
 import { checkPackage } from './check-package.js';
+import { checkStoredAttestations } from './check-stored-attestations.js';
 import type { ClauseId } from './clauses.js';
 import { PackageSummaries } from './rules/channeldata.js';
 import { checkLeaf } from './rules/leaf.js';
@@ -66,6 +67,7 @@ export async function checkChannel(store: ChannelStore, context: CheckContext): 
       }));
     }
   }
+  for (const listing of listings) await checkStoredAttestations(store, listing, context);
   const repositories = listings.map((listing) => groupByRepository(store, listing, context));
   if (options.sample === undefined) await checkAll(store, repositories, context);
   else await checkSample(store, repositories, options.sample, context);

@@ -23,7 +23,7 @@ export interface CheckOptions {
   readonly concurrency: number;
   /** Whether the index layers of packages are read too; one artifact alone is always read so. */
   readonly index: boolean;
-  /** Whether the bytes of all layers are read too. */
+  /** Whether the bytes of all layers, shards and sidecars are read too. */
   readonly deep: boolean;
   /** Look at so many artifacts or archives only. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;

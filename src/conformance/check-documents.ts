@@ -4,6 +4,7 @@
  */
 import type { MetadataFile } from '../artifact/schema.js';
 import { parseArchiveFilename, isArchiveFilename, type ArchiveName } from '../conda/names.js';
+import { archiveUrl } from '../conda/repodata.js';
 import { isFerryError } from '../errors.js';
 import { digestOf } from '../io/digest.js';
 import type { CheckContext } from './check-context.js';
@@ -45,6 +46,10 @@ export interface DocumentSource {
 /** An archive that repodata lists, with what its file name says. */
 export interface ListedPackage extends ListedArchive {
   readonly name: ArchiveName;
+  /** `attestations_sha256` of the record, whatever it is. */
+  readonly attestations?: unknown;
+  /** Where it lies, if not beside the repodata. @see cep15/download-url, cep151/resolution */
+  readonly url?: string | undefined;
 }
 
 /** What repodata of one subdir came to. */
@@ -53,6 +58,16 @@ export interface SubdirListing {
   readonly where: string;
   /** All archives that it lists under readable names. */
   readonly archives: readonly ListedPackage[];
+  /** `undefined` where it is no JSON object. */
+  readonly repodata: RepodataText | undefined;
+  /** The files beside it that speak of run exports, parsed. */
+  readonly companions: RunExportsCompanions;
+}
+
+/** What a subdir's files say of run exports beside its repodata; `undefined` where there is no such file. */
+export interface RunExportsCompanions {
+  readonly runExports: unknown;
+  readonly patches: unknown;
 }
 
 /** Checks all documents of one subdir. @returns what its repodata lists; `undefined` where there is none */
@@ -75,16 +90,29 @@ export async function checkSubdirDocuments(
     checkCurrentRepodata({ where: current.where, current: current.text, full: repodata.text }, context.log);
   }
   const unpatched = await readRepodata(source, subdir, 'repodata_from_packages.json', context);
+  let runExports: unknown;
+  let patches: unknown;
   const hasRunExports = await checkOne(source, subdir, 'run_exports.json', context, (value, where) => {
+    runExports = value;
     const outline = repodata?.text?.outline();
     const removed = new Set(stringsOf(outline?.['removed']));
     const text = (unpatched ?? repodata)?.text;
     checkRunExports({ value, subdir, where, repodata: text, removed }, context.log);
   });
   await checkOne(source, subdir, 'patch_instructions.json', context, (value, where) => {
-    checkPatchInstructions({ value, where, hasRunExports }, context.log);
+    patches = value;
+    checkPatchInstructions({ value, where, hasRunExports, runExports }, context.log);
   });
-  return repodata === undefined ? undefined : { subdir, where: repodata.where, archives };
+  if (repodata === undefined) return undefined;
+  const { where, text } = repodata;
+  const base = text?.info()['base_url'];
+  return {
+    subdir,
+    where,
+    archives: typeof base === 'string' ? archives.map((archive) => withBase(archive, base)) : archives,
+    repodata: text,
+    companions: { runExports, patches },
+  };
 }
 
 /** Checks the documents of the channel itself. @returns whether there is channel data */
@@ -148,14 +176,17 @@ async function contentOf(
   context: CheckContext,
 ): Promise<Uint8Array | undefined> {
   if (zst === undefined) return plain;
-  const expanded = await expand(zst, `${where}.zst`, context);
-  if (plain === undefined) return typeof expanded === 'string' ? undefined : expanded;
+  const compressed = `${where}.zst`;
+  const expanded = await expand(zst, compressed, context);
+  const isZstd = context.log.expect('cep36/zst-name', typeof expanded !== 'string', () => ({
+    where: compressed,
+    found: String(expanded),
+    expected: 'what the ending of its name says: the file, compressed with zstd',
+  }));
+  if (!isZstd || typeof expanded === 'string') return plain;
+  if (plain === undefined) return expanded;
   checkCompressedForm(
-    {
-      where: `${where}.zst`,
-      plainDigest: digestOf(plain),
-      expandedDigest: typeof expanded === 'string' ? expanded : digestOf(expanded),
-    },
+    { where: compressed, plainDigest: digestOf(plain), expandedDigest: digestOf(expanded) },
     context.log,
   );
   return plain;
@@ -179,14 +210,20 @@ async function expand(
 function listedPackage({ section, filename, value }: ListedRecord): ListedPackage | undefined {
   if (section.length > 1 || !isArchiveFilename(filename)) return undefined;
   const name = parseArchiveFilename(filename);
-  const { sha256, size } = asJsonObject(value);
+  const { sha256, size, attestations_sha256: attestations, url } = asJsonObject(value);
   return {
     filename,
     extension: name.extension,
     name,
     sha256: typeof sha256 === 'string' ? sha256.toLowerCase() : undefined,
     size: typeof size === 'number' ? size : undefined,
+    attestations,
+    url: typeof url === 'string' && url !== filename ? url : undefined,
   };
+}
+
+function withBase(archive: ListedPackage, base: string): ListedPackage {
+  return base === '' ? archive : { ...archive, url: archiveUrl(base, archive.filename, archive.url) };
 }
 
 function stringsOf(value: unknown): string[] {

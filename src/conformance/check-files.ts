@@ -8,6 +8,7 @@ import { collect, type Bytes } from '../io/bytes.js';
 import { forEachConcurrently } from '../io/pool.js';
 import { Spool } from '../io/spool.js';
 import { checkArchive } from './check-archive.js';
+import { checkAttestations } from './check-attestations.js';
 import type { CheckContext } from './check-context.js';
 import {
   checkChannelDocuments,
@@ -16,66 +17,116 @@ import {
   type DocumentSource,
   type FoundDocument,
   type ListedPackage,
+  type SubdirListing,
 } from './check-documents.js';
+import { checkShards, SHARD_INDEX } from './check-shards.js';
 import { PackageSummaries } from './rules/channeldata.js';
+import { checkPlaces } from './rules/places.js';
+import { checkRunExportsOfArchive } from './rules/run-exports.js';
 import { chooseSample } from './sample.js';
 
+/** An archive with the subdir that lists it. */
+interface Listed {
+  readonly listing: SubdirListing;
+  readonly archive: ListedPackage;
+}
+
 /**
- * Checks an ordinary channel; its archives only with `deep`.
+ * Checks an ordinary channel. Archives are read with `deep` alone; shards and sidecars with `deep`, or of a sample.
  * @throws FerryError `CHANNEL_NOT_FOUND`; what the source throws
  */
 export async function checkFiles(source: ChannelSource, context: CheckContext): Promise<void> {
-  const { log, options } = context;
-  const { signal, concurrency, sample } = options;
+  const { options } = context;
+  const { signal } = options;
   const documents = new FileDocuments(source, context);
   const summaries = new PackageSummaries();
   const subdirs = options.subdirs ?? (await source.subdirs({ signal })) ?? KNOWN_SUBDIRS;
-  const found: string[] = [];
-  const listed: { readonly subdir: string; readonly archive: ListedPackage }[] = [];
+  const listings: SubdirListing[] = [];
   for (const subdir of subdirs) {
     if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
     const listing = await checkSubdirDocuments(documents, subdir, summaries, context);
     if (listing === undefined) continue;
-    found.push(subdir);
-    for (const archive of listing.archives) listed.push({ subdir, archive });
+    listings.push(listing);
+    const { repodata } = listing;
+    await context.look(`${subdir}/${SHARD_INDEX}`, async () =>
+      checkShards({ source, subdir, repodata }, context),
+    );
   }
-  if (found.length === 0) {
+  if (listings.length === 0) {
     throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``);
   }
-  context.counts.subdirs += found.length;
-  if (options.subdirs === undefined) {
-    log.expect('cep36/noarch-repodata', found.includes('noarch'), () => ({
-      where: 'noarch/repodata.json',
-      found: 'no repodata',
-      expected: 'at least an empty one: clients ask for it first',
-    }));
-    await checkChannelDocuments(documents, found, summaries, context);
-  }
-  if (!options.deep) return;
+  context.counts.subdirs += listings.length;
+  if (options.subdirs === undefined) await checkWhole(source, documents, listings, summaries, context);
+  if (options.deep || options.sample !== undefined) await checkArchives(source, listings, context);
+}
+
+/** What can be said of the channel as a whole. */
+async function checkWhole(
+  source: ChannelSource,
+  documents: FileDocuments,
+  listings: readonly SubdirListing[],
+  summaries: PackageSummaries,
+  context: CheckContext,
+): Promise<void> {
+  const { log, options } = context;
+  const found = listings.map(({ subdir }) => subdir);
+  log.expect('cep36/noarch-repodata', found.includes('noarch'), () => ({
+    where: 'noarch/repodata.json',
+    found: 'no repodata',
+    expected: 'at least an empty one: clients ask for it first',
+  }));
+  await checkChannelDocuments(documents, found, summaries, context);
+  const isThere = async (path: string): Promise<boolean> => {
+    const known = documents.looked.get(path);
+    if (known !== undefined) return known;
+    const answer = await source.openMetadata(path, { signal: options.signal });
+    if (answer.status !== 'found') return false;
+    // A body that nobody begins to read keeps its connection.
+    for await (const chunk of answer.body) if (chunk.byteLength > 0) break;
+    return true;
+  };
+  await context.look('the places of files', async () => checkPlaces(found, isThere, log));
+}
+
+/** All archives, or a sample of them. */
+async function checkArchives(
+  source: ChannelSource,
+  listings: readonly SubdirListing[],
+  context: CheckContext,
+): Promise<void> {
+  const { signal, concurrency, sample, reporter, deep } = context.options;
+  const listed = listings.flatMap((listing) =>
+    listing.archives.map((archive): Listed => ({ listing, archive })),
+  );
   context.population = listed.length;
   const chosen = sample === undefined ? listed : chooseSample(listed, sample.size, sample.seed);
-  options.reporter?.planned?.(chosen.length);
-  await forEachConcurrently(chosen, { concurrency, signal }, async ({ subdir, archive }) => {
-    await context.look(`${subdir}/${archive.filename}`, async () =>
-      checkListed(source, subdir, archive, context),
+  reporter?.planned?.(chosen.length);
+  await forEachConcurrently(chosen, { concurrency, signal }, async (one) => {
+    const { subdir } = one.listing;
+    const { archive } = one;
+    if (deep)
+      await context.look(`${subdir}/${archive.filename}`, async () => checkListed(source, one, context));
+    await context.look(`${subdir}/${archive.filename}.sigs`, async () =>
+      checkAttestations(source, subdir, archive, context),
     );
-    options.reporter?.checked?.();
+    reporter?.checked?.();
   });
 }
 
 /** Reads a listed archive and holds it against its record. */
 async function checkListed(
   source: ChannelSource,
-  subdir: string,
-  { filename, sha256, size }: ListedPackage,
+  { listing, archive }: Listed,
   context: CheckContext,
 ): Promise<void> {
   const { log, options } = context;
+  const { subdir, companions } = listing;
+  const { filename, sha256, size, url } = archive;
   const where = `${subdir}/${filename}`;
   await using spool = new Spool({ temp: options.temp });
   const sum = createHash('sha256');
   try {
-    const body = source.openArchive({ subdir, filename, sha256, size }, { signal: options.signal });
+    const body = source.openArchive({ subdir, filename, sha256, size, url }, { signal: options.signal });
     await spool.fill(hashing(body, sum));
   } catch (error) {
     if (!isFerryError(error, 'ARCHIVE_ABSENT') && !isFerryError(error, 'NOT_FOUND')) throw error;
@@ -102,7 +153,9 @@ async function checkListed(
       expected: `${String(size)} bytes, as its record says`,
     }));
   }
-  await checkArchive({ archive: spool.contents(), filename, subdir, where }, log, options);
+  const target = { archive: spool.contents(), filename, subdir, where };
+  const { isWhole, runExportsJson: bytes } = await checkArchive(target, log, options);
+  if (isWhole) checkRunExportsOfArchive({ bytes, filename, where, ...companions }, log);
 }
 
 async function* hashing(body: Bytes, sum: Hash): Bytes {
@@ -114,6 +167,8 @@ async function* hashing(body: Bytes, sum: Hash): Bytes {
 
 class FileDocuments implements DocumentSource {
   readonly channelUrl: string;
+  /** Whether a document was there, in whatever form, by its path. */
+  readonly looked = new Map<string, boolean>();
   readonly #source: ChannelSource;
   readonly #context: CheckContext;
 
@@ -134,7 +189,9 @@ class FileDocuments implements DocumentSource {
         expected: `\`${where}.zst\``,
       }));
     }
-    return plain === undefined && zst === undefined ? undefined : { where, plain, zst };
+    const isThere = plain !== undefined || zst !== undefined;
+    this.looked.set(where, isThere);
+    return isThere ? { where, plain, zst } : undefined;
   }
 
   async #open(path: string): Promise<Uint8Array | undefined> {

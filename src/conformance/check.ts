@@ -52,7 +52,7 @@ export interface CheckTargetOptions {
    * @defaultValue false
    */
   readonly index?: boolean | undefined;
-  /** Whether the bytes of all layers are read too. @defaultValue false */
+  /** Whether the bytes of all layers, shards and sidecars are read too. @defaultValue false */
   readonly deep?: boolean | undefined;
   /** Look at so many artifacts or archives only, chosen at random; the same for the same seed. */
   readonly sample?: { readonly size: number; readonly seed: string } | undefined;

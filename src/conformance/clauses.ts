@@ -37,11 +37,19 @@ export const AREAS = [
 /** One of {@link AREAS}. */
 export type Area = (typeof AREAS)[number];
 
+/** Whom a clause can bind: what a channel holds, or one who works with channels. */
+export const PARTIES = ['channel', 'mirror', 'reader', 'client', 'server', 'indexer', 'verifier'] as const;
+
+/** One of {@link PARTIES}. */
+export type Party = (typeof PARTIES)[number];
+
 const clauseSchema = z.strictObject({
   id: z.string().regex(/^[a-z0-9-]+\/[A-Za-z0-9-]+$/),
   level: z.enum(['MUST', 'MUST NOT', 'SHOULD', 'SHOULD NOT', 'MAY', 'note']),
   /** Said by the text, concluded from it, unclear in it, or known from what deployed tools do. */
   basis: z.enum(['literal', 'derived', 'ambiguous', 'practice']),
+  /** Who has to keep it. */
+  binds: z.enum(PARTIES).default('channel'),
   area: z.enum(AREAS),
   subject: z.string().min(1),
   text: z.string().min(1),

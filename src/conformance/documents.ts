@@ -18,6 +18,7 @@ export type DocumentKind =
   | 'package-record'
   | 'paths-json'
   | 'patch-instructions'
+  | 'publish-attestation'
   | 'repodata'
   | 'run-exports';
 

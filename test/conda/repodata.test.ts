@@ -63,7 +63,7 @@ describe('reading', () => {
     }
   });
 
-  test('cep36: an empty file is an empty object', () => {
+  test('cep36/empty-file: an empty file is an empty object', () => {
     const empty = repodata('');
     expect(empty.recordCount).toBe(0);
     expect([...empty.records()]).toEqual([]);
@@ -166,11 +166,34 @@ describe('reading', () => {
     expect(repodata('{"removed":{"a":1}}').removed().size).toBe(0);
   });
 
-  test('cep15: the base URL is read where there is one', () => {
+  test('cep15/base-url: the base URL is read where there is one', () => {
     expect(repodata('{"info":{"base_url":"https://example.org/x/"}}').baseUrl).toBe('https://example.org/x/');
     expect(repodata('{"info":{"base_url":""}}').baseUrl).toBeUndefined();
     expect(repodata('{"info":{"base_url":7}}').baseUrl).toBeUndefined();
     expect(repodata('{}').baseUrl).toBeUndefined();
+  });
+});
+
+describe('where an archive lies', () => {
+  const urlOf = (base: string, member = ''): unknown => {
+    const text = `{"info":{"base_url":"${base}"},"packages.conda":{${record('a-1!0-0.conda', member)}}}`;
+    const [read] = repodata(text).records();
+    return read !== undefined && 'record' in read ? read.record.url : read;
+  };
+
+  test('cep15/download-url: the base stands in front of the file name', () => {
+    expect(urlOf('https://example.org/x/')).toBe('https://example.org/x/a-1!0-0.conda');
+    expect(urlOf('https://example.org/x')).toBe('https://example.org/x/a-1!0-0.conda');
+    expect(urlOf('../files/')).toBe('../files/a-1!0-0.conda');
+    expect(urlOf('')).toBeUndefined();
+  });
+
+  test('cep151/resolution: the base stands in front of a relative `url`; an absolute one stands for itself', () => {
+    expect(urlOf('https://example.org/x/', ',"url":"y/b.conda"')).toBe('https://example.org/x/y/b.conda');
+    expect(urlOf('https://example.org/x/', ',"url":"https://other.example/b.conda"')).toBe(
+      'https://other.example/b.conda',
+    );
+    expect(urlOf('', ',"url":"y/b.conda"')).toBe('y/b.conda');
   });
 });
 
@@ -187,7 +210,7 @@ describe('splicing', () => {
   "repodata_version" : 1
 }`;
 
-  test('kept records and all other members stay byte for byte, number spellings included', () => {
+  test('cep36/unknown-keys: kept records and all other members stay byte for byte, number spellings included', () => {
     const result = textOf(repodata(odd).splice((filename) => filename === 'a-1-0.tar.bz2'));
     expect(result).toBe(
       `{"x_first" : [1e5, 1.0,-0, 12345678901234567890],"info": { "subdir": "linux-64", "x_number": 1.50 },` +
@@ -207,7 +230,7 @@ describe('splicing', () => {
     expect(textOf(again.splice(() => true))).toBe(textOf(once));
   });
 
-  test('cep15: `info.base_url` goes and the version is 1 again, at the top and in `info`', () => {
+  test('cep15/mirror-without-base-url: `info.base_url` goes and the version is 1 again, at the top and in `info`', () => {
     const text = `{"info":{"subdir":"linux-64","base_url":"https://example.org/","x":1.0,"repodata_version":2},"repodata_version":2}`;
     expect(repodata(text).neededChanges()).toHaveLength(1);
     expect(textOf(repodata(text).splice(() => true))).toBe(
@@ -222,7 +245,7 @@ describe('splicing', () => {
     });
   });
 
-  test('cep42: `info.channel_relations` goes', () => {
+  test('cep42/neighbour-exists: `info.channel_relations` goes, whose neighbours are not mirrored', () => {
     const text = '{"info":{"channel_relations":{"base":"../conda-forge"},"subdir":"linux-64"}}';
     expect(repodata(text).neededChanges()).toHaveLength(1);
     expect(splice(text)).toEqual({ info: { subdir: 'linux-64' } });
@@ -245,7 +268,7 @@ describe('splicing', () => {
     '"url":null,"url":"a"',
     '"url":"a","url":null',
   ])(
-    'cep151: %s of a record goes, without asking for its records first, and the rest of it stays byte for byte',
+    'cep151/mirror-without-url: %s of a record goes, without asking for its records first, and the rest of it stays byte for byte',
     (member) => {
       const text = `{"packages":{"a-1-0.tar.bz2": {"name":"a",${member}, "x":1.0,"big":12345678901234567890},${record('b-1-0.tar.bz2')}}}`;
       const read = repodata(text);
@@ -284,7 +307,7 @@ describe('splicing', () => {
     );
   });
 
-  test('cep151: `url` goes from records of another repodata too', () => {
+  test('cep151/mirror-without-url: `url` goes from records of another repodata too', () => {
     const other = repodata(`{"packages":{${record('x-1-0.tar.bz2', ',"url":"https://example.org/"')}}}`);
     const result = splice('', () => true, { repodata: other, filenames: new Set(['x-1-0.tar.bz2']) });
     expect(result.packages).toEqual({ 'x-1-0.tar.bz2': { name: 'x', version: '1', build: '0' } });

@@ -210,7 +210,7 @@ test('a source that is gone ends the run at once', async () => {
   await expect(run).rejects.toMatchObject({ code: 'NETWORK' });
 });
 
-test('cep15: archives are fetched from the base_url, which is not published', async () => {
+test('cep15/mirror-without-base-url: archives are fetched from the base_url, which is not published', async () => {
   const elsewhere = await tempFolder();
   await writeChannel(elsewhere, { noarch: [conda('aaa')] });
   await using archives = await serveChannel(elsewhere);
@@ -233,6 +233,12 @@ test('cep15: archives are fetched from the base_url, which is not published', as
   const report = await mirrorChannel({ source: httpSource(server.url), destination, subdirs: ['noarch'] });
   expect(failuresOf(report)).toEqual({});
   expect(report.subdirs[0]?.publishedAs).toBe('spliced');
+  expect(await listed()).toEqual(['aaa-1.0-0.conda']);
+});
+
+test('cep142/mirror-infers: an archive is mirrored although the sidecar that its record names is not there', async () => {
+  await offer({ ...conda('aaa'), record: { attestations_sha256: 'a'.repeat(64) } } as Archive);
+  await run();
   expect(await listed()).toEqual(['aaa-1.0-0.conda']);
 });
 

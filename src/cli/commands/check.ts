@@ -49,7 +49,7 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--subdir <name...>', 'only these subdirs')
     .option('--index', "read each package's index layer too, at twice the cost")
-    .option('--deep', 'read archives and all layers too (always done in folders)')
+    .option('--deep', 'read archives, all layers and shards too (always in folders)')
     .option('--sample <n>', 'look at so many artifacts only, chosen at random', parseCount)
     .option('--seed <text>', 'choose the same sample again')
     .option('--strict', 'let warnings break conformance too')

@@ -1,6 +1,15 @@
+import { isSubdir } from '../../conda/names.js';
 import type { CheckLog } from '../check-log.js';
 import { checkDocument } from '../documents.js';
-import { asJsonObject, isJsonObject, pointTo, quote, stringsIn, type JsonObject } from './json-value.js';
+import {
+  asJsonObject,
+  isJsonObject,
+  literals,
+  pointTo,
+  quote,
+  stringsIn,
+  type JsonObject,
+} from './json-value.js';
 import type { ListedRecord } from './repodata-text.js';
 
 /**
@@ -64,6 +73,12 @@ export function checkChanneldata(subject: ChanneldataSubject, log: CheckLog): vo
   if (!isJsonObject(value)) return;
   const named = value['subdirs'];
   if (Array.isArray(named)) {
+    const odd = stringsIn(named).filter((subdir) => !isSubdir(subdir));
+    log.expect('cep36/subdir-names', odd.length === 0, () => ({
+      where: pointTo(where, 'subdirs'),
+      found: literals(odd),
+      expected: '`noarch`, or `<os>-<arch>`',
+    }));
     const missing = subdirs.filter((subdir) => !named.includes(subdir));
     log.expect('cep38/subdirs-complete', missing.length === 0, () => ({
       where: pointTo(where, 'subdirs'),

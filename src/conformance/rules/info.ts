@@ -39,6 +39,11 @@ export function checkIndex(
   if (value === undefined) return undefined;
   checkDocument('index-json', value, place, log);
   if (!isJsonObject(value)) return undefined;
+  log.expect('cep151/not-in-index', !('url' in value), () => ({
+    where: `${place}#/url`,
+    found: '`url`',
+    expected: 'none: the indexer says where the archive lies',
+  }));
   checkIndexSubdir(value, subdir, place, log);
   checkBuildNumber(value, place, log);
   for (const key of ['depends', 'constrains']) checkVirtualNames(value[key], `${place}#/${key}`, log);

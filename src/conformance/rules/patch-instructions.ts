@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { CheckLog } from '../check-log.js';
 import { checkDocument } from '../documents.js';
 import { asJsonObject, pointTo, quote } from './json-value.js';
@@ -16,6 +17,8 @@ export interface PatchInstructionsSubject {
   readonly where: string;
   /** Whether the subdir has a `run_exports.json`; without it nothing is said of that. */
   readonly hasRunExports?: boolean | undefined;
+  /** That `run_exports.json`, parsed, for whether the patches are applied to it. */
+  readonly runExports?: unknown;
 }
 
 /** Checks a subdir's patch instructions. */
@@ -27,7 +30,10 @@ export function checkPatchInstructions(subject: PatchInstructionsSubject, log: C
   for (const section of ['packages', 'packages.conda'] as const) {
     for (const [filename, item] of Object.entries(asJsonObject(document[section]))) {
       const patch = asJsonObject(item);
-      if ('run_exports' in patch) patchesRunExports = true;
+      if ('run_exports' in patch) {
+        patchesRunExports = true;
+        checkApplied(subject, [section, filename], patch['run_exports'], log);
+      }
       for (const [field, clause] of KEPT_FIELDS) {
         log.expect(clause, !(field in patch), () => ({
           where: pointTo(where, section, filename, field),
@@ -49,5 +55,22 @@ export function checkPatchInstructions(subject: PatchInstructionsSubject, log: C
     where,
     found: 'patches of run exports, without a `run_exports.json`',
     expected: 'a `run_exports.json` with the patches applied',
+  }));
+}
+
+/** Whether `run_exports.json` says what a patch says; that it lists the file is a rule of its own. */
+function checkApplied(
+  { where, runExports }: PatchInstructionsSubject,
+  [section, filename]: readonly [string, string],
+  patch: unknown,
+  log: CheckLog,
+): void {
+  const item = asJsonObject(asJsonObject(runExports)[section])[filename];
+  if (item === undefined) return;
+  const said = asJsonObject(item)['run_exports'];
+  log.expect('cep21/patch-applied', isDeepStrictEqual(said, patch), () => ({
+    where: pointTo(where, section, filename, 'run_exports'),
+    found: `a patch that \`run_exports.json\` does not have: there it says ${quote(said)}`,
+    expected: quote(patch),
   }));
 }

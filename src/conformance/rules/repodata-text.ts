@@ -116,6 +116,13 @@ export class RepodataText {
     return undefined;
   }
 
+  /** Decodes the record under that key of a section: `packages`, `packages.conda`, or `v3` and the extension. */
+  recordAt(section: readonly string[], key: string): unknown {
+    const found = this.#sections.find(({ path }) => path.join('/') === section.join('/'));
+    const span = found?.records.get(key);
+    return span === undefined ? undefined : this.#decode(span);
+  }
+
   #membersAt(span: Span, path: readonly string[], doubles: string[][]): ReadonlyMap<string, Span> {
     return readMembers(new JsonCursor(this.#bytes, span.start), path, doubles);
   }

@@ -16,6 +16,7 @@ export function sampleClause(id: Clause['id'], about: Partial<Clause> = {}): Cla
     id,
     level: 'MUST',
     basis: 'literal',
+    binds: 'channel',
     area: 'names',
     subject: `subject of ${id}`,
     text: `The text of \`${id}\`.`,

@@ -54,6 +54,7 @@ test.each([
   ['cep38/version', { ...good, channeldata_version: 2 }],
   ['cep38/subdirs', { ...good, subdirs: 'noarch' }],
   ['cep38/subdirs-complete', { ...good, subdirs: ['linux-64'], packages: {} }],
+  ['cep36/subdir-names', { ...good, subdirs: ['noarch', 'linux-64', 'Linux', 'a-b-c'] }],
   ['cep38/packages', { ...good, packages: [] }],
   ['cep38/packages', { ...good, packages: { foo: null } }],
   ['cep38/package-flags', withItem({ pre_link: undefined })],

@@ -30,6 +30,7 @@ describe('info/index.json', () => {
     ['cep34/index-extra-depends', { schema_version: 3, extra_depends: { 'A B': [] } }],
     ['cep34/index-flags', { schema_version: 3, flags: ['a:b:c'] }],
     ['cep34/index-other-keys', { arch: 1 }],
+    ['cep151/not-in-index', { url: 'https://ferry.example/a.conda' }],
   ])('%s: %j', async (clause, index) => {
     expect(await clausesOfBoth({ index })).toEqual([[clause], [clause]]);
   });

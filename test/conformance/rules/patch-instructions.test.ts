@@ -42,3 +42,14 @@ test('cep21/patch-needs-run-exports: patched run exports need the file', () => {
   expect(check(good, false)).toEqual(['cep21/patch-needs-run-exports']);
   expect(check({ patch_instructions_version: 1 }, false)).toEqual([]);
 });
+
+test('cep21/patch-applied: `run_exports.json` says what the patches say', () => {
+  const withRunExports = (run_exports: unknown): string[] =>
+    clausesOf((log) => {
+      const runExports = { 'packages.conda': { 'a-1-0.conda': { run_exports } } };
+      checkPatchInstructions({ value: good, where, hasRunExports: true, runExports }, log);
+    });
+  expect(withRunExports({ weak: ['a'] })).toEqual([]);
+  expect(withRunExports({ weak: ['b'] })).toEqual(['cep21/patch-applied']);
+  expect(withRunExports({})).toEqual(['cep21/patch-applied']);
+});

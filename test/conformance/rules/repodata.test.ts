@@ -219,6 +219,23 @@ describe('relations and revisions', () => {
     expect(clausesOf(check(document, { channelUrl: 'https://ferry.example/ferry' }))).toEqual([clause]);
   });
 
+  test('cep42/resolved-from-channel: the subdir is no step on the way', () => {
+    const relation = (overrides: string): string[] =>
+      clausesOf(
+        check(
+          { info: { subdir: 'noarch', channel_relations: { overrides } } },
+          { channelUrl: 'https://ferry.example/org/ferry' },
+        ),
+      );
+    expect(relation('../../org/ferry')).toEqual(['cep42/not-itself']);
+    expect(relation('../../ferry')).toEqual([]);
+  });
+
+  test('cep42/unknown-keys: further keys of the relations are passed over', () => {
+    const channel_relations = { base: '../base', future: { x: 1 } };
+    expect(clausesOf(check({ info: { subdir: 'noarch', channel_relations } }))).toEqual([]);
+  });
+
   test('cep42/not-itself: a label may lead to its channel', () => {
     const document = { info: { subdir: 'noarch', channel_relations: { overrides: '../..' } } };
     const channelUrl = 'https://ferry.example/ferry/label/rc';

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { clauseOf } from '#ferry/conformance/clauses.js';
 import { RepodataText } from '#ferry/conformance/rules/repodata-text.js';
-import { checkRunExports } from '#ferry/conformance/rules/run-exports.js';
+import { checkRunExports, checkRunExportsOfArchive } from '#ferry/conformance/rules/run-exports.js';
 import { clausesOf } from '../../support/findings.js';
 
 const FIXTURES = new URL('../../../fixtures/channel/', import.meta.url);
@@ -62,3 +63,28 @@ test('cep12/all-packages: lists what the repodata lists, and no more', () => {
   expect(check(good, listing('a-1-0.tar.bz2'))).toEqual(['cep12/known-packages']);
   expect(check(good, listing('a-1-0.tar.bz2'), new Set(['a-1-0.conda']))).toEqual([]);
 });
+
+test.each([
+  [{ weak: ['a'] }, { weak: ['a'], strong: [] }],
+  [{ weak: ['a', 'b'] }, ['b', 'a']],
+  [{}, undefined],
+  [{ strong: ['c'] }, { strong: ['c'], schema_version: 1 }],
+])('cep12/equals-archive: %j says the same as %j in the archive', (run_exports, own) => {
+  expect(ofArchive(run_exports, own)).toEqual([]);
+  expect(ofArchive({ noarch: ['other'] }, own)).toEqual(['cep12/equals-archive']);
+});
+
+test('cep12/not-patched: what patches make of it is only noted', () => {
+  const patches = { 'packages.conda': { 'a-1-0.conda': { run_exports: { weak: ['b'] } } } };
+  expect(ofArchive({ weak: ['b'] }, { weak: ['a'] }, patches)).toEqual(['cep12/not-patched']);
+  expect(clauseOf('cep12/not-patched').severity).toBe('info');
+});
+
+function ofArchive(run_exports: unknown, own: unknown, patches?: unknown): string[] {
+  const bytes = own === undefined ? undefined : Buffer.from(JSON.stringify(own));
+  const runExports = { 'packages.conda': { 'a-1-0.conda': { run_exports } } };
+  const subject = { bytes, filename: 'a-1-0.conda', where: 'noarch/a-1-0.conda', runExports, patches };
+  return clausesOf((log) => {
+    checkRunExportsOfArchive(subject, log);
+  });
+}
