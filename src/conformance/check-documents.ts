@@ -28,7 +28,7 @@ const MAX_DOCUMENT_VALUES = 50_000_000;
 export interface FoundDocument {
   /** Such as `noarch/repodata.json`. */
   readonly where: string;
-  /** The file itself; `undefined` where only a compressed form is there. */
+  /** The file itself; `undefined` where only a compressed form is there, or none that can be read. */
   readonly plain: Uint8Array | undefined;
   /** Its `.zst` form, if there is one. */
   readonly zst: Uint8Array | undefined;
@@ -45,6 +45,8 @@ export interface DocumentSource {
 /** An archive that repodata lists, with what its file name says. */
 export interface ListedPackage extends ListedArchive {
   readonly name: ArchiveName;
+  /** Lower-case hex. */
+  readonly md5: string | undefined;
 }
 
 /** What repodata of one subdir came to. */
@@ -118,9 +120,10 @@ async function readRepodata(
   onRecord?: (record: ListedRecord) => void,
 ): Promise<ReadRepodata | undefined> {
   const found = await source.read(subdir, file);
-  const bytes = found === undefined ? undefined : await contentOf(found, context);
-  if (found === undefined || bytes === undefined) return undefined;
+  if (found === undefined) return undefined;
   const { where } = found;
+  const bytes = await contentOf(found, context);
+  if (bytes === undefined) return { where, text: undefined };
   const { channelUrl } = source;
   const nowMs = context.options.now().getTime();
   return { where, text: checkRepodata({ bytes, subdir, where, channelUrl, nowMs, onRecord }, context.log) };
@@ -134,9 +137,10 @@ async function checkOne(
   check: (value: unknown, where: string) => void,
 ): Promise<boolean> {
   const found = await source.read(subdir, file);
-  const bytes = found === undefined ? undefined : await contentOf(found, context);
-  if (found === undefined || bytes === undefined) return false;
+  if (found === undefined) return false;
   const { where } = found;
+  const bytes = await contentOf(found, context);
+  if (bytes === undefined) return true;
   const parsed = parseBoundedJson(bytes, MAX_DOCUMENT_VALUES);
   check('value' in parsed ? parsed.value : undefined, where);
   return true;
@@ -149,16 +153,23 @@ async function contentOf(
 ): Promise<Uint8Array | undefined> {
   if (zst === undefined) return plain;
   const expanded = await expand(zst, `${where}.zst`, context);
-  if (plain === undefined) return typeof expanded === 'string' ? undefined : expanded;
-  checkCompressedForm(
-    {
-      where: `${where}.zst`,
-      plainDigest: digestOf(plain),
-      expandedDigest: typeof expanded === 'string' ? expanded : digestOf(expanded),
-    },
-    context.log,
-  );
+  if (plain === undefined) {
+    if (typeof expanded !== 'string') return expanded;
+    reportNoZstd(where, expanded, context);
+    return undefined;
+  }
+  if (typeof expanded === 'string') {
+    reportNoZstd(where, expanded, context);
+    return plain;
+  }
+  const form = { where: `${where}.zst`, plainDigest: digestOf(plain), expandedDigest: digestOf(expanded) };
+  checkCompressedForm(form, context.log);
   return plain;
+}
+
+function reportNoZstd(where: string, found: string, { log }: CheckContext): void {
+  const expected = `\`${where}\`, compressed by zstd`;
+  log.report('cep36/zst-same-bytes', { where: `${where}.zst`, found, expected });
 }
 
 /** The bytes, or why there are none. */
@@ -179,12 +190,13 @@ async function expand(
 function listedPackage({ section, filename, value }: ListedRecord): ListedPackage | undefined {
   if (section.length > 1 || !isArchiveFilename(filename)) return undefined;
   const name = parseArchiveFilename(filename);
-  const { sha256, size } = asJsonObject(value);
+  const { sha256, md5, size } = asJsonObject(value);
   return {
     filename,
     extension: name.extension,
     name,
     sha256: typeof sha256 === 'string' ? sha256.toLowerCase() : undefined,
+    md5: typeof md5 === 'string' ? md5.toLowerCase() : undefined,
     size: typeof size === 'number' ? size : undefined,
   };
 }

@@ -36,7 +36,7 @@ export class StoredDocuments implements DocumentSource {
 /**
  * Checks a metadata artifact: its manifest and its tags.
  * @param reference tag or digest; its tags are looked at for `latest` only
- * @returns the document in it; `undefined` where there is none that could be read
+ * @returns the document in it, without bytes where they cannot be read; `undefined` where there is no artifact
  */
 export async function checkMetadata(
   store: ChannelStore,
@@ -63,12 +63,12 @@ export async function checkMetadata(
   const where = `${place}:${reference}`;
   context.counts.artifacts += 1;
   const manifest = readManifest(stored, where, schema.id, context);
-  if (manifest === undefined) return undefined;
+  const document = { where: isChannelFile(file) ? file : `${subdir}/${file}` };
+  if (manifest === undefined) return { ...document, plain: undefined, zst: undefined };
   checkMetadataManifest({ schema, file, where, manifest }, log);
   const plain = await readLayer(plainLayer(file, manifest));
   const zst = await readLayer(zstdLayer(file, manifest));
-  if (plain === undefined && zst === undefined) return undefined;
-  return { where: isChannelFile(file) ? file : `${subdir}/${file}`, plain, zst };
+  return { ...document, plain, zst };
 
   async function readLayer(layer: Descriptor | undefined): Promise<Uint8Array | undefined> {
     if (layer === undefined) return undefined;

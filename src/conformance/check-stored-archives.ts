@@ -7,6 +7,7 @@ import { shorten } from '../conda/archive/member-path.js';
 import { readTar } from '../conda/archive/tar.js';
 import { formatArchiveFilename, type ArchiveExtension } from '../conda/names.js';
 import { FerryError, isFerryError, isSystemError } from '../errors.js';
+import { digestHex } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { Repository } from '../oci/storage.js';
@@ -45,12 +46,20 @@ async function checkStoredArchive(
   const { repository, schema, subdir, where, index } = subject;
   const { log, options } = context;
   const isV1 = schema.id === 'v1';
+  const listed = subject.listed?.find(({ sha256 }) => sha256 === digestHex(layer.digest));
+  // Under the media type of the other format, which has been said.
+  if (listed !== undefined && listed.extension !== extension) return;
   await using spool = new Spool({ temp: options.temp });
   try {
     await spool.fill(repository.fetch(layer, { signal: options.signal }));
   } catch (error) {
     if (!isContentFault(error)) throw error;
-    log.report(isV1 ? 'v1/P2' : 'v0/D9', { where, found: error.message, expected: layer.digest });
+    log.report(isV1 ? 'v1/P2' : 'v0/D9', {
+      where,
+      found: `a package layer that cannot be read: ${error.message}`,
+      expected: `the bytes of ${layer.digest}`,
+      hint: 'push the archive again',
+    });
     return;
   }
   context.counts.archives += 1;

@@ -16,7 +16,7 @@ export function checkPackageV0(subject: PackageSubject, log: CheckLog): void {
   const layers = sortLayers(subject.manifest);
   checkLayers(subject, layers, log);
   checkPlace(subject, log);
-  checkListed(subject, layers, 'v0/D1', log);
+  checkListed(subject, layers, { absent: 'v0/D1', type: 'v0/D4' }, log);
 }
 
 function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedLayers, log: CheckLog): void {
