@@ -180,7 +180,7 @@ async function expand(
 ): Promise<Uint8Array | string> {
   try {
     const input = { bytes, maxBytes: MAX_DOCUMENT_BYTES, what: `\`${what}\`` };
-    return await options.workers.run('decompress', input, options.signal);
+    return await options.expander.expand(input, options.signal);
   } catch (error) {
     if (isFerryError(error, 'REPODATA_INVALID') || isFerryError(error, 'SIZE_EXCEEDED')) return error.message;
     throw error;

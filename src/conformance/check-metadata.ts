@@ -2,13 +2,14 @@
 import { ZSTD_SUFFIX } from '../artifact/media-types.js';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { LATEST } from '../artifact/metadata-artifact.js';
-import { isChannelFile, type MetadataFile } from '../artifact/schema.js';
+import { isChannelFile, type MetadataFile, type Schema } from '../artifact/schema.js';
 import { collect } from '../io/bytes.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { CallOptions, Repository } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { MAX_DOCUMENT_BYTES, type DocumentSource, type FoundDocument } from './check-documents.js';
 import { isContentFault, readManifest } from './check-package.js';
+import type { ClauseId } from './clauses.js';
 import {
   checkMetadataManifest,
   checkMetadataTags,
@@ -76,14 +77,21 @@ export async function checkMetadata(
       return await collect(repository.fetch(layer, { signal }), MAX_DOCUMENT_BYTES, `\`${where}\``);
     } catch (error) {
       if (!isContentFault(error)) throw error;
-      log.report(schema.id === 'v1' ? 'v1/R5' : 'v0/D9', {
-        where,
-        found: error.message,
-        expected: layer.mediaType.endsWith(ZSTD_SUFFIX) ? 'the compressed sibling' : 'the file as plain JSON',
-      });
+      const found = `a layer that cannot be read: ${error.message}`;
+      if (layer.mediaType.endsWith(ZSTD_SUFFIX)) {
+        const breach = { where: `${document.where}.zst`, found, expected: `\`${file}\`, compressed by zstd` };
+        log.report('cep36/zst-same-bytes', breach);
+      } else {
+        log.report(clauseOfPlain(schema, file), { where, found, expected: 'the file as plain JSON' });
+      }
       return undefined;
     }
   }
+}
+
+function clauseOfPlain({ id }: Schema, file: MetadataFile): ClauseId {
+  if (id === 'v0') return 'v0/D9';
+  return isChannelFile(file) ? 'v1/C4' : 'v1/R5';
 }
 
 /** All tags, and what the newest history tag names. */

@@ -76,6 +76,7 @@ test.each<Mutation>([
     `error v1/P1 at ${AT_TOOL}`,
   ],
   ['v1/P1: no package layer', change(({ layers }) => layers.shift()), `error v1/P1 at ${AT_TOOL}`],
+  ['v1/P1: no layers', change(({ layers }) => layers.splice(0)), `error v1/P1 at ${AT_TOOL}`],
   ['v1/P3: no info layer', change(({ layers }) => layers.splice(1, 1)), `error v1/P3 at ${AT_TOOL}`],
   ['v1/P4: no index layer', change(({ layers }) => layers.pop()), `error v1/P4 at ${AT_TOOL}`],
   ...[0, 1, 2].map((layer): Mutation => [
