@@ -119,6 +119,9 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
   return { ...(await splitLayoutPath(location.path)), reference };
 }
 
+/** Repositories that have no subdir above them, in both schemas. @see v1/C1 */
+export const CHANNEL_METADATA: ReadonlySet<string> = new Set(['channeldata.json', 'notices.json']);
+
 /** The layout of a repository is its own folder; what stands above `<subdir>/<name>` is the store. */
 async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'store' | 'repository'>> {
   const parts = path.split('/');
@@ -131,9 +134,11 @@ async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'st
       hint: 'a channel on disk has one layout per package: oci-layout:DIR/noarch/name:version-build',
     });
   }
+  // Metadata of the channel itself lies beside the subdirs.
+  const depth = CHANNEL_METADATA.has(parts.at(-1) ?? '') ? 1 : 2;
   return {
-    store: { kind: 'layout', path: parts.slice(0, -2).join('/') },
-    repository: parts.slice(-2).join('/'),
+    store: { kind: 'layout', path: parts.slice(0, -depth).join('/') },
+    repository: parts.slice(-depth).join('/'),
   };
 }
 

@@ -14,7 +14,7 @@ import type { Repository } from '../oci/storage.js';
 import { checkArchive } from './check-archive.js';
 import type { CheckContext } from './check-context.js';
 import { isContentFault } from './check-package.js';
-import { sortLayers, type PackageSubject } from './rules/package-artifact.js';
+import { indexText, sortLayers, type PackageSubject } from './rules/package-artifact.js';
 
 /** How an archive begins. @see CEP 35 */
 const MAGIC: Readonly<Record<ArchiveExtension, string>> = { conda: 'PK\u0003\u0004', 'tar.bz2': 'BZh' };
@@ -62,7 +62,6 @@ async function checkStoredArchive(
     });
     return;
   }
-  context.counts.archives += 1;
   const start = await firstBytes(spool, MAGIC[extension].length);
   const isOfType = log.expect(isV1 ? 'v1/P2' : 'v0/D4', start === MAGIC[extension], () => ({
     where,
@@ -72,6 +71,7 @@ async function checkStoredArchive(
   if (!isOfType) return;
   const filename = filenameOf(subject, extension);
   if (filename === undefined) return;
+  context.counts.archives += 1;
   const archive = await checkArchive(
     { archive: spool.contents(), filename, subdir, where: `${where}/${filename}` },
     log,
@@ -91,7 +91,7 @@ async function checkStoredArchive(
 function filenameOf(subject: PackageSubject, extension: ArchiveExtension): string | undefined {
   const listed = subject.listed?.find((archive) => archive.extension === extension);
   if (listed !== undefined) return listed.filename;
-  if (subject.tag === undefined) return undefined;
+  if (subject.tag === undefined) return filenameByIndex(subject, extension);
   try {
     const place = { repository: subject.leaf, tag: subject.tag };
     const identity = subject.schema.packageAt(place, subject.manifest.annotations);
@@ -101,6 +101,13 @@ function filenameOf(subject: PackageSubject, extension: ArchiveExtension): strin
     if (isFerryError(error, 'NAME_UNREPRESENTABLE')) return undefined;
     throw error;
   }
+}
+
+/** By digest an artifact has no place that says its name. */
+function filenameByIndex({ index }: PackageSubject, extension: ArchiveExtension): string | undefined {
+  const [name, version, build] = ['name', 'version', 'build'].map((field) => indexText(index, field));
+  if (name === undefined || version === undefined || build === undefined) return undefined;
+  return formatArchiveFilename({ name, version, build, extension });
 }
 
 async function checkInfoLayer(

@@ -226,7 +226,7 @@ export class ArchiveMembers {
 
   #checkPayloadLink(path: string, target: string): void {
     const isInside = target !== '' && !isAbsolute(target) && resolveTarget(path, target) !== undefined;
-    const found = `a symlink to \`${shorten(target)}\``;
+    const found = target === '' ? 'a symlink without target' : `a symlink to \`${shorten(target)}\``;
     this.#expect('cep35/payload-link', isInside, path, found, 'a target inside the package');
   }
 

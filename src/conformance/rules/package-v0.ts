@@ -1,5 +1,6 @@
 import { shorten } from '../../conda/archive/member-path.js';
 import { isFerryError } from '../../errors.js';
+import { SCHEMA_ANNOTATION } from '../../artifact/schema-v1.js';
 import type { PackagePlace } from '../../artifact/schema.js';
 import type { CheckLog } from '../check-log.js';
 import {
@@ -61,7 +62,8 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
 }
 
 /** Repository and tag against `info/index.json`. */
-function checkPlace({ schema, where, subdir, leaf, tag, index }: PackageSubject, log: CheckLog): void {
+function checkPlace(subject: PackageSubject, log: CheckLog): void {
+  const { schema, where, subdir, leaf, tag, index, manifest } = subject;
   const name = indexText(index, 'name');
   const version = indexText(index, 'version');
   const build = indexText(index, 'build');
@@ -87,6 +89,7 @@ function checkPlace({ schema, where, subdir, leaf, tag, index }: PackageSubject,
     where,
     found: `the package \`${shorten(name)}\` in the repository \`${leaf}\``,
     expected: `\`${place.repository}\``,
+    hint: manifest.annotations?.[SCHEMA_ANNOTATION] === '1' ? 'it is marked as schema v1' : undefined,
   }));
   if (tag === undefined) return;
   log.expect('v0/D3', tag === place.tag, () => ({

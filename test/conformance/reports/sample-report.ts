@@ -61,7 +61,7 @@ export function sampleReport({
   return makeReport({
     target: 'oci://ghcr.io/org/channel',
     kind: 'channel',
-    schema: 'v1' as CheckReport['schema'],
+    schema: 'v1',
     checked: { subdirs: 2, repositories: 9, artifacts: 10, archives: 12, records: 12 },
     unchecked: [],
     ...about,
