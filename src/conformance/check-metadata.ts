@@ -8,8 +8,9 @@ import type { Descriptor } from '../oci/descriptor.js';
 import type { CallOptions, Repository } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { MAX_DOCUMENT_BYTES, type DocumentSource, type FoundDocument } from './check-documents.js';
-import { isContentFault, readManifest } from './check-package.js';
+import { readManifest } from './check-package.js';
 import type { ClauseId } from './clauses.js';
+import { isContentFault } from './content-fault.js';
 import {
   checkMetadataManifest,
   checkMetadataTags,

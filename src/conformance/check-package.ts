@@ -11,6 +11,7 @@ import { IMAGE_INDEX } from '../oci/media-types.js';
 import { isReferrersTag } from '../oci/referrers.js';
 import type { Repository, StoredManifest } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
+import { isContentFault } from './content-fault.js';
 import { checkStoredArchives } from './check-stored-archives.js';
 import { parseBoundedJson } from './parse-json.js';
 import {
@@ -114,14 +115,4 @@ async function readIndex(
   const parsed = parseBoundedJson(bytes, MAX_INDEX_VALUES);
   if (!('value' in parsed)) return { unreadable: parsed.message };
   return isJsonObject(parsed.value) ? parsed.value : { unreadable: 'no JSON object' };
-}
-
-/** Whether content is absent or other than its descriptor says, rather than out of reach. */
-export function isContentFault(error: unknown): error is FerryError {
-  return (
-    isFerryError(error, 'NOT_FOUND') ||
-    isFerryError(error, 'DIGEST_MISMATCH') ||
-    isFerryError(error, 'SIZE_MISMATCH') ||
-    isFerryError(error, 'SIZE_EXCEEDED')
-  );
 }

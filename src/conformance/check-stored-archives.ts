@@ -13,7 +13,7 @@ import type { Descriptor } from '../oci/descriptor.js';
 import type { Repository } from '../oci/storage.js';
 import { checkArchive } from './check-archive.js';
 import type { CheckContext } from './check-context.js';
-import { isContentFault } from './check-package.js';
+import { isContentFault } from './content-fault.js';
 import { indexText, sortLayers, type PackageSubject } from './rules/package-artifact.js';
 
 /** How an archive begins. @see CEP 35 */

@@ -107,7 +107,7 @@ describe('what an operator reads', () => {
       "channel oci-layout:./v1
 
       warning cep35/member-once: members once (2 of 180 checks)
-        expected: one
+        expected: each path once
         linux-64/cferry-duplicates:1.0-0/ferry-duplicates-1.0-0.conda/info/recipe/meta.yaml
           found: a further member of that path
         linux-64/cferry-duplicates:1.0-1/ferry-duplicates-1.0-1.tar.bz2/info/index.json
@@ -145,7 +145,7 @@ describe('what an operator reads', () => {
         noarch/cferry-data:1.0_Pabc-0
           found: the package \`ferry-data\` in the repository \`cferry-data\`
           expected: \`ferry-data\`
-          hint: it is marked as schema v1
+          hint: it is marked as schema v1: check it as that
 
       error v0/D3: characters in tags (1 of 1 check)
         noarch/cferry-data:1.0_Pabc-0

@@ -15,7 +15,7 @@ async function withContext(
   await work(new CheckContext(new CheckLog(), { expander, temp, concurrency: 1, deep: false, now, signal }));
 }
 
-function failing(error: unknown): () => Promise<void> {
+function failing(error: Error): () => Promise<void> {
   return () => Promise.reject(error);
 }
 

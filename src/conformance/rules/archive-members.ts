@@ -165,7 +165,13 @@ export class ArchiveMembers {
         this.#report('cep35/member-path', path, `a folder in the place of a ${known.type}`, 'one of the two');
       return undefined;
     }
-    this.#expect('cep35/member-once', known === undefined, path, 'a further member of that path', 'one');
+    this.#expect(
+      'cep35/member-once',
+      known === undefined,
+      path,
+      'a further member of that path',
+      'each path once',
+    );
     if (!isKnownType || path === 'info') {
       if (isKnownType) this.#report('cep35/member-type', path, `a ${member.type}`, 'a folder');
       return undefined;

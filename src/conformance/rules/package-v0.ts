@@ -89,7 +89,10 @@ function checkPlace(subject: PackageSubject, log: CheckLog): void {
     where,
     found: `the package \`${shorten(name)}\` in the repository \`${leaf}\``,
     expected: `\`${place.repository}\``,
-    hint: manifest.annotations?.[SCHEMA_ANNOTATION] === '1' ? 'it is marked as schema v1' : undefined,
+    hint:
+      manifest.annotations?.[SCHEMA_ANNOTATION] === '1'
+        ? 'it is marked as schema v1: check it as that'
+        : undefined,
   }));
   if (tag === undefined) return;
   log.expect('v0/D3', tag === place.tag, () => ({
