@@ -14,13 +14,10 @@ import type { CheckContext } from './check-context.js';
 import { isContentFault } from './content-fault.js';
 import { checkStoredArchives } from './check-stored-archives.js';
 import { parseBoundedJson } from './parse-json.js';
-import {
-  checkPackageArtifact,
-  type IndexReading,
-  type ListedArchive,
-  type PackageSubject,
-} from './rules/package-artifact.js';
 import { isJsonObject } from './rules/json-value.js';
+import type { IndexReading, ListedArchive, PackageSubject } from './rules/package-artifact.js';
+import { checkPackageV0 } from './rules/package-v0.js';
+import { checkPackageV1 } from './rules/package-v1.js';
 
 /** Values of an `info/index.json`. */
 const MAX_INDEX_VALUES = 100_000;
@@ -74,7 +71,8 @@ export async function checkPackage(target: PackageTarget, context: CheckContext)
     index,
     listed,
   };
-  checkPackageArtifact(subject, log);
+  if (store.schema.id === 'v1') checkPackageV1(subject, log);
+  else checkPackageV0(subject, log);
   if (options.deep) await checkStoredArchives({ ...subject, repository }, context);
 }
 

@@ -6,8 +6,6 @@ import { digestHex } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import type { ImageManifest } from '../../oci/manifest.js';
 import type { CheckLog } from '../check-log.js';
-import { checkPackageV0 } from './package-v0.js';
-import { checkPackageV1 } from './package-v1.js';
 
 /** An archive that repodata lists at the place of an artifact. */
 export interface ListedArchive {
@@ -45,12 +43,6 @@ export interface SortedLayers {
   readonly info: readonly Descriptor[];
   readonly index: readonly Descriptor[];
   readonly others: readonly Descriptor[];
-}
-
-/** Judges a package artifact by the clauses of its schema. */
-export function checkPackageArtifact(subject: PackageSubject, log: CheckLog): void {
-  if (subject.schema.id === 'v1') checkPackageV1(subject, log);
-  else checkPackageV0(subject, log);
 }
 
 /** Sorts all layers of an artifact by media type. */
