@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import type { CheckTarget } from '../conformance/check.js';
 import { archiveExtensionOf, isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import { FerryError } from '../errors.js';
-import { parseArtifactLocation, parseLocation, type Location } from './locations.js';
+import { CHANNEL_METADATA, parseArtifactLocation, parseLocation, type Location } from './locations.js';
 import type { Session } from './session.js';
 
 /** What `check` is pointed at. */
@@ -59,9 +59,7 @@ async function artifactTarget(text: string, session: Session): Promise<ParsedChe
   const { store: place, repository, reference } = await parseArtifactLocation(text);
   const components = repository.split('/');
   const leaf = components.pop() ?? '';
-  // Metadata of the channel itself lies beside the subdirs.
-  const isInSubdir = leaf !== 'channeldata.json' && leaf !== 'notices.json';
-  const subdir = isInSubdir ? (components.pop() ?? '') : '';
+  const subdir = CHANNEL_METADATA.has(leaf) ? '' : (components.pop() ?? '');
   const [path, label] = splitLabel(components.join('/'));
   const store = session.openStoreAt(place, path, label);
   return { target: { kind: 'artifact', store, subdir, leaf, reference }, name: text, isLocal: false };

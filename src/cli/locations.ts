@@ -132,9 +132,12 @@ export async function parseArtifactLocation(text: string): Promise<ArtifactLocat
   return { ...(await splitLayoutPath(location.path)), reference, tag };
 }
 
+/** Repositories that have no subdir above them, in both schemas. @see v1/C1 */
+export const CHANNEL_METADATA: ReadonlySet<string> = new Set(['channeldata.json', 'notices.json']);
+
 /**
  * The layout of a repository is its own folder. What stands above `<subdir>/<name>` is the store; a layout that lies
- * below no subdir is taken for a repository of one component.
+ * below no subdir is taken for a repository of one component, as metadata of the channel itself is.
  */
 async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'store' | 'repository'>> {
   const isLayout = await stat(`${path}/oci-layout`).then(
@@ -147,7 +150,8 @@ async function splitLayoutPath(path: string): Promise<Pick<ArtifactLocation, 'st
     });
   }
   const parts = path.split('/');
-  const depth = isSubdir(parts.at(-2) ?? '') ? 2 : 1;
+  const isBelowSubdir = isSubdir(parts.at(-2) ?? '') && !CHANNEL_METADATA.has(parts.at(-1) ?? '');
+  const depth = isBelowSubdir ? 2 : 1;
   return {
     store: { kind: 'layout', path: parts.slice(0, -depth).join('/') },
     repository: parts.slice(-depth).join('/'),

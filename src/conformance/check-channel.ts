@@ -4,7 +4,7 @@ import { LATEST } from '../artifact/metadata-artifact.js';
 import { OciChannel } from '../artifact/oci-channel.js';
 import { schemaV0 } from '../artifact/schema-v0.js';
 import { schemaV1 } from '../artifact/schema-v1.js';
-import { isSubdir } from '../conda/names.js';
+import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import { FerryError, UnrepresentableError } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { CheckContext } from './check-context.js';
@@ -69,7 +69,8 @@ export async function checkChannel(store: ChannelStore, context: CheckContext): 
   }
   for (const listing of listings) await checkStoredAttestations(store, listing, context);
   const repositories = listings.map((listing) => groupByRepository(store, listing, context));
-  if (options.sample === undefined) await checkAll(store, repositories, context);
+  if (options.sample === undefined)
+    await checkAll(store, repositories, options.subdirs ?? [...subdirs, ...KNOWN_SUBDIRS], context);
   else await checkSample(store, repositories, options.sample, context);
 }
 
@@ -77,10 +78,11 @@ export async function checkChannel(store: ChannelStore, context: CheckContext): 
 async function checkAll(
   store: ChannelStore,
   bySubdir: readonly ReadonlyMap<string, PackageRepository>[],
+  subdirs: readonly string[],
   context: CheckContext,
 ): Promise<void> {
   const { concurrency, signal, reporter } = context.options;
-  const all = await withUnlisted(store, bySubdir, context);
+  const all = await withUnlisted(store, bySubdir, subdirs, context);
   let planned = all.reduce((total, { listed }) => total + listed.size, 0);
   reporter?.planned?.(planned);
   await forEachConcurrently(all, { concurrency, signal }, async ({ subdir, leaf, listed }) => {
@@ -177,17 +179,17 @@ function groupByRepository(
 async function withUnlisted(
   store: ChannelStore,
   bySubdir: readonly ReadonlyMap<string, PackageRepository>[],
+  subdirs: readonly string[],
   { options }: CheckContext,
 ): Promise<readonly PackageRepository[]> {
   const all = bySubdir.flatMap((repositories) => [...repositories.values()]);
   const names = await store.registry.repositories({ signal: options.signal });
-  const subdirs = new Set(all.map(({ subdir }) => subdir));
   const known = new Set(all.map(({ subdir, leaf }) => store.repositoryName(subdir, leaf)));
   for (const name of names ?? []) {
     const prefix = store.path === '' ? '' : `${store.path}/`;
     const [subdir, leaf, ...deeper] = name.startsWith(prefix) ? name.slice(prefix.length).split('/') : [];
     if (subdir === undefined || leaf === undefined || deeper.length > 0 || known.has(name)) continue;
-    if (subdirs.has(subdir)) all.push({ subdir, leaf, listed: new Map() });
+    if (subdirs.includes(subdir)) all.push({ subdir, leaf, listed: new Map() });
   }
   return all;
 }
@@ -195,8 +197,8 @@ async function withUnlisted(
 function reportNoRepodata(store: ChannelStore, subdir: string, { log }: CheckContext): void {
   const where = `${subdir}/${store.schema.metadataRepository('repodata.json')}`;
   const breach = { where, found: 'no repodata', expected: `an artifact under \`${LATEST}\`` };
-  if (subdir === 'noarch') log.report('cep36/noarch-repodata', breach);
   if (store.schema.id === 'v1') log.report('v1/R1', breach);
+  else if (subdir === 'noarch') log.report('cep36/noarch-repodata', breach);
 }
 
 /** The error for a place without a channel, with the schema that would fit. */

@@ -1,7 +1,7 @@
-import type { WorkerPool } from '../artifact/worker-pool.js';
 import { isFerryError, type FerryError } from '../errors.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import type { CheckLog } from './check-log.js';
+import type { Expander } from './expander.js';
 import type { CheckedCounts, Unchecked } from './report.js';
 
 /** So many places that cannot be looked at mean that nothing can. */
@@ -17,7 +17,7 @@ export interface CheckReporter {
 
 /** How to check. */
 export interface CheckOptions {
-  readonly workers: WorkerPool;
+  readonly expander: Expander;
   readonly temp: TempFolder;
   /** Artifacts or archives under way at once. */
   readonly concurrency: number;

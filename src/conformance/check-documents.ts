@@ -29,7 +29,7 @@ const MAX_DOCUMENT_VALUES = 50_000_000;
 export interface FoundDocument {
   /** Such as `noarch/repodata.json`. */
   readonly where: string;
-  /** The file itself; `undefined` where only a compressed form is there. */
+  /** The file itself; `undefined` where only a compressed form is there, or none that can be read. */
   readonly plain: Uint8Array | undefined;
   /** Its `.zst` form, if there is one. */
   readonly zst: Uint8Array | undefined;
@@ -46,6 +46,8 @@ export interface DocumentSource {
 /** An archive that repodata lists, with what its file name says. */
 export interface ListedPackage extends ListedArchive {
   readonly name: ArchiveName;
+  /** Lower-case hex. */
+  readonly md5: string | undefined;
   /** `attestations_sha256` of the record, whatever it is. */
   readonly attestations?: unknown;
   /** Where it lies, if not beside the repodata. @see cep15/download-url, cep151/resolution */
@@ -146,9 +148,10 @@ async function readRepodata(
   onRecord?: (record: ListedRecord) => void,
 ): Promise<ReadRepodata | undefined> {
   const found = await source.read(subdir, file);
-  const bytes = found === undefined ? undefined : await contentOf(found, context);
-  if (found === undefined || bytes === undefined) return undefined;
+  if (found === undefined) return undefined;
   const { where } = found;
+  const bytes = await contentOf(found, context);
+  if (bytes === undefined) return { where, text: undefined };
   const { channelUrl } = source;
   const nowMs = context.options.now().getTime();
   return { where, text: checkRepodata({ bytes, subdir, where, channelUrl, nowMs, onRecord }, context.log) };
@@ -162,9 +165,10 @@ async function checkOne(
   check: (value: unknown, where: string) => void,
 ): Promise<boolean> {
   const found = await source.read(subdir, file);
-  const bytes = found === undefined ? undefined : await contentOf(found, context);
-  if (found === undefined || bytes === undefined) return false;
+  if (found === undefined) return false;
   const { where } = found;
+  const bytes = await contentOf(found, context);
+  if (bytes === undefined) return true;
   const parsed = parseBoundedJson(bytes, MAX_DOCUMENT_VALUES);
   check('value' in parsed ? parsed.value : undefined, where);
   return true;
@@ -200,7 +204,7 @@ async function expand(
 ): Promise<Uint8Array | string> {
   try {
     const input = { bytes, maxBytes: MAX_DOCUMENT_BYTES, what: `\`${what}\`` };
-    return await options.workers.run('decompress', input, options.signal);
+    return await options.expander.expand(input, options.signal);
   } catch (error) {
     if (isFerryError(error, 'REPODATA_INVALID') || isFerryError(error, 'SIZE_EXCEEDED')) return error.message;
     throw error;
@@ -210,12 +214,13 @@ async function expand(
 function listedPackage({ section, filename, value }: ListedRecord): ListedPackage | undefined {
   if (section.length > 1 || !isArchiveFilename(filename)) return undefined;
   const name = parseArchiveFilename(filename);
-  const { sha256, size, attestations_sha256: attestations, url } = asJsonObject(value);
+  const { sha256, md5, size, attestations_sha256: attestations, url } = asJsonObject(value);
   return {
     filename,
     extension: name.extension,
     name,
     sha256: typeof sha256 === 'string' ? sha256.toLowerCase() : undefined,
+    md5: typeof md5 === 'string' ? md5.toLowerCase() : undefined,
     size: typeof size === 'number' ? size : undefined,
     attestations,
     url: typeof url === 'string' && url !== filename ? url : undefined,

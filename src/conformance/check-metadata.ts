@@ -2,13 +2,15 @@
 import { ZSTD_SUFFIX } from '../artifact/media-types.js';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { LATEST } from '../artifact/metadata-artifact.js';
-import { isChannelFile, type MetadataFile } from '../artifact/schema.js';
+import { isChannelFile, type MetadataFile, type Schema } from '../artifact/schema.js';
 import { collect } from '../io/bytes.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { CallOptions, Repository } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { MAX_DOCUMENT_BYTES, type DocumentSource, type FoundDocument } from './check-documents.js';
-import { isContentFault, readManifest } from './check-package.js';
+import { readManifest } from './check-package.js';
+import type { ClauseId } from './clauses.js';
+import { isContentFault } from './content-fault.js';
 import {
   checkMetadataManifest,
   checkMetadataTags,
@@ -36,7 +38,7 @@ export class StoredDocuments implements DocumentSource {
 /**
  * Checks a metadata artifact: its manifest and its tags.
  * @param reference tag or digest; its tags are looked at for `latest` only
- * @returns the document in it; `undefined` where there is none that could be read
+ * @returns the document in it, without bytes where they cannot be read; `undefined` where there is no artifact
  */
 export async function checkMetadata(
   store: ChannelStore,
@@ -63,12 +65,12 @@ export async function checkMetadata(
   const where = `${place}:${reference}`;
   context.counts.artifacts += 1;
   const manifest = readManifest(stored, where, schema.id, context);
-  if (manifest === undefined) return undefined;
+  const document = { where: isChannelFile(file) ? file : `${subdir}/${file}` };
+  if (manifest === undefined) return { ...document, plain: undefined, zst: undefined };
   checkMetadataManifest({ schema, file, where, manifest }, log);
   const plain = await readLayer(plainLayer(file, manifest));
   const zst = await readLayer(zstdLayer(file, manifest));
-  if (plain === undefined && zst === undefined) return undefined;
-  return { where: isChannelFile(file) ? file : `${subdir}/${file}`, plain, zst };
+  return { ...document, plain, zst };
 
   async function readLayer(layer: Descriptor | undefined): Promise<Uint8Array | undefined> {
     if (layer === undefined) return undefined;
@@ -76,14 +78,21 @@ export async function checkMetadata(
       return await collect(repository.fetch(layer, { signal }), MAX_DOCUMENT_BYTES, `\`${where}\``);
     } catch (error) {
       if (!isContentFault(error)) throw error;
-      log.report(schema.id === 'v1' ? 'v1/R5' : 'v0/D9', {
-        where,
-        found: error.message,
-        expected: layer.mediaType.endsWith(ZSTD_SUFFIX) ? 'the compressed sibling' : 'the file as plain JSON',
-      });
+      const found = `a layer that cannot be read: ${error.message}`;
+      if (layer.mediaType.endsWith(ZSTD_SUFFIX)) {
+        const breach = { where: `${document.where}.zst`, found, expected: `\`${file}\`, compressed by zstd` };
+        log.report('cep36/zst-same-bytes', breach);
+      } else {
+        log.report(clauseOfPlain(schema, file), { where, found, expected: 'the file as plain JSON' });
+      }
       return undefined;
     }
   }
+}
+
+function clauseOfPlain({ id }: Schema, file: MetadataFile): ClauseId {
+  if (id === 'v0') return 'v0/D9';
+  return isChannelFile(file) ? 'v1/C4' : 'v1/R5';
 }
 
 /** All tags, and what the newest history tag names. */

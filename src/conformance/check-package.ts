@@ -11,15 +11,13 @@ import { IMAGE_INDEX } from '../oci/media-types.js';
 import { isReferrersTag } from '../oci/referrers.js';
 import type { Repository, StoredManifest } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
+import { isContentFault } from './content-fault.js';
 import { checkStoredArchives } from './check-stored-archives.js';
 import { parseBoundedJson } from './parse-json.js';
-import {
-  checkPackageArtifact,
-  type IndexReading,
-  type ListedArchive,
-  type PackageSubject,
-} from './rules/package-artifact.js';
 import { isJsonObject } from './rules/json-value.js';
+import type { IndexReading, ListedArchive, PackageSubject } from './rules/package-artifact.js';
+import { checkPackageV0 } from './rules/package-v0.js';
+import { checkPackageV1 } from './rules/package-v1.js';
 
 /** Values of an `info/index.json`. */
 const MAX_INDEX_VALUES = 100_000;
@@ -73,7 +71,8 @@ export async function checkPackage(target: PackageTarget, context: CheckContext)
     index,
     listed,
   };
-  checkPackageArtifact(subject, log);
+  if (store.schema.id === 'v1') checkPackageV1(subject, log);
+  else checkPackageV0(subject, log);
   if (options.deep) await checkStoredArchives({ ...subject, repository }, context);
 }
 
@@ -114,14 +113,4 @@ async function readIndex(
   const parsed = parseBoundedJson(bytes, MAX_INDEX_VALUES);
   if (!('value' in parsed)) return { unreadable: parsed.message };
   return isJsonObject(parsed.value) ? parsed.value : { unreadable: 'no JSON object' };
-}
-
-/** Whether content is absent or other than its descriptor says, rather than out of reach. */
-export function isContentFault(error: unknown): error is FerryError {
-  return (
-    isFerryError(error, 'NOT_FOUND') ||
-    isFerryError(error, 'DIGEST_MISMATCH') ||
-    isFerryError(error, 'SIZE_MISMATCH') ||
-    isFerryError(error, 'SIZE_EXCEEDED')
-  );
 }

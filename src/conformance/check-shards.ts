@@ -155,10 +155,10 @@ async function parse(
   where: string,
   context: CheckContext,
 ): Promise<{ readonly value: unknown; readonly hasOddKeys: boolean } | undefined> {
-  const { workers, signal } = context.options;
+  const { expander, signal } = context.options;
   let expanded: Uint8Array;
   try {
-    expanded = await workers.run('decompress', { bytes, maxBytes, what: `\`${where}\`` }, signal);
+    expanded = await expander.expand({ bytes, maxBytes, what: `\`${where}\`` }, signal);
   } catch (error) {
     if (isFerryError(error, 'REPODATA_INVALID'))
       context.log.report(format, { where, found: error.message, expected: 'msgpack, compressed with zstd' });

@@ -7,13 +7,14 @@ import { shorten } from '../conda/archive/member-path.js';
 import { readTar } from '../conda/archive/tar.js';
 import { formatArchiveFilename, type ArchiveExtension } from '../conda/names.js';
 import { FerryError, isFerryError, isSystemError } from '../errors.js';
+import { digestHex } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { Repository } from '../oci/storage.js';
 import { checkArchive } from './check-archive.js';
 import type { CheckContext } from './check-context.js';
-import { isContentFault } from './check-package.js';
-import { sortLayers, type PackageSubject } from './rules/package-artifact.js';
+import { isContentFault } from './content-fault.js';
+import { indexText, sortLayers, type PackageSubject } from './rules/package-artifact.js';
 
 /** How an archive begins. @see CEP 35 */
 const MAGIC: Readonly<Record<ArchiveExtension, string>> = { conda: 'PK\u0003\u0004', 'tar.bz2': 'BZh' };
@@ -45,15 +46,22 @@ async function checkStoredArchive(
   const { repository, schema, subdir, where, index } = subject;
   const { log, options } = context;
   const isV1 = schema.id === 'v1';
+  const listed = subject.listed?.find(({ sha256 }) => sha256 === digestHex(layer.digest));
+  // Under the media type of the other format, which has been said.
+  if (listed !== undefined && listed.extension !== extension) return;
   await using spool = new Spool({ temp: options.temp });
   try {
     await spool.fill(repository.fetch(layer, { signal: options.signal }));
   } catch (error) {
     if (!isContentFault(error)) throw error;
-    log.report(isV1 ? 'v1/P2' : 'v0/D9', { where, found: error.message, expected: layer.digest });
+    log.report(isV1 ? 'v1/P2' : 'v0/D9', {
+      where,
+      found: `a package layer that cannot be read: ${error.message}`,
+      expected: `the bytes of ${layer.digest}`,
+      hint: 'push the archive again',
+    });
     return;
   }
-  context.counts.archives += 1;
   const start = await firstBytes(spool, MAGIC[extension].length);
   const isOfType = log.expect(isV1 ? 'v1/P2' : 'v0/D4', start === MAGIC[extension], () => ({
     where,
@@ -63,6 +71,7 @@ async function checkStoredArchive(
   if (!isOfType) return;
   const filename = filenameOf(subject, extension);
   if (filename === undefined) return;
+  context.counts.archives += 1;
   const archive = await checkArchive(
     { archive: spool.contents(), filename, subdir, where: `${where}/${filename}` },
     log,
@@ -82,7 +91,7 @@ async function checkStoredArchive(
 function filenameOf(subject: PackageSubject, extension: ArchiveExtension): string | undefined {
   const listed = subject.listed?.find((archive) => archive.extension === extension);
   if (listed !== undefined) return listed.filename;
-  if (subject.tag === undefined) return undefined;
+  if (subject.tag === undefined) return filenameByIndex(subject, extension);
   try {
     const place = { repository: subject.leaf, tag: subject.tag };
     const identity = subject.schema.packageAt(place, subject.manifest.annotations);
@@ -92,6 +101,13 @@ function filenameOf(subject: PackageSubject, extension: ArchiveExtension): strin
     if (isFerryError(error, 'NAME_UNREPRESENTABLE')) return undefined;
     throw error;
   }
+}
+
+/** By digest an artifact has no place that says its name. */
+function filenameByIndex({ index }: PackageSubject, extension: ArchiveExtension): string | undefined {
+  const [name, version, build] = ['name', 'version', 'build'].map((field) => indexText(index, field));
+  if (name === undefined || version === undefined || build === undefined) return undefined;
+  return formatArchiveFilename({ name, version, build, extension });
 }
 
 async function checkInfoLayer(

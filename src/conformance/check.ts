@@ -4,7 +4,6 @@
  * find goes through one log; the files beside this one read what the rules judge.
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
-import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { forEachConcurrently } from '../io/pool.js';
@@ -14,6 +13,7 @@ import { checkChannel } from './check-channel.js';
 import { CheckContext, type CheckReporter } from './check-context.js';
 import { checkFiles } from './check-files.js';
 import { CheckLog } from './check-log.js';
+import { Expander } from './expander.js';
 import { makeReport, type CheckReport } from './report.js';
 
 /** Artifacts or archives under way at once. */
@@ -73,11 +73,11 @@ export interface CheckTargetOptions {
  * @throws FerryError `CHANNEL_NOT_FOUND`, `NOT_FOUND` where there is nothing to check; what the store or source throws
  */
 export async function check(target: CheckTarget, options: CheckTargetOptions): Promise<CheckReport> {
-  await using workers = new WorkerPool();
+  await using expander = new Expander();
   await using temp = await TempFolder.create(options.tempDir);
   const log = new CheckLog();
   const context = new CheckContext(log, {
-    workers,
+    expander,
     temp,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     index: target.kind === 'artifact' || options.index === true || options.deep === true,

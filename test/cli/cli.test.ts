@@ -15,7 +15,18 @@ test('--help names every verb, and each verb has its own with examples', async (
   const verbs = [...help.stdout.matchAll(/^ {2}([a-z]+) /gm)]
     .map((match) => match[1])
     .filter((verb) => verb !== 'help');
-  expect(verbs).toEqual(['mirror', 'migrate', 'list', 'inspect', 'pull', 'pack', 'login', 'logout', 'probe']);
+  expect(verbs).toEqual([
+    'mirror',
+    'migrate',
+    'list',
+    'inspect',
+    'pull',
+    'pack',
+    'check',
+    'login',
+    'logout',
+    'probe',
+  ]);
   for (const verb of verbs) {
     const { code, stdout } = await runFerry([verb ?? '', '--help']);
     expect(code).toBe(0);

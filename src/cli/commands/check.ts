@@ -63,8 +63,8 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .addHelpText(
       'after',
       `
-Exit status: 0 conforms (warnings allowed, unless --strict), 1 findings, 2 usage,
-3 could not check, 130 interrupted.
+Exit status: 0 conforms (with warnings too, unless --strict), 1 does not,
+2 usage, 3 could not check all of it, 130 interrupted.
 
 Examples:
   conda-ferry check ./dist/foo-1.0-0.conda

@@ -56,10 +56,15 @@ function summarizeArea(report: CheckReport, area: Area): AreaSummary {
 
 /** Says what a check came to. */
 export function verdictOf(report: CheckReport): Verdict {
-  const { conforms, schema, counts, unread, unchecked } = report;
+  const { conforms, schema, counts, unread, unchecked, sample } = report;
   const standard = schema === undefined ? 'the conda standards' : `schema ${schema}`;
   // Nothing is vouched for that was not seen.
-  const limit = conforms && unchecked.length > 0 ? ', as far as could be checked' : '';
+  const isPart = sample !== undefined && sample.size < sample.of;
+  const limits = [
+    ...(isPart ? [', as far as a sample shows'] : []),
+    ...(unchecked.length > 0 ? [', as far as could be checked'] : []),
+  ];
+  const limit = conforms ? limits.join('') : '';
   const details = [
     formatChecked(report),
     `${count(report.clauses.length, 'clause')} checked`,

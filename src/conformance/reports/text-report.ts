@@ -82,8 +82,8 @@ function formatFinding(
   sharedExpected: string | undefined,
   sharedHint: string | undefined,
 ): readonly string[] {
-  const have = `found ${visibleText(found, MAX_LENGTH)}`;
-  const both = `    ${have}, expected ${visibleText(expected, MAX_LENGTH)}`;
+  const have = `found: ${visibleText(found, MAX_LENGTH)}`;
+  const both = `    ${have}, expected: ${visibleText(expected, MAX_LENGTH)}`;
   const separate = [
     ...wrap(have, '    ', '      '),
     ...(sharedExpected === undefined ? formatExpected(expected, '    ') : []),
@@ -98,7 +98,7 @@ function formatFinding(
 function formatExpected(expected: string | undefined, indent: string): readonly string[] {
   return expected === undefined
     ? []
-    : wrap(`expected ${visibleText(expected, MAX_LENGTH)}`, indent, `${indent}  `);
+    : wrap(`expected: ${visibleText(expected, MAX_LENGTH)}`, indent, `${indent}  `);
 }
 
 function formatHint(hint: string | undefined, indent: string): readonly string[] {

@@ -165,7 +165,13 @@ export class ArchiveMembers {
         this.#report('cep35/member-path', path, `a folder in the place of a ${known.type}`, 'one of the two');
       return undefined;
     }
-    this.#expect('cep35/member-once', known === undefined, path, 'a further member of that path', 'one');
+    this.#expect(
+      'cep35/member-once',
+      known === undefined,
+      path,
+      'a further member of that path',
+      'each path once',
+    );
     if (!isKnownType || path === 'info') {
       if (isKnownType) this.#report('cep35/member-type', path, `a ${member.type}`, 'a folder');
       return undefined;
@@ -226,7 +232,7 @@ export class ArchiveMembers {
 
   #checkPayloadLink(path: string, target: string): void {
     const isInside = target !== '' && !isAbsolute(target) && resolveTarget(path, target) !== undefined;
-    const found = `a symlink to \`${shorten(target)}\``;
+    const found = target === '' ? 'a symlink without target' : `a symlink to \`${shorten(target)}\``;
     this.#expect('cep35/payload-link', isInside, path, found, 'a target inside the package');
   }
 

@@ -86,12 +86,14 @@ export function checkChanneldata(subject: ChanneldataSubject, log: CheckLog): vo
       expected: 'every subdir that has repodata',
     }));
   }
+  // A subdir that is there, and that the channel data leaves out, was told above.
+  const ofChannel = Array.isArray(named) ? [...stringsIn(named), ...subdirs] : undefined;
   const listed = value['packages'];
   if (!isJsonObject(listed)) return;
   for (const [name, item] of Object.entries(listed)) {
     if (!isJsonObject(item)) continue;
     const place = pointTo(where, 'packages', name);
-    checkSubdirs(item, Array.isArray(named) ? stringsIn(named) : undefined, packages?.get(name), place, log);
+    checkSubdirs(item, ofChannel, packages?.get(name), place, log);
     checkTimestamp(item, packages?.get(name), place, log);
     checkNewestVersion(item, packages?.get(name), place, log);
   }

@@ -6,8 +6,6 @@ import { digestHex } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import type { ImageManifest } from '../../oci/manifest.js';
 import type { CheckLog } from '../check-log.js';
-import { checkPackageV0 } from './package-v0.js';
-import { checkPackageV1 } from './package-v1.js';
 
 /** An archive that repodata lists at the place of an artifact. */
 export interface ListedArchive {
@@ -47,12 +45,6 @@ export interface SortedLayers {
   readonly others: readonly Descriptor[];
 }
 
-/** Judges a package artifact by the clauses of its schema. */
-export function checkPackageArtifact(subject: PackageSubject, log: CheckLog): void {
-  if (subject.schema.id === 'v1') checkPackageV1(subject, log);
-  else checkPackageV0(subject, log);
-}
-
 /** Sorts all layers of an artifact by media type. */
 export function sortLayers({ layers }: ImageManifest): SortedLayers {
   const ofType = (mediaType: string): Descriptor[] => layers.filter((layer) => layer.mediaType === mediaType);
@@ -70,33 +62,56 @@ export function sortLayers({ layers }: ImageManifest): SortedLayers {
   };
 }
 
+/** Clauses of {@link checkListed}, by schema. */
+export interface ListedClauses {
+  /** For a listed archive that the artifact does not hold. */
+  readonly absent: 'v0/D1' | 'v1/N1';
+  /** For one under the media type of another format. */
+  readonly type: 'v0/D4' | 'v1/P2';
+}
+
 /**
  * Compares what repodata lists with the package layers: the archive is there, and its bytes are those that clients
  * will ask for.
- * @param absent clause for a listed archive that the artifact does not hold
  */
 export function checkListed(
-  { listed, where }: PackageSubject,
+  subject: PackageSubject,
   { packages }: SortedLayers,
-  absent: 'v0/D1' | 'v1/N1',
+  clauses: ListedClauses,
   log: CheckLog,
 ): void {
+  // That there is no archive at all was said of the layers.
+  if (packages.length === 0) return;
+  const { listed, where, schema } = subject;
   for (const { filename, extension, sha256, size } of listed ?? []) {
     const layer = packages.find((candidate) => candidate.extension === extension)?.descriptor;
-    const isThere = log.expect(absent, layer !== undefined, () => ({
+    const misnamed = packages.find(({ descriptor }) => digestHex(descriptor.digest) === sha256);
+    if (layer === undefined && misnamed !== undefined) {
+      log.report(clauses.type, {
+        where,
+        found: `\`${filename}\` as \`${misnamed.descriptor.mediaType}\``,
+        expected: `the media type of a \`.${extension}\``,
+      });
+      continue;
+    }
+    const isThere = log.expect(clauses.absent, layer !== undefined, () => ({
       where,
       found: `no layer that holds \`${filename}\``,
       expected: 'the archive that repodata lists',
-      hint: 'push the archive, or publish repodata without its record',
+      hint: schema.holdsTwins
+        ? 'push the archive, or publish repodata without its record'
+        : 'the schema holds one archive of a build: publish repodata without this record',
     }));
     if (!isThere || layer === undefined) continue;
     if (sha256 !== undefined) {
-      log.expect('cep36/record-sha256', digestHex(layer.digest) === sha256, () => ({
+      const isSame = log.expect('cep36/record-sha256', digestHex(layer.digest) === sha256, () => ({
         where,
         found: `package layer ${layer.digest}`,
         expected: `sha256:${sha256}, as the record of \`${filename}\` says`,
         hint: 'clients ask for the digest of the record; push that archive again',
       }));
+      // Other bytes have another size.
+      if (!isSame) continue;
     }
     if (size !== undefined) {
       log.expect('cep36/record-size', layer.size === size, () => ({

@@ -1,5 +1,6 @@
 import { shorten } from '../../conda/archive/member-path.js';
 import { isFerryError } from '../../errors.js';
+import { SCHEMA_ANNOTATION } from '../../artifact/schema-v1.js';
 import type { PackagePlace } from '../../artifact/schema.js';
 import type { CheckLog } from '../check-log.js';
 import {
@@ -16,7 +17,7 @@ export function checkPackageV0(subject: PackageSubject, log: CheckLog): void {
   const layers = sortLayers(subject.manifest);
   checkLayers(subject, layers, log);
   checkPlace(subject, log);
-  checkListed(subject, layers, 'v0/D1', log);
+  checkListed(subject, layers, { absent: 'v0/D1', type: 'v0/D4' }, log);
 }
 
 function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedLayers, log: CheckLog): void {
@@ -25,10 +26,14 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
     found: manifest.layers.length === 0 ? 'no layers' : `only ${namesOf(manifest.layers)}`,
     expected: 'a layer of type `application/vnd.conda.package.v2` or `…package.v1`',
   }));
-  const isComplete = layers.info.length > 0 && layers.index.length > 0;
-  log.expect('v0/D5', isComplete, () => ({
+  const absent = [
+    ...(layers.info.length === 0 ? ['no info layer'] : []),
+    ...(layers.index.length === 0 ? ['no index layer'] : []),
+  ];
+  // An artifact without any layer lacks more than these.
+  log.expect('v0/D5', absent.length === 0 || manifest.layers.length === 0, () => ({
     where,
-    found: layers.info.length === 0 ? 'no info layer' : 'no index layer',
+    found: absent.join(', '),
     expected: 'info and index beside the archive, so that clients need not read it for them',
   }));
   if (index !== undefined) {
@@ -47,7 +52,8 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
     found: `several layers of type \`${double?.mediaType ?? ''}\``,
     expected: 'one layer of each media type',
   }));
-  log.expect('v0/X11', layers.others.length === 0, () => ({
+  // Of an artifact without an archive all layers were named above.
+  log.expect('v0/X11', layers.others.length === 0 || layers.packages.length === 0, () => ({
     where,
     found: `a layer of type ${namesOf(layers.others)}`,
     expected: 'package, info and index alone',
@@ -56,7 +62,8 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
 }
 
 /** Repository and tag against `info/index.json`. */
-function checkPlace({ schema, where, subdir, leaf, tag, index }: PackageSubject, log: CheckLog): void {
+function checkPlace(subject: PackageSubject, log: CheckLog): void {
+  const { schema, where, subdir, leaf, tag, index, manifest } = subject;
   const name = indexText(index, 'name');
   const version = indexText(index, 'version');
   const build = indexText(index, 'build');
@@ -82,6 +89,10 @@ function checkPlace({ schema, where, subdir, leaf, tag, index }: PackageSubject,
     where,
     found: `the package \`${shorten(name)}\` in the repository \`${leaf}\``,
     expected: `\`${place.repository}\``,
+    hint:
+      manifest.annotations?.[SCHEMA_ANNOTATION] === '1'
+        ? 'it is marked as schema v1: check it as that'
+        : undefined,
   }));
   if (tag === undefined) return;
   log.expect('v0/D3', tag === place.tag, () => ({

@@ -40,16 +40,16 @@ describe('report as text', () => {
       sample: 10 of 25 012, seed 7f3a
 
       error v1/N3: A repository is named after its package (2 of 14 checks)
-        expected \`czlib\`
+        expected: \`czlib\`
         noarch/cbzip2:1.0-0
-          found \`bzip2\`
+          found: \`bzip2\`
         noarch/czlib:1.3.1-h4ab18f5_1
-          found \`zlib\`
+          found: \`zlib\`
         hint: push the package again with \`--schema v1\`
 
       warning v1/A2: A title (1 of 13 checks)
         noarch/repodata.json
-          found no title, expected \`repodata.json\`
+          found: no title, expected: \`repodata.json\`
 
       does not conform to schema v1: 12 archives in 10 artifacts, 2 clauses checked, 2 errors, 1 warning"
     `);
@@ -76,9 +76,9 @@ describe('report as text', () => {
     expect(lines.slice(2, -1).join('\n')).toMatchInlineSnapshot(`
       "error v1/N3: A repository is named after its package (1 of 13 checks)
         noarch/repodata.json#/packages.conda/long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-1.0-0.conda
-          found a layer of 123456 bytes with the media type
+          found: a layer of 123456 bytes with the media type
             \`application/vnd.conda.package.v2\`
-          expected the media type \`application/vnd.conda.package.v1\`, since the file
+          expected: the media type \`application/vnd.conda.package.v1\`, since the file
             name says so
           hint: pack the archive again, and give the result a new build number so that
             clients see it
