@@ -8,9 +8,9 @@ import type { Descriptor } from '../oci/descriptor.js';
 import type { CallOptions, Repository } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { MAX_DOCUMENT_BYTES, type DocumentSource, type FoundDocument } from './check-documents.js';
-import { readManifest } from './check-package.js';
 import type { ClauseId } from './clauses.js';
 import { isContentFault } from './content-fault.js';
+import { readManifest } from './read-manifest.js';
 import {
   checkMetadataManifest,
   checkMetadataTags,
@@ -64,7 +64,7 @@ export async function checkMetadata(
   if (stored === undefined) return undefined;
   const where = `${place}:${reference}`;
   context.counts.artifacts += 1;
-  const manifest = readManifest(stored, where, schema.id, context);
+  const manifest = readManifest(stored, where, schema.id, context.log);
   const document = { where: isChannelFile(file) ? file : `${subdir}/${file}` };
   if (manifest === undefined) return { ...document, plain: undefined, zst: undefined };
   checkMetadataManifest({ schema, file, where, manifest }, log);

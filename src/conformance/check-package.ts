@@ -1,19 +1,18 @@
 /** One package artifact: its manifest, its index layer and, where asked for, its info layer and its archive. */
 import { INFO_INDEX } from '../artifact/media-types.js';
 import type { ChannelStore } from '../artifact/channel-store.js';
-import type { SchemaId } from '../artifact/schema.js';
 import { MAX_INDEX_JSON_BYTES } from '../conda/archive/limits.js';
-import { FerryError, isFerryError } from '../errors.js';
+import { FerryError } from '../errors.js';
 import { collect } from '../io/bytes.js';
 import type { ImageManifest } from '../oci/manifest.js';
-import { parseImageManifest } from '../oci/manifest.js';
 import { IMAGE_INDEX } from '../oci/media-types.js';
 import { isReferrersTag } from '../oci/referrers.js';
-import type { Repository, StoredManifest } from '../oci/storage.js';
+import type { Repository } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { isContentFault } from './content-fault.js';
 import { checkStoredArchives } from './check-stored-archives.js';
 import { parseBoundedJson } from './parse-json.js';
+import { readManifest } from './read-manifest.js';
 import { isJsonObject } from './rules/json-value.js';
 import type { IndexReading, ListedArchive, PackageSubject } from './rules/package-artifact.js';
 import { checkPackageV0 } from './rules/package-v0.js';
@@ -58,7 +57,7 @@ export async function checkPackage(target: PackageTarget, context: CheckContext)
   // The list of a package's referrers stands among its tags where the registry has no API for it.
   if (isReferrersTag(reference) && stored.descriptor.mediaType === IMAGE_INDEX) return;
   context.counts.artifacts += 1;
-  const manifest = readManifest(stored, where, store.schema.id, context);
+  const manifest = readManifest(stored, where, store.schema.id, log);
   if (manifest === undefined) return;
   const index = options.index ? await readIndex(repository, manifest, signal) : undefined;
   const subject: PackageSubject = {
@@ -74,25 +73,6 @@ export async function checkPackage(target: PackageTarget, context: CheckContext)
   if (store.schema.id === 'v1') checkPackageV1(subject, log);
   else checkPackageV0(subject, log);
   if (options.deep) await checkStoredArchives({ ...subject, repository }, context);
-}
-
-/** Reads a manifest, or reports that it is none. */
-export function readManifest(
-  { bytes }: StoredManifest,
-  where: string,
-  schema: SchemaId,
-  { log }: CheckContext,
-): ImageManifest | undefined {
-  const clause = schema === 'v1' ? 'v1/G1' : 'v0/D9';
-  try {
-    const manifest = parseImageManifest(bytes);
-    log.expect(clause, true, () => ({ where, found: '', expected: '' }));
-    return manifest;
-  } catch (error) {
-    if (!isFerryError(error, 'MANIFEST_INVALID')) throw error;
-    log.report(clause, { where, found: error.message, expected: 'an OCI image manifest' });
-    return undefined;
-  }
 }
 
 /** Reads the first index layer; what is wrong with the content is part of the reading. */

@@ -7,8 +7,8 @@ import type { Descriptor } from '../oci/descriptor.js';
 import { isSidecarDigest, MAX_SIDECAR_BYTES } from './check-attestations.js';
 import type { CheckContext } from './check-context.js';
 import type { ListedPackage, SubdirListing } from './check-documents.js';
-import { readManifest } from './check-package.js';
 import { isContentFault } from './content-fault.js';
+import { readManifest } from './read-manifest.js';
 import { checkSidecar } from './rules/attestations.js';
 import { checkMetadataManifest, plainLayer } from './rules/metadata-artifact.js';
 import { chooseSample } from './sample.js';
@@ -63,7 +63,7 @@ async function checkOne(
   }));
   if (stored === undefined) return;
   context.counts.artifacts += 1;
-  const manifest = readManifest(stored, where, schema.id, context);
+  const manifest = readManifest(stored, where, schema.id, log);
   if (manifest === undefined) return;
   checkMetadataManifest({ schema, file: 'attestations', where, manifest }, log);
   const layer = plainLayer('attestations', manifest);

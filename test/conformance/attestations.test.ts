@@ -204,6 +204,7 @@ describe.each([schemaV0, schemaV1])('a sidecar in a store of schema $id', (schem
     extension: 'conda',
     name: parseArchiveFilename(filename),
     sha256,
+    md5: undefined,
     size: archive.bytes.byteLength,
     attestations,
   });

@@ -12,7 +12,17 @@ async function withContext(
   await using expander = new Expander();
   await using temp = await TempFolder.create();
   const now = (): Date => new Date(0);
-  await work(new CheckContext(new CheckLog(), { expander, temp, concurrency: 1, deep: false, now, signal }));
+  await work(
+    new CheckContext(new CheckLog(), {
+      expander,
+      temp,
+      concurrency: 1,
+      index: false,
+      deep: false,
+      now,
+      signal,
+    }),
+  );
 }
 
 function failing(error: Error): () => Promise<void> {

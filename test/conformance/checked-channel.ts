@@ -1,16 +1,16 @@
 import { afterAll } from 'vitest';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import type { ChannelSource } from '#ferry/conda/channel-source.js';
 import { CheckContext, type CheckOptions } from '#ferry/conformance/check-context.js';
 import { checkFiles } from '#ferry/conformance/check-files.js';
 import { CheckLog, type Finding } from '#ferry/conformance/check-log.js';
+import { Expander } from '#ferry/conformance/expander.js';
 import type { Unchecked } from '#ferry/conformance/report.js';
 import { TempFolder } from '#ferry/io/temp-folder.js';
 
-// One pool for all tests of a file: threads take longer to start than most checks.
-const workers = new WorkerPool(1);
-afterAll(async () => workers[Symbol.asyncDispose]());
+// One for all tests of a file: threads take longer to start than most checks.
+const expander = new Expander();
+afterAll(async () => expander[Symbol.asyncDispose]());
 
 /** What a check of a channel came to. */
 export interface CheckedChannel {
@@ -30,7 +30,15 @@ export async function withContext(
   await using temp = await TempFolder.create();
   const log = new CheckLog();
   const now = (): Date => new Date();
-  const context = new CheckContext(log, { workers, temp, concurrency: 4, deep: true, now, ...options });
+  const context = new CheckContext(log, {
+    expander,
+    temp,
+    concurrency: 4,
+    index: true,
+    deep: true,
+    now,
+    ...options,
+  });
   await work(context);
   return {
     clauses: log.findings

@@ -242,7 +242,10 @@ export class StoredLayout {
   async findings({ deep = false }: { readonly deep?: boolean } = {}): Promise<string[]> {
     await using registry = openLayoutRegistry(this.root);
     const store = new ChannelStore(registry, '', SCHEMAS[this.schema]);
-    const report = await check({ kind: 'channel', store }, { name: 'x', deep, now: () => new Date(NOW) });
+    const report = await check(
+      { kind: 'channel', store },
+      { name: 'x', index: true, deep, now: () => new Date(NOW) },
+    );
     if (report.unchecked.length > 0) throw new Error(JSON.stringify(report.unchecked));
     return report.findings.map(({ severity, clause, where }) => `${severity} ${clause} at ${where}`).sort();
   }

@@ -250,7 +250,7 @@ test.each<Mutation>([
       'error cep36/zst-same-bytes at noarch/repodata.json.zst',
     ],
     [
-      `cep36/zst-same-bytes: a compressed form that is no zstd in ${schema}`,
+      `cep36/zst-name: a compressed form that is no zstd in ${schema}`,
       schema,
       async (copy) => {
         const repository = copy.metadataRepository('noarch', 'repodata.json');
@@ -258,7 +258,7 @@ test.each<Mutation>([
         const draft = await copy.manifest(repository, 'latest');
         for (const tag of await copy.tags(repository)) await copy.putManifest(repository, tag, draft);
       },
-      'error cep36/zst-same-bytes at noarch/repodata.json.zst',
+      'error cep36/zst-name at noarch/repodata.json.zst',
     ],
     [
       `cep36/repodata-object: repodata that is no JSON in ${schema}`,

@@ -121,8 +121,13 @@ test.each<Mutation>([
   ],
   [
     'v1/G1: an annotation that is no text',
-    async (copy) => annotate(copy, { 'org.conda.oci.schema': 1 }),
+    async (copy) => annotate(copy, { 'org.example.count': 1 }),
     `error v1/G1 at ${AT_TOOL}`,
+  ],
+  [
+    'v1/A1: a mark that is no text',
+    async (copy) => annotate(copy, { 'org.conda.oci.schema': 1 }),
+    `error v1/A1 at ${AT_TOOL}`,
   ],
   [
     'v1/A1: no mark',

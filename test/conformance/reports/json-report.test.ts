@@ -35,6 +35,7 @@ describe('report as JSON', () => {
           "of": 12,
           "seed": "7f3a"
         },
+        "unread": null,
         "clauses": [
           {
             "id": "v1/N3",
