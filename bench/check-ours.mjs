@@ -1,9 +1,9 @@
-/** `node check-ours.mjs REGISTRY`: one check of the channel, timed from within. */
+/** `node check-ours.mjs REGISTRY [index]`: one check of the channel, timed from within; with index layers if asked. */
 import { argv, resourceUsage, stdout } from 'node:process';
 import { check, ChannelStore, oci, schemaV0 } from '../dist/index.js';
 import { CHANNEL } from './check-channel.mjs';
 
-const [host = ''] = argv.slice(2);
+const [host = '', depth] = argv.slice(2);
 let requests = 0;
 const client = oci.openHttpClient({
   userAgent: 'conda-ferry-bench',
@@ -14,7 +14,10 @@ const client = oci.openHttpClient({
 const store = new ChannelStore(new oci.RegistryClient({ host, send: client.send }), CHANNEL, schemaV0);
 
 const start = performance.now();
-const report = await check({ kind: 'channel', store }, { name: `oci://${host}/${CHANNEL}` });
+const report = await check(
+  { kind: 'channel', store },
+  { name: `oci://${host}/${CHANNEL}`, index: depth === 'index' },
+);
 const seconds = (performance.now() - start) / 1000;
 if (report.counts.error > 0 || report.unchecked.length > 0)
   throw new Error(JSON.stringify(report.findings[0]));

@@ -40,9 +40,11 @@ export async function benchCheck() {
       );
       samples.push({ ours, bare, ratio: bare.seconds / ours.seconds });
     }
+    // The registry has twice the requests then, and blobs cost it more than manifests.
+    const withIndex = await runOnce('check-ours.mjs', [host, 'index']);
     const ratio = median(samples.map((sample) => sample.ratio));
     return {
-      what: `check of ${String(ARTIFACTS)} artifacts, ${String(BUILDS_PER_NAME)} builds a name: manifests, index layers, tags`,
+      what: `check of ${String(ARTIFACTS)} artifacts, ${String(BUILDS_PER_NAME)} builds a name: manifests and tags`,
       unit: 'artifacts per second',
       ours: ARTIFACTS / median(samples.map(({ ours }) => ours.seconds)),
       limit: ARTIFACTS / median(samples.map(({ bare }) => bare.seconds)),
@@ -50,6 +52,7 @@ export async function benchCheck() {
       target: TARGET,
       isMet: ratio >= TARGET,
       residentBytes: Math.max(...samples.map(({ ours }) => ours.residentBytes)),
+      withIndex,
       bareConcurrency: best,
       calibration,
       samples,

@@ -18,6 +18,7 @@ export { WorkerPool } from './artifact/worker-pool.js';
 export { DirectoryChannel } from './channel/directory-channel.js';
 export { HttpChannel } from './channel/http-channel.js';
 export type { ArchiveLocation, ChannelSource, MetadataAnswer, Validators } from './conda/channel-source.js';
+export { isBuildString, isChannelLabel, isPackageName, isVersion } from './conda/grammar.js';
 export { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from './conda/names.js';
 export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export { Repodata } from './conda/repodata.js';

@@ -1,4 +1,4 @@
-import { isSubdir } from './names.js';
+import { KNOWN_SUBDIRS } from './names.js';
 
 /**
  * The names of conda exactly as the standards have them, for judging; `names.ts` reads what real channels hold, which is
@@ -67,9 +67,13 @@ export function isChannelPathComponent(text: string): boolean {
   return text.length <= MAX_NAME_LENGTHS.channelPathComponent && PATH_COMPONENT_PATTERN.test(text);
 }
 
-/** Tells whether the last of a path's components, split at `/`, could be taken for a subdir. @see CEP 26 */
+/**
+ * Tells whether the last of a path's components, split at `/`, would be taken for a subdir: one that conda knows. By its
+ * form alone `conda-forge` would be one.
+ * @see CEP 26
+ */
 export function endsLikeSubdir(path: string): boolean {
-  return isSubdir(path.slice(path.lastIndexOf('/') + 1));
+  return KNOWN_SUBDIRS.includes(path.slice(path.lastIndexOf('/') + 1));
 }
 
 /**

@@ -20,6 +20,7 @@ import { checkStoredAttestations } from './check-stored-attestations.js';
 import type { ClauseId } from './clauses.js';
 import { PackageSummaries } from './rules/channeldata.js';
 import { checkLeaf } from './rules/leaf.js';
+import { checkChannelNames } from './rules/names.js';
 import type { ListedArchive } from './rules/package-artifact.js';
 import { chooseSample } from './sample.js';
 
@@ -54,6 +55,8 @@ export async function checkChannel(store: ChannelStore, context: CheckContext): 
     await checkMetadata(store, subdir, 'ledger', context);
   }
   if (listings.length === 0) throw await notFound(store, context);
+  const [path = '', label] = `/${store.path}`.split(/\/label\/(.*)/s);
+  checkChannelNames({ path, label, where: store.location }, log);
   context.counts.subdirs += listings.length;
   if (options.subdirs === undefined) {
     if (!listings.some(({ subdir }) => subdir === 'noarch')) reportNoRepodata(store, 'noarch', context);

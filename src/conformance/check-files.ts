@@ -23,6 +23,7 @@ import {
 } from './check-documents.js';
 import { checkShards, SHARD_INDEX } from './check-shards.js';
 import { PackageSummaries } from './rules/channeldata.js';
+import { checkChannelNames } from './rules/names.js';
 import { checkPlaces } from './rules/places.js';
 import { checkRunExportsOfArchive } from './rules/run-exports.js';
 import { chooseSample } from './sample.js';
@@ -57,6 +58,7 @@ export async function checkFiles(source: ChannelSource, context: CheckContext): 
   if (listings.length === 0) {
     throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``);
   }
+  checkName(source, context);
   context.counts.subdirs += listings.length;
   if (options.subdirs === undefined) await checkWhole(source, documents, listings, summaries, context);
   if (options.deep || options.sample !== undefined) await checkArchives(source, listings, context);
@@ -113,6 +115,13 @@ async function checkArchives(
     );
     reporter?.checked?.();
   });
+}
+
+/** Judges a channel's URL; a folder may be called anything. */
+function checkName({ url }: ChannelSource, { log }: CheckContext): void {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return;
+  const [path = '', label] = new URL(url).pathname.slice(1).split(/\/label\/(.*)/s);
+  checkChannelNames({ path, label, url, where: url }, log);
 }
 
 /** Reads a listed archive and holds it against its record. */

@@ -40,9 +40,6 @@ export type Area = (typeof AREAS)[number];
 /** Whom a clause can bind: what a channel holds, or one who works with channels. */
 export const PARTIES = ['channel', 'mirror', 'reader', 'client', 'server', 'indexer', 'verifier'] as const;
 
-/** One of {@link PARTIES}. */
-export type Party = (typeof PARTIES)[number];
-
 const clauseSchema = z.strictObject({
   id: z.string().regex(/^[a-z0-9-]+\/[A-Za-z0-9-]+$/),
   level: z.enum(['MUST', 'MUST NOT', 'SHOULD', 'SHOULD NOT', 'MAY', 'note']),

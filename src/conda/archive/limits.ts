@@ -72,7 +72,7 @@ export const INFO_EXPANSION: ExpansionLimit = {
 export const TAR_BZ2_EXPANSION: ExpansionLimit = { freeBytes: 256 * MIB, ratio: 1000 };
 
 /** The pkg tarball of a `.conda`, by the same reason. */
-export const PKG_EXPANSION: ExpansionLimit = TAR_BZ2_EXPANSION;
+export const PKG_EXPANSION: ExpansionLimit = { ...TAR_BZ2_EXPANSION };
 
 /** The error for what goes beyond a limit. `what` names it and the limit. */
 export function limitExceeded(what: string): FerryError {

@@ -1,5 +1,5 @@
 import type { CheckLog } from '../check-log.js';
-import { asJsonObject, pointTo, quote } from './json-value.js';
+import { quote } from './json-value.js';
 import type { RepodataText } from './repodata-text.js';
 
 /** What {@link checkCompressedForm} looks at. */
@@ -38,43 +38,5 @@ export function checkCurrentRepodata({ where, current, full }: CurrentRepodataSu
       found: `${quote(filename)}, which \`repodata.json\` does not list`,
       expected: 'a part of what `repodata.json` lists',
     }));
-  }
-}
-
-/** What {@link checkKeptFields} looks at. */
-export interface KeptFieldsSubject {
-  /** Place of the later repodata. */
-  readonly where: string;
-  /** Repodata before it was indexed again, patched or mirrored. */
-  readonly before: RepodataText;
-  /** Repodata after that. */
-  readonly after: RepodataText;
-}
-
-/** Checks that what an indexer once said of an archive is still said: its time of indexing, its attestations. */
-export function checkKeptFields({ where, before, after }: KeptFieldsSubject, log: CheckLog): void {
-  for (const { section, key, filename, value } of after.records()) {
-    if (section.length > 1) continue;
-    const now = asJsonObject(value);
-    const then = asJsonObject(before.recordOf(filename));
-    // Other bytes under the same name are another archive.
-    if (then['sha256'] !== now['sha256']) continue;
-    const place = pointTo(where, ...section, key);
-    const indexed = then['indexed_timestamp'];
-    if (indexed !== undefined) {
-      log.expect('cep47/kept', now['indexed_timestamp'] === indexed, () => ({
-        where: pointTo(place, 'indexed_timestamp'),
-        found: quote(now['indexed_timestamp']),
-        expected: `${quote(indexed)}, as before`,
-      }));
-    }
-    if (then['attestations_sha256'] !== undefined) {
-      // Attestations may be added, which makes another digest.
-      log.expect('cep142/patch-keeps', now['attestations_sha256'] !== undefined, () => ({
-        where: place,
-        found: 'no `attestations_sha256`',
-        expected: 'it, as before',
-      }));
-    }
   }
 }

@@ -1,11 +1,7 @@
 import { expect, test } from 'vitest';
-import {
-  checkCompressedForm,
-  checkCurrentRepodata,
-  checkKeptFields,
-} from '#ferry/conformance/rules/repodata-forms.js';
+import { checkCompressedForm, checkCurrentRepodata } from '#ferry/conformance/rules/repodata-forms.js';
 import { RepodataText } from '#ferry/conformance/rules/repodata-text.js';
-import { clausesOf, findingsOf } from '../../support/findings.js';
+import { clausesOf } from '../../support/findings.js';
 
 function text(records: Readonly<Record<string, unknown>>): RepodataText {
   return new RepodataText(Buffer.from(JSON.stringify({ 'packages.conda': records })));
@@ -29,22 +25,4 @@ test('cep36/current-repodata-subset: lists a part of the whole', () => {
     });
   expect(check(text({ 'a-1-0.conda': {} }))).toEqual([]);
   expect(check(text({ 'a-1-0.conda': {}, 'c-1-0.conda': {} }))).toEqual(['cep36/current-repodata-subset']);
-});
-
-test('cep47/kept: what was said of an archive is said again', () => {
-  const record = { sha256: 'aa', indexed_timestamp: 1, attestations_sha256: 'bb' };
-  const check = (after: object) =>
-    findingsOf((log) => {
-      const [before, later] = [text({ 'a-1-0.conda': record }), text({ 'a-1-0.conda': after })];
-      checkKeptFields({ where: 'x', before, after: later }, log);
-    });
-  const place = 'x#/packages.conda/a-1-0.conda';
-  expect(check({ ...record, attestations_sha256: 'cc', depends: [] })).toEqual([]);
-  expect(check({ ...record, indexed_timestamp: 2 })).toEqual([`cep47/kept at ${place}/indexed_timestamp`]);
-  expect(check({ sha256: 'aa' })).toEqual([
-    `cep47/kept at ${place}/indexed_timestamp`,
-    `cep142/patch-keeps at ${place}`,
-  ]);
-  // Another archive under the same name.
-  expect(check({ sha256: 'dd' })).toEqual([]);
 });
