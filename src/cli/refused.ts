@@ -5,7 +5,7 @@ import { printLine, type Output, type OutputFlags } from './output.js';
 /** Withheld archives that are named one by one, in each subdir. */
 const WITHHELD_SHOWN = 10;
 
-/** Prints what is withheld of a subdir: under schema v1 these are many and all alike, so only the first without `--verbose`. */
+/** Prints what is withheld of a subdir; only the first without `--verbose`, since twins are many and all alike. */
 export function printWithheld(
   output: Output,
   subdir: string,

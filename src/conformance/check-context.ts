@@ -1,4 +1,4 @@
-import { isFerryError, messageOf, type FerryError } from '../errors.js';
+import { isFerryError, messageOf } from '../errors.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import type { CheckLog } from './check-log.js';
 import type { Expander } from './expander.js';
