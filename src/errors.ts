@@ -231,3 +231,9 @@ export function isSystemError(error: unknown, ...codes: readonly string[]): bool
   if (!(error instanceof Error) || !('code' in error)) return false;
   return typeof error.code === 'string' && codes.includes(error.code);
 }
+
+/** The message with what lies behind it, on one line. */
+export function messageOf(error: FerryError): string {
+  const cause = error.cause;
+  return isFerryError(cause) ? `${error.message}: ${messageOf(cause)}` : error.message;
+}

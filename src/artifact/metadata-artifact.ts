@@ -8,12 +8,11 @@ import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { CallOptions, ContentSource, ReplacedManifest, Repository } from '../oci/storage.js';
 import { tagMoved } from '../oci/tag-moved.js';
 import type { ChannelStore } from './channel-store.js';
+import { TITLE } from './manifest-parts.js';
 import type { MetadataFile } from './schema.js';
 
 /** The tag that names the current state of a metadata file. */
 export const LATEST = 'latest';
-
-const TITLE = 'org.opencontainers.image.title';
 
 /** One form of a metadata file. */
 export interface MetadataLayer {

@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import type {
   ArchiveLocation,
   ChannelSource,
@@ -24,7 +25,7 @@ export class OciChannel implements ChannelSource {
 
   constructor(store: ChannelStore) {
     this.store = store;
-    this.url = `oci://${store.location}`;
+    this.url = isAbsolute(store.location) ? `oci-layout:${store.location}` : `oci://${store.location}`;
   }
 
   /**

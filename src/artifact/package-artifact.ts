@@ -13,11 +13,10 @@ import { describe, type Annotations, type Descriptor } from '../oci/descriptor.j
 import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { ContentSource } from '../oci/storage.js';
+import { TITLE } from './manifest-parts.js';
 import { INFO_INDEX, INFO_TAR_GZIP, packageExtension } from './media-types.js';
 import type { PackedInfo } from './worker.js';
 import type { PackageContent, PackageLayer, Schema } from './schema.js';
-
-const TITLE = 'org.opencontainers.image.title';
 
 /** An archive that was read and checked, ready to go into an artifact. */
 export interface PackedArchive {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { FerryError } from '../errors.js';
 import { isLoopback } from '../http/address.js';
 
@@ -50,6 +50,14 @@ export function addConnectionOptions(command: Command): Command {
     .option('--profile <host>', 'take the registry for one like HOST, such as ghcr.io')
     .option('--registry-config <file>', "credential file instead of Docker's and Podman's")
     .addHelpText('after', CREDENTIALS_HELP);
+}
+
+/** Parses the value of `--concurrency`. */
+export function parseConcurrency(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1024)
+    throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
+  return value;
 }
 
 /**

@@ -34,5 +34,8 @@ export function createProgram(context: CommandContext): Command {
   addLoginCommand(program, context);
   addLogoutCommand(program, context);
   addProbeCommand(program, context);
+  for (const command of program.commands) {
+    command.showHelpAfterError(`(see conda-ferry ${command.name()} --help)`);
+  }
   return program;
 }

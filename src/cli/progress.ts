@@ -1,9 +1,17 @@
 import { SingleBar } from 'cli-progress';
-import type { Failure, MirrorReporter } from '../mirror/report.js';
+import type { Failure, MirrorReporter, PublishedAs } from '../mirror/report.js';
 import { count, formatBytes, printable, say, type Output, type OutputFlags } from './output.js';
 
 const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
 const MAX_NAME_WIDTH = 30;
+
+/** What the repodata of a subdir is after a run. */
+export const PUBLISHED_WORDS: Readonly<Record<PublishedAs, string>> = {
+  unchanged: "the source's",
+  spliced: 'rewritten',
+  kept: 'as it was',
+  nothing: 'not at the source',
+};
 
 /** A reporter for people: a bar on a terminal, plain lines elsewhere. `finish` takes the bar away. */
 export interface Progress extends MirrorReporter {
@@ -34,7 +42,8 @@ function lineProgress(output: Output, flags: OutputFlags, verb: string): Progres
       say(output, `warning: ${message}`);
     },
     published: (subdir, as) => {
-      if (flags.verbose === true || as !== 'kept') say(output, `published: ${subdir} (${as})`);
+      if (flags.verbose === true || as !== 'kept')
+        say(output, `published: ${subdir} (${PUBLISHED_WORDS[as]})`);
     },
     finish: () => undefined,
   };

@@ -1,4 +1,4 @@
-import { isFerryError, type FerryError } from '../errors.js';
+import { isFerryError, messageOf } from '../errors.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import type { CheckLog } from './check-log.js';
 import type { Expander } from './expander.js';
@@ -73,10 +73,4 @@ export class CheckContext {
       if (this.#unchecked.length >= MAX_UNCHECKED) throw error;
     }
   }
-}
-
-/** The message with what lies behind it, on one line. */
-function messageOf(error: FerryError): string {
-  const { cause } = error;
-  return isFerryError(cause) ? `${error.message}: ${messageOf(cause)}` : error.message;
 }

@@ -1,4 +1,5 @@
 import type { SchemaId } from '../artifact/schema.js';
+import { compareText } from '../io/compare-text.js';
 import type { CheckLog, ClauseResult, Finding } from './check-log.js';
 import { AREAS, type Severity } from './clauses.js';
 
@@ -86,9 +87,4 @@ export function makeReport({ log, strict = false, ...about }: ReportInput): Chec
     findings,
     omitted: total - findings.length,
   };
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }

@@ -2,13 +2,13 @@
  * The mirror: snapshot, plan, run, publish. After any step, also one that was killed, everything that the published
  * repodata lists is there.
  */
-import { setMaxListeners } from 'node:events';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import { checkSchemas } from './check-schema.js';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
+import { quietSignal } from '../io/quiet-signal.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import type { MirrorPlan, MirrorReport, MirrorReporter, PlannedSubdir, SubdirReport } from './report.js';
@@ -123,13 +123,6 @@ function prepareOptions(options: MirrorOptions, workers: WorkerPool): PrepareOpt
     merge: options.merge ?? false,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
-}
-
-/** Every transfer under way listens to it, and many are no leak. */
-function quietSignal(signal: AbortSignal): AbortSignal {
-  const own = AbortSignal.any([signal]);
-  setMaxListeners(0, own);
-  return own;
 }
 
 interface PreparedSubdirs {

@@ -7,6 +7,7 @@ import { formatArchiveFilename, parseArchiveFilename } from '../conda/names.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
 import type { Repodata } from '../conda/repodata.js';
 import { FerryError, UnrepresentableError, type FerryErrorCode } from '../errors.js';
+import { compareText } from '../io/compare-text.js';
 
 /** Requests to the registry for one archive with its own info and index, and for its manifest. */
 const REQUESTS_PER_PACKAGE_LAYER = 2;
@@ -222,11 +223,6 @@ function twinOf(filename: string): string {
     ...archive,
     extension: archive.extension === 'conda' ? 'tar.bz2' : 'conda',
   });
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }
 
 function sum(numbers: readonly number[]): number {

@@ -2,7 +2,7 @@
 import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { parseArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { isFerryError, type FerryError, type FerryErrorCode } from '../errors.js';
+import { isFerryError, messageOf, type FerryErrorCode } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
 import { encodeJson } from '../oci/manifest.js';
 import { receiveArchive } from './receive.js';
@@ -54,12 +54,6 @@ function quarantinedRecord(entry: Quarantined, subdir: string): RepodataRecord |
 /** Reads a ledger's entry back. */
 export function failureOf(entry: Pick<Quarantined, 'filename' | 'code' | 'message'>): Failure {
   return { filename: entry.filename, code: entry.code as FerryErrorCode, message: entry.message };
-}
-
-/** The message with what lies behind it, on one line. */
-export function messageOf(error: FerryError): string {
-  const cause = error.cause;
-  return isFerryError(cause) ? `${error.message}: ${messageOf(cause)}` : error.message;
 }
 
 /** Tells whether two ledgers say the same. */

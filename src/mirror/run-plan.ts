@@ -1,6 +1,6 @@
 import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
-import { CopyError } from '../errors.js';
+import { CopyError, messageOf } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
 import {
   composeRepodata,
@@ -12,7 +12,7 @@ import {
   seenOf,
   type Composition,
 } from './publish.js';
-import { isSameLedger, messageOf, quarantinedOf } from './quarantine.js';
+import { isSameLedger, quarantinedOf } from './quarantine.js';
 import type { PlanItem } from './plan.js';
 import type { Failure, SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';

@@ -152,7 +152,7 @@ describe('what an operator reads', () => {
           found: version \`1.0+abc\` and build string \`0\` in \`info/index.json\`
           expected: the tag \`1.0__p__abc-0\`
 
-      does not conform to schema v0: 1 artifact, N clauses checked, 2 errors, 0 warnings
+      does not conform to schema v0: 1 artifact, N clauses checked, 2 errors, 0 warnings, archives not read
       "
     `);
   });

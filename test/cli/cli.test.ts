@@ -57,9 +57,9 @@ test('mirror, then again: what an operator sees', async () => {
   `);
   expect(first.stderr).toMatchInlineSnapshot(`
     "to move: 32 archives, 71.2 kB
-    published: linux-64 (unchanged)
-    published: noarch (unchanged)
-    published: osx-arm64 (unchanged)
+    published: linux-64 (the source's)
+    published: noarch (the source's)
+    published: osx-arm64 (the source's)
     "
   `);
   const second = await runFerry(mirror, { cwd });

@@ -126,7 +126,7 @@ test('v1/L4: mirror, list and pull of a label; a source may have another schema 
   expect(copied).toMatchObject({ code: 0, stderr: '' });
   expect(copied.stdout.replaceAll(cwd, '')).toMatchInlineSnapshot(`
     "subdir  listed  there  added  failed  withheld  repodata
-    noarch       4      0      3       0         1  spliced
+    noarch       4      0      3       0         1  rewritten
 
     withheld: noarch/ferry-tool-2.1.0-py_0.tar.bz2
       the schema holds one archive of a build, and that is \`ferry-tool-2.1.0-py_0.conda\` [TWIN_UNREPRESENTABLE, v1/P6]

@@ -52,7 +52,7 @@ test('plan, then migrate, then again: what an operator sees', async () => {
   expect(first.code).toBe(0);
   expect(first.stdout).toMatchInlineSnapshot(`
     "subdir  listed  there  migrated  failed  withheld  verified  repodata
-    noarch       3      0         2       0         1         2  spliced
+    noarch       3      0         2       0         1         2  rewritten
 
     withheld: noarch/b-1.0-0.tar.bz2
       the schema holds one archive of a build, and that is \`b-1.0-0.conda\` [TWIN_UNREPRESENTABLE, v1/P6]
@@ -64,7 +64,7 @@ test('plan, then migrate, then again: what an operator sees', async () => {
   `);
   expect(first.stderr).toMatchInlineSnapshot(`
     "to migrate: 2 archives
-    published: noarch (spliced)
+    published: noarch (rewritten)
     "
   `);
   const second = await migrate('--to', 'v1', '--quiet');

@@ -12,7 +12,7 @@ import { writeFileAtomic } from '../../io/atomic-file.js';
 import { createCheckProgress } from '../check-progress.js';
 import { parseCheckTarget } from '../check-target.js';
 import type { CommandContext } from '../context.js';
-import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
 import { printJson, printLine, say, type OutputFlags } from '../output.js';
 import { Session } from '../session.js';
 import { VERSION } from '../version.js';
@@ -53,7 +53,7 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .option('--sample <n>', 'look at so many artifacts only, chosen at random', parseCount)
     .option('--seed <text>', 'choose the same sample again')
     .option('--strict', 'let warnings break conformance too')
-    .option('--concurrency <n>', 'artifacts under way at once', parseCount)
+    .option('--concurrency <n>', 'artifacts under way at once (default: 16)', parseConcurrency)
     .option('--temp-dir <dir>', 'where large archives lie while they are read')
     .option('--json', 'print the report as JSON')
     .option('--junit <file>', 'write the report as JUnit XML too')
@@ -97,7 +97,9 @@ Examples:
       }
       await writeReports(report, flags, context);
       if (report.unread !== undefined && flags.quiet !== true) {
-        say(context.output, `${report.unread} were not read; --index reads index layers, --deep everything`);
+        const more =
+          report.unread === 'layers' ? '--index reads index layers, --deep everything' : '--deep reads them';
+        say(context.output, `${report.unread} were not read; ${more}`);
       }
       if (flags.json === true) printJson(context.output, reportDocument(report));
       else for (const line of formatTextReport(report)) printLine(context.output, line);

@@ -52,7 +52,10 @@ Examples:
       const { store, repository: name, reference, tag } = await parseArtifactLocation(text);
       const repository = session.openRegistry(store, 'only').repository(parseRepositoryName(name));
       const stored = await repository.fetchManifest(reference, { signal: context.signal });
-      if (stored === undefined) throw new FerryError('NOT_FOUND', `there is no artifact \`${text}\``);
+      if (stored === undefined)
+        throw new FerryError('NOT_FOUND', `there is no artifact \`${text}\``, {
+          hint: 'list --wide shows the tags of a channel',
+        });
       const where = `${formatStore(store)}/${repository.name}`;
       const place = `${where}${reference === tag ? ':' : '@'}${reference}`;
       const { descriptor } = stored;

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
 import { FerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import {
@@ -12,8 +11,6 @@ import {
 import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror/migrate/migrate.js';
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
-import type { Refused } from '../../mirror/plan.js';
-import type { Failure } from '../../mirror/report.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import {
@@ -25,8 +22,9 @@ import {
   type Output,
   type OutputFlags,
 } from '../output.js';
-import { createProgress } from '../progress.js';
-import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { createProgress, PUBLISHED_WORDS } from '../progress.js';
+import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { printRefused, printWithheld } from '../refused.js';
 import { schemaOf, Session } from '../session.js';
 
 const DEFAULT_FAILURES_FILE = 'migrate-failures.json';
@@ -61,7 +59,7 @@ export function addMigrateCommand(program: Command, context: CommandContext): vo
     .option('--keep-going', 'leave out packages that fail, instead of stopping at one')
     .option('--failures <file>', 'where to list what failed', DEFAULT_FAILURES_FILE)
     .option('--retry-failed <file>', 'try only what such a file lists, and keep going')
-    .option('--concurrency <n>', 'artifacts under way at once', parsePositive, DEFAULT_CONCURRENCY)
+    .option('--concurrency <n>', 'artifacts under way at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--temp-dir <dir>', 'where large archives lie if they have to be read')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -99,7 +97,7 @@ Examples:
       if (flags.plan === true) {
         const plan = await planMigration(options);
         if (flags.json === true) printJson(context.output, plan);
-        else printPlan(context.output, plan);
+        else printPlan(context.output, plan, flags);
         return;
       }
       const progress = createProgress(context.output, flags, 'migrate');
@@ -128,7 +126,7 @@ async function readFailures(path: string): Promise<MigrationFailures> {
   }
 }
 
-function printPlan(output: Output, plan: MigrationPlan): void {
+function printPlan(output: Output, plan: MigrationPlan, flags: MigrateFlags): void {
   const header = ['subdir', 'listed', 'there', 'to write', 'to read', 'bytes', 'requests', 'withheld'];
   const rows = plan.subdirs.map((subdir) => [
     subdir.subdir,
@@ -148,8 +146,8 @@ function printPlan(output: Output, plan: MigrationPlan): void {
       printLine(output, `to read: ${subdir}/${filename}`);
       printLine(output, `  ${what} (${formatBytes(size)})`);
     }
-    printFaults(output, 'will fail', subdir, failing);
-    printFaults(output, 'withheld', subdir, withheld);
+    printRefused(output, 'will fail', subdir, failing);
+    printWithheld(output, subdir, withheld, flags);
   }
   printLine(output);
   printUnlisted(output, plan.subdirs);
@@ -157,7 +155,7 @@ function printPlan(output: Output, plan: MigrationPlan): void {
     output,
     plan.mounts
       ? 'one registry: blobs are mounted, or sent where the registry does not do that'
-      : 'two registries: blobs are read from the one and sent to the other',
+      : 'two registries, or two folders: blobs are read from the one and sent to the other',
   );
   printLine(output, `nothing was written; from ${plan.source}, schema ${plan.from},`);
   printLine(output, `to ${plan.destination}, schema ${plan.to}`);
@@ -174,12 +172,12 @@ function printReport(output: Output, report: MigrationReport, flags: MigrateFlag
     String(subdir.failed.length),
     String(subdir.withheld.length),
     String(subdir.verified),
-    { unchanged: "the source's", spliced: 'spliced', kept: 'as it was', nothing: '' }[subdir.publishedAs],
+    PUBLISHED_WORDS[subdir.publishedAs],
   ]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5, 6])) printLine(output, line);
   for (const { subdir, failed, withheld } of subdirs) {
-    printFaults(output, 'failed', subdir, failed);
-    printFaults(output, 'withheld', subdir, withheld);
+    printRefused(output, 'failed', subdir, failed);
+    printWithheld(output, subdir, withheld, flags);
   }
   const sum = (of: (subdir: (typeof subdirs)[number]) => number): number =>
     subdirs.reduce((total, subdir) => total + of(subdir), 0);
@@ -209,28 +207,8 @@ function printReport(output: Output, report: MigrationReport, flags: MigrateFlag
   }
 }
 
-function printFaults(
-  output: Output,
-  what: string,
-  subdir: string,
-  faults: readonly (Failure & Pick<Refused, 'clause'>)[],
-): void {
-  for (const { filename, code, message, clause } of faults) {
-    printLine(output);
-    printLine(output, `${what}: ${subdir}/${filename}`);
-    printLine(output, `  ${message} [${code}${clause === undefined ? '' : `, ${clause}`}]`);
-  }
-}
-
 function printUnlisted(output: Output, subdirs: readonly { readonly unlisted: number }[]): void {
   const unlisted = subdirs.reduce((total, subdir) => total + subdir.unlisted, 0);
   if (unlisted === 0) return;
   printLine(output, `${count(unlisted, 'archive')} that the source keeps but does not list: not migrated`);
-}
-
-function parsePositive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1024)
-    throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
-  return value;
 }

@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
 import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
-import type { Refused } from '../../mirror/plan.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -14,12 +12,10 @@ import {
   type Output,
   type OutputFlags,
 } from '../output.js';
-import { createProgress } from '../progress.js';
-import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { createProgress, PUBLISHED_WORDS } from '../progress.js';
+import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { printRefused, printWithheld } from '../refused.js';
 import { Session } from '../session.js';
-
-/** Withheld archives that are named one by one, in each subdir. */
-const WITHHELD_SHOWN = 10;
 
 interface MirrorFlags extends LocationFlags, OutputFlags {
   readonly subdir?: readonly string[];
@@ -47,7 +43,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
     .option('--plan', 'say what would be done, and move nothing')
     .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
-    .option('--concurrency <n>', 'archives under way at once', parsePositive, DEFAULT_CONCURRENCY)
+    .option('--concurrency <n>', 'archives under way at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--merge', 'keep records that others published in the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
@@ -170,29 +166,6 @@ function printReport(output: Output, report: MirrorReport, flags: OutputFlags): 
   );
 }
 
-/** Of a schema without twins these are many, and all alike. */
-function printWithheld(
-  output: Output,
-  subdir: string,
-  withheld: readonly Refused[],
-  { verbose }: OutputFlags,
-): void {
-  const shown = verbose === true ? withheld : withheld.slice(0, WITHHELD_SHOWN);
-  printRefused(output, 'withheld', subdir, shown);
-  const more = withheld.length - shown.length;
-  if (more === 0) return;
-  printLine(output);
-  printLine(output, `withheld: ${String(more)} more in ${subdir}; --verbose and --json name them all`);
-}
-
-function printRefused(output: Output, what: string, subdir: string, refused: readonly Refused[]): void {
-  for (const { filename, code, message, clause } of refused) {
-    printLine(output);
-    printLine(output, `${what}: ${subdir}/${filename}`);
-    printLine(output, `  ${message} [${clause === undefined ? code : `${code}, ${clause}`}]`);
-  }
-}
-
 function reportCells(subdir: SubdirReport): string[] {
   const isKnown = subdir.listed !== undefined;
   return [
@@ -201,15 +174,6 @@ function reportCells(subdir: SubdirReport): string[] {
     String(subdir.added),
     String(subdir.failed.length),
     isKnown ? String(subdir.withheld.length) : '',
-    { unchanged: "the source's", spliced: 'spliced', kept: 'as it was', nothing: 'not at the source' }[
-      subdir.publishedAs
-    ],
+    PUBLISHED_WORDS[subdir.publishedAs],
   ];
-}
-
-function parsePositive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1024)
-    throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
-  return value;
 }

@@ -1,12 +1,12 @@
 import { writeLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
 import { LATEST } from '../../artifact/metadata-artifact.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
-import { FerryError } from '../../errors.js';
+import { FerryError, messageOf } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import type { TempFolder } from '../../io/temp-folder.js';
 import { composeRepodata, newRunning, publishedAlready, publishRepodata } from '../publish.js';
-import { isSameLedger, messageOf, quarantinedOf } from '../quarantine.js';
+import { isSameLedger, quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { carryMetadata } from './carry-metadata.js';
 import { isAtDestination, migrateItem, type ItemOutcome } from './migrate-item.js';

@@ -2,12 +2,12 @@
  * Migration: a channel of one schema as a channel of the other, with new manifests over the same blobs. The source is
  * only read, so going back is deleting the destination.
  */
-import { setMaxListeners } from 'node:events';
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { OciChannel } from '../../artifact/oci-channel.js';
 import { WorkerPool } from '../../artifact/worker-pool.js';
 import { isSubdir } from '../../conda/names.js';
 import { FerryError } from '../../errors.js';
+import { quietSignal } from '../../io/quiet-signal.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
 import type { MirrorReporter } from '../report.js';
@@ -109,13 +109,6 @@ async function openResources(options: MigrateOptions): Promise<Resources> {
   return Promise.resolve({ context, [Symbol.asyncDispose]: dispose });
 }
 
-/** Every transfer under way listens to it, and many are no leak. */
-function quietSignal(signal: AbortSignal): AbortSignal {
-  const own = AbortSignal.any([signal]);
-  setMaxListeners(0, own);
-  return own;
-}
-
 function checkEnds({ source, destination }: MigrateOptions): void {
   if (source.schema.id === destination.schema.id) {
     throw new FerryError(
@@ -180,8 +173,10 @@ async function prepareAll(
   }
   if (all.length > 0 || only !== undefined) return all;
   const { schema } = context.source;
+  const { destination } = context;
   throw new FerryError(
     'CHANNEL_NOT_FOUND',
-    `there is no repodata of schema ${schema.id} at \`${channel.url}\``,
+    `there is no repodata of schema ${schema.id} at \`${context.source.location}\``,
+    { hint: `if the channel is of schema ${destination.schema.id}, migrate it to ${schema.id}` },
   );
 }

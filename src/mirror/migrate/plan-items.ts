@@ -1,6 +1,5 @@
-import { isFerryError } from '../../errors.js';
+import { isFerryError, messageOf } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import { messageOf } from '../quarantine.js';
 import { repositoriesOf } from '../plan.js';
 import type { Failure } from '../report.js';
 import { findPresent, lackingParts, readSource } from './migrate-item.js';

@@ -4,6 +4,7 @@ import type { PackagePlace } from '../../artifact/schema.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { Repodata } from '../../conda/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
+import { compareText } from '../../io/compare-text.js';
 import { checkSchema } from '../check-schema.js';
 import { readWanted, type Refused } from '../plan.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
@@ -179,9 +180,4 @@ function listedBy(published: Published | undefined): ReadonlyMap<string, string>
     if (identity !== undefined) listed.set(read.filename, identity);
   }
   return listed;
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }
