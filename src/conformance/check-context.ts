@@ -48,6 +48,7 @@ export class CheckContext {
   /** How many artifacts or archives there were to choose from. */
   population = 0;
   readonly #unchecked: Unchecked[] = [];
+  #failures = 0;
 
   constructor(log: CheckLog, options: CheckOptions) {
     this.log = log;
@@ -70,7 +71,10 @@ export class CheckContext {
       this.options.signal?.throwIfAborted();
       if (!isFerryError(error) || error.code === 'DISK_FULL' || error.code === 'INTERNAL') throw error;
       this.#unchecked.push({ where, code: error.code, message: messageOf(error) });
-      if (this.#unchecked.length >= MAX_UNCHECKED) throw error;
+      // What nobody could look at from here says nothing of the rest.
+      if (error.code === 'UNSUPPORTED') return;
+      this.#failures += 1;
+      if (this.#failures >= MAX_UNCHECKED) throw error;
     }
   }
 }

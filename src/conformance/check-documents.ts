@@ -5,7 +5,7 @@
 import type { MetadataFile } from '../artifact/schema.js';
 import { parseArchiveFilename, isArchiveFilename, type ArchiveName } from '../conda/names.js';
 import { archiveUrl } from '../conda/repodata.js';
-import { isFerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { digestOf } from '../io/digest.js';
 import type { CheckContext } from './check-context.js';
 import { parseBoundedJson } from './parse-json.js';
@@ -22,8 +22,8 @@ import { checkRunExports } from './rules/run-exports.js';
 
 /** Far above the largest repodata there is (200 MB in 2026), and what fits into memory. */
 export const MAX_DOCUMENT_BYTES = 1024 * 1024 * 1024;
-/** Values of a document that is parsed whole. */
-const MAX_DOCUMENT_VALUES = 50_000_000;
+/** Values of a document that is parsed whole: several times those of conda-forge's, and a gigabyte or two in memory. */
+const MAX_DOCUMENT_VALUES = 20_000_000;
 
 /** A metadata file as it was found. */
 export interface FoundDocument {
@@ -170,6 +170,11 @@ async function checkOne(
   const bytes = await contentOf(found, context);
   if (bytes === undefined) return true;
   const parsed = parseBoundedJson(bytes, MAX_DOCUMENT_VALUES);
+  if ('fault' in parsed && parsed.fault === 'limit') {
+    const error = new FerryError('SIZE_EXCEEDED', `it is too large to be checked: it has ${parsed.message}`);
+    await context.look(where, () => Promise.reject(error));
+    return true;
+  }
   check('value' in parsed ? parsed.value : undefined, where);
   return true;
 }

@@ -27,6 +27,9 @@ export interface ClauseResult {
 /** Findings that are kept; beyond, they are only counted, so that memory stays bounded. */
 const MAX_FINDINGS = 100_000;
 
+/** Longer text of a finding is cut: keys and values of a document have no limit. */
+const MAX_TEXT = 4_000;
+
 /** Takes down what the rules look at and what they find. */
 export class CheckLog {
   readonly #findings: Finding[] = [];
@@ -42,7 +45,7 @@ export class CheckLog {
     if (holds) return true;
     result.findings += 1;
     if (this.#findings.length < MAX_FINDINGS) {
-      this.#findings.push({ clause: id, severity: result.clause.severity, ...breach() });
+      this.#findings.push({ clause: id, severity: result.clause.severity, ...bounded(breach()) });
     }
     return false;
   }
@@ -69,4 +72,19 @@ export class CheckLog {
     this.#results.set(id, result);
     return result;
   }
+}
+
+function bounded({ where, found, expected, hint }: Breach): Breach {
+  return {
+    where: cut(where),
+    found: cut(found),
+    expected: cut(expected),
+    ...(hint === undefined ? {} : { hint: cut(hint) }),
+  };
+}
+
+function cut(text: string): string {
+  if (text.length <= MAX_TEXT) return text;
+  // Through bytes: a mere slice would keep the whole text in memory.
+  return `${Buffer.from(text.slice(0, MAX_TEXT - 1)).toString()}…`;
 }

@@ -24,18 +24,18 @@ export type DocumentKind =
 
 interface Validator {
   readonly validate: ValidateFunction;
+  /** Stops at the first breach: each breach takes more memory than the value that it is of. */
+  readonly validateToFirst: ValidateFunction;
   /** For each part of the schema the nearest clause around it. Paths would not do: those of a `$ref` start anew. */
   readonly clauseAt: ReadonlyMap<unknown, ClauseId>;
   readonly clauses: ReadonlySet<ClauseId>;
 }
 
-const ajv = new Ajv2020({
-  allErrors: true,
-  verbose: true,
-  strict: false,
-  validateFormats: false,
-  logger: false,
-});
+const ajvOptions = { verbose: true, strict: false, validateFormats: false, logger: false } as const;
+const ajv = new Ajv2020({ ...ajvOptions, allErrors: true });
+const ajvToFirst = new Ajv2020(ajvOptions);
+/** Values that are validated at once, with all breaches. */
+const MAX_VALUES_AT_ONCE = 20_000;
 const validators = new Map<DocumentKind, Validator>();
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -51,14 +51,15 @@ const TYPES: Readonly<Record<string, string>> = {
 /**
  * Checks a parsed document and takes down every breach.
  * @param where the document's place, such as `noarch/repodata.json` or a record's,
- * `noarch/repodata.json#/packages/zlib-1.2.11-0.tar.bz2`; the JSON pointer of a breach is added to it
+ * `noarch/repodata.json#/packages/zlib-1.2.11-0.tar.bz2`; the JSON pointer of a breach is added to it. Of a part with
+ * very many values only the first breach is told.
  * @returns whether nothing was found
  */
 export function checkDocument(kind: DocumentKind, value: unknown, where: string, log: CheckLog): boolean {
-  const { validate, clauseAt, clauses } = validatorOf(kind);
-  validate(value);
+  const validator = validatorOf(kind);
+  const { clauseAt, clauses } = validator;
   const broken = new Set<ClauseId>();
-  for (const error of validate.errors ?? []) {
+  for (const error of errorsOf(value, validator)) {
     const clause = clauseOfError(error, clauseAt);
     // Says no more than the errors of the branch that was taken.
     if (clause === undefined || error.keyword === 'if') continue;
@@ -73,13 +74,86 @@ export function checkDocument(kind: DocumentKind, value: unknown, where: string,
   return broken.size === 0;
 }
 
+/**
+ * Validates a document, a large one part by part: what is wrong with a million values does not fit into memory.
+ */
+function* errorsOf(value: unknown, validator: Validator): Generator<ErrorObject> {
+  if (!isObject(value) || countValues(value, MAX_VALUES_AT_ONCE) <= MAX_VALUES_AT_ONCE) {
+    yield* errorsAtOnce(value, validator);
+    return;
+  }
+  const members = Object.entries(value);
+  const outline = members.map(([key, member]) => [key, isObject(member) ? {} : member] as const);
+  yield* errorsAtOnce(Object.fromEntries(outline), validator);
+  // What a part may hold can depend on them, as on a version.
+  const scalars = members.filter(([, member]) => typeof member !== 'object');
+  for (const [key, member] of members) {
+    if (!isObject(member)) continue;
+    for (const part of partsOf(member)) {
+      const document = Object.fromEntries([...scalars, [key, part]]);
+      const inside = `/${key.replaceAll('~', '~0').replaceAll('/', '~1')}/`;
+      for (const error of errorsAtOnce(document, validator))
+        if (error.instancePath.startsWith(inside)) yield error;
+    }
+  }
+}
+
+function errorsAtOnce(value: unknown, { validate, validateToFirst }: Validator): readonly ErrorObject[] {
+  const isLarge = countValues(value, MAX_VALUES_AT_ONCE) > MAX_VALUES_AT_ONCE;
+  const run = isLarge ? validateToFirst : validate;
+  run(value);
+  const errors = run.errors ?? [];
+  run.errors = null;
+  return errors;
+}
+
+/** Splits an object into such as can be validated at once; a member that is too large for that is a part by itself. */
+function* partsOf(whole: object): Generator<object> {
+  let part: (readonly [string, unknown])[] = [];
+  let values = 0;
+  for (const [key, member] of Object.entries(whole)) {
+    const own = countValues(member, MAX_VALUES_AT_ONCE);
+    if (values + own > MAX_VALUES_AT_ONCE && part.length > 0) {
+      yield Object.fromEntries(part);
+      part = [];
+      values = 0;
+    }
+    part.push([key, member]);
+    values += own;
+  }
+  if (part.length > 0) yield Object.fromEntries(part);
+}
+
+/** Counts values down to the innermost, and stops soon after `max`. */
+function countValues(value: unknown, max: number): number {
+  if (typeof value !== 'object' || value === null) return 1;
+  let values = 1;
+  const members: Readonly<Record<string, unknown>> | readonly unknown[] = value as Readonly<
+    Record<string, unknown>
+  >;
+  for (const key in members) {
+    values += countValues(members[key], max - values);
+    if (values > max) break;
+  }
+  return values;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function validatorOf(kind: DocumentKind): Validator {
   const known = validators.get(kind);
   if (known !== undefined) return known;
   const schema = JSON.parse(readFileSync(new URL(`${kind}.schema.json`, FOLDER), 'utf8')) as object;
   const clauseAt = new Map<unknown, ClauseId>();
   noteClauses(schema, undefined, clauseAt);
-  const validator = { validate: ajv.compile(schema), clauseAt, clauses: new Set(clauseAt.values()) };
+  const validator: Validator = {
+    validate: ajv.compile(schema),
+    validateToFirst: ajvToFirst.compile(schema),
+    clauseAt,
+    clauses: new Set(clauseAt.values()),
+  };
   validators.set(kind, validator);
   return validator;
 }

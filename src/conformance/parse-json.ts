@@ -22,7 +22,8 @@ export function parseBoundedJson(bytes: Uint8Array, maxValues: number): ParsedJs
   }
 }
 
-function beyondLimit(bytes: Uint8Array, maxValues: number): string | undefined {
+/** Says what of a text of JSON is more than may be parsed, or `undefined`. */
+export function beyondLimit(bytes: Uint8Array, maxValues: number): string | undefined {
   let depth = 0;
   let values = 1;
   let inText = false;

@@ -49,6 +49,14 @@ describe('looking at one place', () => {
     });
   });
 
+  test('places that cannot be looked at from here end nothing, however many', async () => {
+    await withContext(async (context) => {
+      const error = new FerryError('UNSUPPORTED', 'it lies elsewhere');
+      for (let i = 1; i <= 200; i++) await context.look(`place ${String(i)}`, failing(error));
+      expect(context.unchecked).toHaveLength(200);
+    });
+  });
+
   test.each([
     new FerryError('DISK_FULL', 'the disk is full'),
     new FerryError('INTERNAL', 'this is a bug'),

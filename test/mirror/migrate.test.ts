@@ -417,6 +417,9 @@ describe('packages that fail', () => {
       ),
     ).toMatchObject({ code: 'USAGE' });
     expect(() => parseFailures('{}', 'x')).toThrow('no list of what failed');
+    // A name that every object has is no code.
+    const strange = file.replace(/"code":"[A-Z_]+"/, '"code":"toString"');
+    expect(() => parseFailures(strange, 'x')).toThrow('no list of what failed');
   });
 
   test('a record that the artifact does not hold fails by its digest, its twin does not', async () => {

@@ -1,10 +1,17 @@
 import { JsonCursor, type Span } from '../../conda/json-cursor.js';
+import { shorten } from '../../conda/archive/member-path.js';
+import { ParseError } from '../../errors.js';
+import { beyondLimit } from '../parse-json.js';
 import { asJsonObject, type JsonObject } from './json-value.js';
 
 /** Sections that hold records by file name. */
 const FLAT_SECTIONS: ReadonlySet<string> = new Set(['packages', 'packages.conda']);
 /** The section that holds records by extension and by file name without it. @see CEP 48 */
 const NESTED_SECTION = 'v3';
+
+/** A part that is decoded at once: a record, `info`, the list of removed archives. Smaller ones cannot hold too much. */
+const LARGE_PART_BYTES = 4 * 1024 * 1024;
+const MAX_PART_VALUES = 5_000_000;
 
 const FIRST_OF_OBJECT = 0x7b;
 
@@ -39,7 +46,7 @@ export class RepodataText {
   readonly #members: ReadonlyMap<string, Span>;
   readonly #sections: readonly Section[];
 
-  /** @throws ParseError `REPODATA_INVALID` where it is no JSON object */
+  /** @throws ParseError `REPODATA_INVALID` where it is no JSON object, or has a part too large to be looked at */
   constructor(bytes: Uint8Array) {
     // CEP 36 takes an empty file for an empty object.
     this.#bytes = bytes.byteLength === 0 ? Buffer.from('{}') : bytes;
@@ -50,6 +57,7 @@ export class RepodataText {
     cursor.expectEnd();
     const sections: Section[] = [];
     for (const [name, span] of this.#members) {
+      if (!this.#isObject(span) || name === 'info') this.#expectSmall(span, name);
       if (!this.#isObject(span)) continue;
       if (FLAT_SECTIONS.has(name)) {
         sections.push({ path: [name], records: this.#membersAt(span, [name], doubles) });
@@ -61,6 +69,7 @@ export class RepodataText {
         }
       } else if (name === 'info') this.#membersAt(span, [name], doubles);
     }
+    for (const { records } of sections) for (const [key, span] of records) this.#expectSmall(span, key);
     this.#sections = sections;
     this.doubles = doubles;
     this.misshapen = misshapen;
@@ -125,6 +134,13 @@ export class RepodataText {
 
   #membersAt(span: Span, path: readonly string[], doubles: string[][]): ReadonlyMap<string, Span> {
     return readMembers(new JsonCursor(this.#bytes, span.start), path, doubles);
+  }
+
+  #expectSmall({ start, end }: Span, key: string): void {
+    if (end - start <= LARGE_PART_BYTES) return;
+    const limit = beyondLimit(this.#bytes.subarray(start, end), MAX_PART_VALUES);
+    if (limit !== undefined)
+      throw new ParseError('REPODATA_INVALID', `\`${shorten(key)}\` has ${limit}`, key);
   }
 
   #isObject(span: Span): boolean {

@@ -12,7 +12,7 @@ const failuresSchema = z.looseObject({
     z.looseObject({
       subdir: z.string(),
       filename: z.string(),
-      code: z.custom<FerryErrorCode>((code) => typeof code === 'string' && code in ERROR_CODES),
+      code: z.custom<FerryErrorCode>((code) => typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)),
       message: z.string(),
     }),
   ),
