@@ -12,7 +12,7 @@ const ARCHIVES = 300;
 const FEW_ARCHIVES = 60;
 const RUNS = 25;
 
-/** As `test/mirror/storm.test.ts`, with many more seeds; the ratios are printed. */
+/** As `test/interop/storm.test.ts`, with many more seeds; the ratios are printed. */
 test.each([
   ['whole blobs', GENEROUS, 0.1, 1.3],
   ['whole blobs', GENEROUS, 0.2, 1.8],

@@ -42,7 +42,6 @@ afterAll(async () => {
 
 const kinds: readonly (readonly [string, (name: string) => Promise<() => Pair>])[] = [
   ['docker-registry', async (name) => () => openRegistryPair(docker.host, `${docker.prefix}/${name}`)],
-  ['the double', async (name) => () => openRegistryPair(double.host, name)],
   [
     'image layouts',
     async () => {

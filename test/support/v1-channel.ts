@@ -3,7 +3,6 @@ import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import type { TestRegistry } from './docker-registry.js';
-import { useRegistryDouble } from './double/registry-double.js';
 import { layoutStore, registryStore, type StoreUnderTest, type ViewOptions } from './stores.js';
 import { tempFolder } from './temp.js';
 
@@ -64,13 +63,6 @@ export function v1Kinds(
     [
       'docker-registry',
       (name) => Promise.resolve((options) => registryStore(registry(), `v1-${name}`, inV1(options))),
-    ],
-    [
-      'a registry double',
-      async (name) => {
-        const { host } = await useRegistryDouble();
-        return (options) => registryStore({ host, prefix: 'org' }, name, inV1(options));
-      },
     ],
     [
       'image layouts',
