@@ -7,18 +7,14 @@ import type { WorkerAnswer, WorkerMessage, WorkerTaskName, WorkerTasks } from '.
 const MAX_THREADS = 4;
 const IDLE_TIMEOUT_MS = 10_000;
 
-/** Worker threads for what costs processor time, so that the event loop stays free. */
+/** Worker threads for what costs processor time, so that the event loop stays free. They start with the first task. */
 export class WorkerPool implements AsyncDisposable {
-  readonly #piscina: Piscina<WorkerMessage, WorkerAnswer>;
+  readonly #threads: number;
+  #piscina: Piscina<WorkerMessage, WorkerAnswer> | undefined;
 
   /** @param threads @defaultValue one per processor, four at most */
   constructor(threads: number = Math.min(MAX_THREADS, availableParallelism())) {
-    this.#piscina = new Piscina({
-      filename: new URL('./worker.js', import.meta.url).href,
-      minThreads: 1,
-      maxThreads: threads,
-      idleTimeout: IDLE_TIMEOUT_MS,
-    });
+    this.#threads = threads;
   }
 
   /** Runs a task in a worker. @throws FerryError with the code that the task failed with */
@@ -28,6 +24,12 @@ export class WorkerPool implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<WorkerTasks[Name]['output']> {
     signal?.throwIfAborted();
+    this.#piscina ??= new Piscina({
+      filename: new URL('./worker.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: this.#threads,
+      idleTimeout: IDLE_TIMEOUT_MS,
+    });
     let answer: WorkerAnswer;
     try {
       answer = await this.#piscina.run({ name, input }, signal === undefined ? {} : { signal });
@@ -40,6 +42,6 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#piscina.destroy();
+    await this.#piscina?.destroy();
   }
 }

@@ -75,3 +75,7 @@ export default async function runTask(message: WorkerMessage): Promise<WorkerAns
     return { failure: { code: error.code, message: `${error.message}${cause}` } };
   }
 }
+
+// Makes this a module that cannot be loaded by `require`, which the pool tries first: a thread that is ended in the middle of
+// that takes the whole process along (Node 20 aborts in CreateRequiredModuleFacade). `import`, which it then takes, is safe.
+await Promise.resolve();

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -9,6 +10,7 @@ import { rejection } from '../contracts/artifacts.js';
 import { sha256 } from '../support/audit.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { tempFolder } from '../support/temp.js';
+import { ROOT } from '../support/ferry.js';
 
 const spec = { name: 'a', version: '1', build: '0', subdir: 'noarch' };
 
@@ -123,4 +125,12 @@ describe('an abort', () => {
     controller.abort(reason);
     expect(done.byteLength).toBeGreaterThan(0);
   });
+});
+
+test('the worker cannot be loaded by `require`: a thread that is ended in the middle of that ends the process', () => {
+  const require = createRequire(import.meta.url);
+  const worker = join(ROOT, 'dist', 'artifact', 'worker.js');
+  expect(() => void require(worker)).toThrow(
+    expect.objectContaining({ code: 'ERR_REQUIRE_ASYNC_MODULE' }) as Error,
+  );
 });
