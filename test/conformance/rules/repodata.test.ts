@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { CheckLog } from '#ferry/conformance/check-log.js';
 import { checkRepodata, type RepodataSubject } from '#ferry/conformance/rules/repodata.js';
 import { clausesOf, findingsOf } from '../../support/findings.js';
 
 const FIXTURES = new URL('../../../fixtures/channel/', import.meta.url);
+const REAL_CHANNELS = new URL('../../../../shared/channels/', import.meta.url);
 const NOW = Date.UTC(2026, 0, 1);
 const WHERE = 'noarch/repodata.json';
 const RECORD = `${WHERE}#/packages.conda/foo-1.0-0.conda`;
@@ -122,9 +124,9 @@ describe('good repodata', () => {
 });
 
 // Outside of the project, so only where they lie.
-describe.runIf(existsSync('/work/shared/channels/test-recipes'))('channels that others made', () => {
+describe.runIf(existsSync(new URL('test-recipes/', REAL_CHANNELS)))('channels that others made', () => {
   test.each(['test-recipes', 'conda-format'])('%s has no errors', async (name) => {
-    const root = `/work/shared/channels/${name}`;
+    const root = fileURLToPath(new URL(name, REAL_CHANNELS));
     for (const subdir of await readdir(root)) {
       if (!existsSync(`${root}/${subdir}/repodata.json`)) continue;
       const bytes = await readFile(`${root}/${subdir}/repodata.json`);
