@@ -92,5 +92,5 @@ async function readIndex(
   }
   const parsed = parseBoundedJson(bytes, MAX_INDEX_VALUES);
   if (!('value' in parsed)) return { unreadable: parsed.message };
-  return isJsonObject(parsed.value) ? parsed.value : { unreadable: 'no JSON object' };
+  return isJsonObject(parsed.value) ? { value: parsed.value } : { unreadable: 'no JSON object' };
 }

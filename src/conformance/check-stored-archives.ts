@@ -80,7 +80,7 @@ async function checkStoredArchive(
   // Info and index of twins are those of the `.conda`.
   const isLeader = extension === 'conda' || sortLayers(subject.manifest).packages.length === 1;
   if (!isLeader || archive.index === undefined || index === undefined || 'unreadable' in index) return;
-  log.expect(isV1 ? 'v1/P4' : 'v0/D5', isDeepStrictEqual(index, archive.index), () => ({
+  log.expect(isV1 ? 'v1/P4' : 'v0/D5', isDeepStrictEqual(index.value, archive.index), () => ({
     where,
     found: 'an index layer that says something else',
     expected: `\`info/index.json\` of \`${filename}\``,

@@ -196,6 +196,12 @@ test.each<Mutation>([
   expect(await copy.findings()).toEqual([found]);
 });
 
+test('v1/P4: an index layer with a key of any name is read, and what it says is judged', async () => {
+  const copy = await sound.copy();
+  await copy.editIndex(...TOOL, { unreadable: 'no', name: 'other' });
+  expect(await copy.findings()).toEqual([`error v1/P7 at ${AT_TOOL}`]);
+});
+
 test.each<Mutation>([
   [
     'v1/S4: a stray repository of schema v0',

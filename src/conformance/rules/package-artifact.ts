@@ -6,6 +6,7 @@ import { digestHex } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import type { ImageManifest } from '../../oci/manifest.js';
 import type { CheckLog } from '../check-log.js';
+import type { JsonObject } from './json-value.js';
 
 /** An archive that repodata lists at the place of an artifact. */
 export interface ListedArchive {
@@ -18,7 +19,7 @@ export interface ListedArchive {
 }
 
 /** What `info/index.json` says of the package, as far as it can be read. */
-export type IndexReading = Readonly<Record<string, unknown>> | { readonly unreadable: string };
+export type IndexReading = { readonly value: JsonObject } | { readonly unreadable: string };
 
 /** A package artifact, read and ready to be judged. */
 export interface PackageSubject {
@@ -126,7 +127,7 @@ export function checkListed(
 /** A field of `info/index.json` that is text; `undefined` where it is not, or nothing was read. */
 export function indexText(index: IndexReading | undefined, field: string): string | undefined {
   if (index === undefined || 'unreadable' in index) return undefined;
-  const value = index[field];
+  const value = index.value[field];
   return typeof value === 'string' ? value : undefined;
 }
 

@@ -39,7 +39,7 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
   if (index !== undefined) {
     log.expect('v0/D5', !('unreadable' in index), () => ({
       where,
-      found: 'unreadable' in index ? String(index.unreadable) : '',
+      found: 'unreadable' in index ? index.unreadable : '',
       expected: "the package's `info/index.json`",
     }));
   }

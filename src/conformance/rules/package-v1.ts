@@ -68,7 +68,7 @@ function checkLayers({ where, manifest, index }: PackageSubject, layers: SortedL
   if (index !== undefined) {
     log.expect('v1/P4', !('unreadable' in index), () => ({
       where,
-      found: 'unreadable' in index ? `an index layer that cannot be read: ${String(index.unreadable)}` : '',
+      found: 'unreadable' in index ? `an index layer that cannot be read: ${index.unreadable}` : '',
       expected: "the package's `info/index.json`",
     }));
   }
