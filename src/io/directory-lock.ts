@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { FerryError, isSystemError } from '../errors.js';
 import { translateDiskError } from './atomic-file.js';
-import { isGone, thisProcess } from './process-identity.js';
+import { isGone, thisProcess, type ProcessIdentity } from './process-identity.js';
 
 const OWNER_FILE = 'owner.json';
 /** An owner document has some 300 bytes; more than this is not one. */
@@ -158,10 +158,7 @@ export async function acquireDirectoryLock(
         const atMs = performance.now();
         const before = lastSeen?.state === state ? lastSeen : { atMs, stillMs: 0 };
         lastSeen = { state, atMs, stillMs: before.stillMs + Math.min(atMs - before.atMs, MAX_STEP_MS) };
-        const isStale =
-          lastSeen.stillMs >= staleAfterMs ||
-          (sighting.owner !== undefined && (await isGone(sighting.owner, self)));
-        if (isStale) {
+        if (lastSeen.stillMs >= staleAfterMs || (await isAbandoned(path, sighting, self))) {
           if (await bury(path, sighting.identity)) continue;
           await cleanUp(path, cleanUpAfterMs);
         }
@@ -187,6 +184,19 @@ interface Sighting {
   readonly identity: string;
   readonly heartbeat: string;
   readonly owner: Owner | undefined;
+}
+
+/**
+ * Whether the holder died with the lock in its hands. The lock is looked at again once the holder is known to be dead:
+ * it may have released it, and its grave with it, and ended between the first look and the question.
+ */
+async function isAbandoned(
+  path: string,
+  { owner, identity }: Sighting,
+  self: ProcessIdentity,
+): Promise<boolean> {
+  if (owner === undefined || !(await isGone(owner, self))) return false;
+  return (await look(path))?.identity === identity;
 }
 
 /** Looks at the lock; `undefined` where it is free. Opens the file, since network disks then ask their server. */

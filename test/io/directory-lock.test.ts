@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -201,6 +203,28 @@ describe('between processes', () => {
       }
     },
   );
+
+  test('a holder that releases and ends while it is looked for: the next one is not taken for it', async () => {
+    const ended = new LockProcess('count', join(folder.path, 'other'), join(folder.path, 'none'), '0');
+    await ended.exitCode();
+    const released = await acquireDirectoryLock(path);
+    await changeOwner({ pid: ended.pid, token: randomUUID() });
+    // Asked for the process, the system has it done with the lock, and another one there already.
+    const next = { ...(await readOwner()), pid: process.pid, token: randomUUID() };
+    const asked = vi.spyOn(process, 'kill').mockImplementationOnce(() => {
+      writeFileSync(join(path, 'owner.json'), JSON.stringify(next));
+      throw Object.assign(new Error('no such process'), { code: 'ESRCH' });
+    });
+    try {
+      const waiting = acquireDirectoryLock(path, { timeoutMs: 100 });
+      await expect(waiting).rejects.toMatchObject({ code: 'LOCK_TIMEOUT' });
+      expect(asked).toHaveBeenCalledWith(ended.pid, 0);
+      expect(await readOwner()).toMatchObject({ token: next.token });
+    } finally {
+      asked.mockRestore();
+    }
+    await released[Symbol.asyncDispose]();
+  });
 
   test('a process id that was given to another process does not keep the lock', async () => {
     const lock = await acquireDirectoryLock(path);
