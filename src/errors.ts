@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   NAME_UNREPRESENTABLE: 'the schema or the registry cannot hold this name',
   NETWORK: 'no answer came for a reason of the network',
   NOT_FOUND: 'the server has no such thing',
+  PLAN_STALE: 'the channel was published anew since the plan was made, or the plan is of another one',
   RATE_LIMITED: 'the server asks for fewer requests',
   RECORD_INVALID: 'a repodata record cannot be used',
   REFERENCE_INVALID: 'a reference, repository name or tag breaks the grammar',

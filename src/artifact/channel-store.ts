@@ -78,6 +78,11 @@ export class ChannelStore {
     await this.#configs.do(repository.name, push, signal);
   }
 
+  /** Whether a package's repository is known to hold the config. */
+  hasConfig(subdir: string, place: Pick<PackagePlace, 'repository'>): boolean {
+    return this.#withConfig.has(this.repositoryName(subdir, place.repository));
+  }
+
   /**
    * Remembers that a repository holds the config: an artifact with it is there. Artifacts of other tools may have
    * another one.

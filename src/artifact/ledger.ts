@@ -82,6 +82,14 @@ const ledgerSchema = z.looseObject({
   kept: z.record(z.string(), z.string()),
   /** File names of records that others published here and that we keep listed. */
   foreign: z.array(z.string()),
+  /** Since when archives of `kept` are not listed: file name to ISO 8601. */
+  unlisted: z.record(z.string(), z.iso.datetime()).optional(),
+  /** When the youngest rule about age may let something more pass. */
+  ripens: z.iso.datetime().optional(),
+  /** When archives that are too young, and do not say since when they are there, were first seen. */
+  waiting: z.record(z.string(), z.iso.datetime()).optional(),
+  /** Requests that one blob costs at this registry, as the last run found. */
+  requests_per_blob: z.int().nonnegative().optional(),
   /** Subdirs that the source was found to have; only in noarch, where the source cannot list them. */
   subdirs: z.array(z.string().refine(isSubdir)).optional(),
   /** A run that has not ended: what it published last, if it came that far. */

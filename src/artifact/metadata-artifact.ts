@@ -1,5 +1,5 @@
 import { FerryError, isFerryError } from '../errors.js';
-import { collect, openerOf } from '../io/bytes.js';
+import { collect, openerOf, type Bytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
 import { describe, type Descriptor } from '../oci/descriptor.js';
@@ -175,6 +175,11 @@ export async function readMetadataLayer(
   maxBytes: number,
   options: CallOptions = {},
 ): Promise<Uint8Array> {
+  return collect(openMetadataLayer(found, mediaType, options), maxBytes, `\`${found.repository.name}\``);
+}
+
+/** Opens the layer of one media type. @throws FerryError `MANIFEST_INVALID` where there is no such layer */
+export function openMetadataLayer(found: FoundMetadata, mediaType: string, options: CallOptions = {}): Bytes {
   const layer = found.layers.find((candidate) => candidate.mediaType === mediaType);
   if (layer === undefined) {
     throw new FerryError(
@@ -182,5 +187,5 @@ export async function readMetadataLayer(
       `\`${found.repository.name}\` has no layer of type \`${mediaType}\``,
     );
   }
-  return collect(found.repository.fetch(layer, options), maxBytes, `\`${found.repository.name}\``);
+  return found.repository.fetch(layer, options);
 }

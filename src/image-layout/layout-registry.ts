@@ -36,6 +36,7 @@ export function openLayoutRegistry(root: string, options: LayoutRegistryOptions 
 export class LayoutRegistry implements Registry {
   readonly location: string;
   readonly maxNameLength = MAX_NAME_LENGTH;
+  readonly requestsPerBlob = 0;
   readonly #lockOptions: LayoutLockOptions;
   readonly #cache = new IndexCache();
   readonly #repositories = new Map<

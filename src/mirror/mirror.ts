@@ -5,19 +5,29 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
-import { checkSchemas } from './check-schema.js';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { quietSignal } from '../io/quiet-signal.js';
+import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
+import { checkSchemas } from './check-schema.js';
+import { filtersDigestInput, type Filters } from './filters/filters.js';
+import { lockDestination } from './lock-destination.js';
+import { filtersDigest } from './make-ledger.js';
+import { AppliedPlan, type PlanDocument } from './plan-document.js';
+import { prepareAll, prepareOne } from './prepare.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import type { MirrorPlan, MirrorReport, MirrorReporter, PlannedSubdir, SubdirReport } from './report.js';
+import { estimateRequests } from './request-estimate.js';
 import type { RunContext } from './run-context.js';
-import { runPlan } from './run-plan.js';
-import { prepareSubdir, type PrepareOptions, type PlannedWork, type SubdirWork } from './subdir-work.js';
+import { SubdirRun } from './subdir-run.js';
+import type { PlannedWork, PrepareOptions, SubdirWork } from './subdir-work.js';
 
 /** Archives under way at once; enough to keep a registry on the same machine busy. */
 export const DEFAULT_CONCURRENCY = 16;
+/** How often a subdir is planned anew because somebody else published there meanwhile. */
+const MAX_REPLANS = 3;
+/** The ledger's manifest and content, and the repodata's `latest`. */
+const REQUESTS_OF_LOOK = 3;
 
 /** Options of {@link mirrorChannel} and {@link planMirror}. */
 export interface MirrorOptions {
@@ -25,6 +35,8 @@ export interface MirrorOptions {
   readonly destination: ChannelStore;
   /** Subdirs to mirror. @defaultValue all that the source has */
   readonly subdirs?: readonly string[] | undefined;
+  /** What of it to mirror. @defaultValue everything */
+  readonly filters?: Filters | undefined;
   /** @defaultValue 16 */
   readonly concurrency?: number | undefined;
   /** Ask the registry about every archive instead of trusting the ledger. @defaultValue false */
@@ -33,11 +45,25 @@ export interface MirrorOptions {
   readonly allowOlder?: boolean | undefined;
   /** Keep records that others published in the destination. @defaultValue false: stop instead */
   readonly merge?: boolean | undefined;
+  /** Publish the uncompressed repodata too; only schema v0 can do without. @defaultValue true */
+  readonly plainJson?: boolean | undefined;
+  /** Do what this plan says, and nothing else. */
+  readonly apply?: PlanDocument | undefined;
+  /**
+   * Folder that keeps a second run of the same destination on this machine out, such as `~/.cache/conda-ferry/locks`.
+   * @defaultValue none: nobody is kept out
+   */
+  readonly lockFolder?: string | undefined;
+  /** Time before the first checkpoint, in milliseconds. @defaultValue ten minutes */
+  readonly checkpointMs?: number | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
+  /** Ends the run in order: what is under way is finished and published. */
+  readonly stop?: AbortSignal | undefined;
+  /** Ends the run at once; the next one goes on from there. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -46,57 +72,152 @@ export interface MirrorOptions {
  * @throws FerryError as {@link mirrorChannel}
  */
 export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
-  await using workers = new WorkerPool();
-  const prepare = prepareOptions(options, workers);
-  const { works } = await prepareAll(prepare, options.subdirs);
-  await checkSchemas(works, prepare.store, prepare);
-  const subdirs = works.map((work): PlannedSubdir => {
-    const { subdir } = work;
-    if (work.status === 'planned') return { subdir, status: 'planned', plan: work.plan };
-    if (work.status !== 'retry') return { subdir, status: work.status };
-    return { subdir, status: 'retry', quarantined: work.ledger.quarantine.map(({ filename }) => filename) };
-  });
-  return { ...names(options), subdirs };
+  await using resources = new Resources();
+  const context = await openContext(options, resources);
+  const { works } = await prepareAll(context, options.subdirs);
+  await checkSchemas(works, context.store, context);
+  const subdirs = works.map((work) => plannedSubdir(work, context));
+  return { ...names(options), filters: context.filters, subdirs };
 }
 
 /**
  * Mirrors a channel into an OCI store.
  * @returns what was done; archives that failed are in it, and do not throw
- * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `SCHEMA_CONFLICT`,
- * `NAME_UNREPRESENTABLE` (the channel's path is too long), `DISK_FULL`;
- * CopyError where the destination fails as a whole. The next run goes on from there.
+ * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `SOURCE_VANISHED`, `FOREIGN_RECORDS`, `LEDGER_INVALID`,
+ * `SCHEMA_CONFLICT`, `NAME_UNREPRESENTABLE` (the channel's path is too long), `DISK_FULL`, `TAG_MOVED` where others keep
+ * publishing; CopyError where the destination fails as a whole. The next run goes on from there.
  */
 export async function mirrorChannel(options: MirrorOptions): Promise<MirrorReport> {
-  await using workers = new WorkerPool();
-  await using temp = await TempFolder.create(options.tempDir);
-  const prepare = prepareOptions(options, workers);
-  const context: RunContext = {
-    ...prepare,
-    temp,
-    reporter: options.reporter ?? {},
-    now: options.now ?? (() => new Date()),
-  };
-  const prepared = await prepareAll(prepare, options.subdirs);
+  await using resources = new Resources();
+  const context = await openContext(options, resources);
+  const startedAt = context.now();
+  if (options.lockFolder !== undefined)
+    resources.use(await lockDestination(context.store, options.lockFolder, context));
+  context.applied?.checkEnds({ ...names(options), filters: context.filters });
+  // Until archives move there is nothing to finish.
+  const early = context.stop === undefined ? context : { ...context, signal: eitherSignal(context) };
+  const prepared = await prepareAll(early, options.subdirs);
   const works: SubdirWork[] = [];
   for (const work of prepared.works)
-    works.push(work.status === 'retry' ? await retryQuarantine(work, context) : work);
-  await checkSchemas(works, context.store, context);
+    works.push(work.status === 'retry' ? await retryQuarantine(work, early) : work);
+  await checkSchemas(works, context.store, early);
   announce(works, context.reporter);
-  await checkDestination(works, context);
+  await checkDestination(works, early);
 
+  const runs = await runAll(works, context);
   const reports: SubdirReport[] = [];
   for (const work of works) {
-    context.signal?.throwIfAborted();
-    reports.push(await runSubdir(work, prepared.discovered, context));
+    const run = runs.get(work.subdir);
+    if (run !== undefined) reports.push(await run.finish(prepared.discovered));
+    else if (work.status !== 'planned') reports.push(reportOfSettled(work));
   }
-  return { ...names(options), subdirs: reports };
+  return {
+    ...names(options),
+    startedAt: startedAt.toISOString(),
+    endedAt: context.now().toISOString(),
+    isInterrupted: context.stop?.aborted === true && isUnfinished(works, reports),
+    subdirs: reports,
+  };
+}
+
+function plannedSubdir(work: SubdirWork, { store }: RunContext): PlannedSubdir {
+  const { subdir } = work;
+  if (work.status === 'planned') {
+    const { plan, state, gone, warnings, selection } = work;
+    const requests = estimateRequests(work, store);
+    const leftOut = selection === undefined ? {} : Object.fromEntries(selection.leftOut);
+    return {
+      subdir,
+      status: 'planned',
+      plan,
+      latest: state.latest?.digest,
+      gone,
+      leftOut,
+      warnings,
+      requests,
+    };
+  }
+  const requests = { archives: 0, metadata: REQUESTS_OF_LOOK };
+  if (work.status !== 'retry') return { subdir, status: work.status, requests };
+  const quarantined = work.ledger.quarantine.map(({ filename }) => filename);
+  return { subdir, status: 'retry', quarantined, requests };
+}
+
+/** Moves archives subdir by subdir; then all repodata is made ready, and made current back to back. */
+async function runAll(
+  works: readonly SubdirWork[],
+  context: RunContext,
+): Promise<ReadonlyMap<string, SubdirRun>> {
+  const runs = new Map<string, SubdirRun>();
+  let failure: { readonly error: unknown } | undefined;
+  for (const work of works) {
+    if (work.status !== 'planned') continue;
+    if (failure !== undefined || context.stop?.aborted === true) break;
+    context.signal?.throwIfAborted();
+    for (const warning of work.warnings) context.reporter.warning?.(warning);
+    const run = new SubdirRun(work, context);
+    runs.set(work.subdir, run);
+    try {
+      runs.set(work.subdir, await withReplans(run, context, (current) => current.transfer()));
+    } catch (error) {
+      failure = { error };
+    }
+  }
+  // What is there is worth publishing, unless that is what failed.
+  if (failure === undefined || isWorthPublishing(failure.error, context)) {
+    try {
+      for (const [subdir, run] of runs)
+        runs.set(subdir, await withReplans(run, context, (current) => current.push()));
+      for (const [subdir, run] of runs)
+        runs.set(subdir, await withReplans(run, context, (current) => current.move()));
+      if (failure !== undefined) for (const run of runs.values()) await run.finish(undefined);
+    } catch (error) {
+      // Of two failures the first one tells more.
+      failure ??= { error };
+    }
+  }
+  if (failure !== undefined) throw failure.error;
+  return runs;
+}
+
+/**
+ * Takes a step of a run; where somebody else has published meanwhile, the subdir is looked at and planned anew, and all
+ * steps up to this one are taken again.
+ */
+async function withReplans(
+  run: SubdirRun,
+  context: RunContext,
+  step: (run: SubdirRun) => Promise<void>,
+): Promise<SubdirRun> {
+  let current = run;
+  for (let replans = 0; ; replans += 1) {
+    try {
+      await (replans === 0 ? step(current) : current.run());
+      return current;
+    } catch (error) {
+      if (!isFerryError(error, 'TAG_MOVED') || replans === MAX_REPLANS) throw error;
+      context.reporter.warning?.(
+        `${current.work.subdir}: somebody else has published meanwhile; planned again`,
+      );
+      const work = await prepareOne(current.work.subdir, context);
+      if (work.status !== 'planned') throw error;
+      current = new SubdirRun(work, context);
+    }
+  }
+}
+
+function isWorthPublishing(error: unknown, context: RunContext): boolean {
+  if (context.signal?.aborted === true || isFerryError(error, 'INTERNAL')) return false;
+  return (
+    isFerryError(error) &&
+    !(error instanceof CopyError && error.side === 'destination') &&
+    error.code !== 'TAG_MOVED'
+  );
 }
 
 /** One early error instead of one for each archive: asks once, in the deepest kind of repository there will be. */
-async function checkDestination(works: readonly SubdirWork[], context: RunContext): Promise<void> {
-  const first = works.find(
-    (work): work is PlannedWork => work.status === 'planned' && work.plan.items.length > 0,
-  );
+async function checkDestination(works: readonly SubdirWork[], context: PrepareOptions): Promise<void> {
+  const first = works.find((work): work is PlannedWork => work.status === 'planned' && work.plan.toAdd > 0);
   if (first === undefined) return;
   const { store, signal } = context;
   try {
@@ -112,68 +233,50 @@ function names(options: MirrorOptions): { source: string; destination: string; s
   return { source: source.url, destination: destination.location, schema: destination.schema.id };
 }
 
-function prepareOptions(options: MirrorOptions, workers: WorkerPool): PrepareOptions {
+async function openContext(options: MirrorOptions, resources: Resources): Promise<RunContext> {
+  const { plainJson = true, filters, destination } = options;
+  if (!plainJson && destination.schema.id !== 'v0') {
+    throw new FerryError('USAGE', 'schema v1 asks for the uncompressed repodata', {
+      hint: 'leave out --no-plain-json',
+    });
+  }
+  const choices = {
+    ...(filters === undefined ? {} : { filters: filtersDigestInput(filters) }),
+    ...(plainJson ? {} : { plain_json: false }),
+  };
   return {
     source: options.source,
-    store: options.destination,
-    workers,
+    store: destination,
+    workers: resources.use(new WorkerPool()),
+    temp: resources.use(await TempFolder.create(options.tempDir)),
+    resources,
+    selector: filters,
+    filters: filtersDigest(destination, choices),
+    plainJson,
+    applied: options.apply === undefined ? undefined : new AppliedPlan(options.apply),
+    isPartial: options.apply !== undefined,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     deep: options.deep ?? false,
     allowOlder: options.allowOlder ?? false,
     merge: options.merge ?? false,
+    checkpointMs: options.checkpointMs,
+    reporter: options.reporter ?? {},
+    now: options.now ?? (() => new Date()),
+    stop: options.stop,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
 }
 
-interface PreparedSubdirs {
-  readonly works: readonly SubdirWork[];
-  /** Subdirs found at a source that cannot list them; noarch's ledger remembers them. */
-  readonly discovered: readonly string[] | undefined;
+function eitherSignal({ stop, signal }: RunContext): AbortSignal | undefined {
+  const signals = [stop, signal].filter((one) => one !== undefined);
+  return signals.length === 0 ? undefined : quietSignal(AbortSignal.any(signals));
 }
 
-/**
- * Prepares the subdirs wanted. A web server cannot list its folders: there the platforms that conda knows are tried,
- * and not again until noarch changes.
- */
-async function prepareAll(
-  options: PrepareOptions,
-  wanted: readonly string[] | undefined,
-): Promise<PreparedSubdirs> {
-  for (const subdir of wanted ?? []) {
-    if (!isSubdir(subdir))
-      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
-  }
-  const listed = wanted === undefined ? await options.source.subdirs(options) : [...new Set(wanted)];
-  if (listed !== undefined) {
-    const works: SubdirWork[] = [];
-    for (const subdir of listed) works.push(await prepareSubdir(subdir, options));
-    checkFound(works, options.source);
-    return { works, discovered: undefined };
-  }
-  const noarch = await prepareSubdir('noarch', options);
-  const remembered =
-    noarch.status === 'current' || noarch.status === 'retry' ? noarch.state.ledger?.subdirs : undefined;
-  const others = (remembered ?? KNOWN_SUBDIRS).filter((subdir) => subdir !== 'noarch');
-  const works: SubdirWork[] = [noarch];
-  for (const subdir of others) works.push(await prepareSubdir(subdir, options));
-  checkFound(works, options.source);
-  const found = works.filter(({ status }) => status !== 'absent');
-  return { works: found, discovered: found.map(({ subdir }) => subdir) };
+function isUnfinished(works: readonly SubdirWork[], reports: readonly SubdirReport[]): boolean {
+  return reports.length < works.length || reports.some(({ untried }) => untried > 0);
 }
 
-function checkFound(works: readonly SubdirWork[], source: ChannelSource): void {
-  if (works.some(({ status }) => status !== 'absent')) return;
-  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``, {
-    hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
-  });
-}
-
-async function runSubdir(
-  work: SubdirWork,
-  discovered: readonly string[] | undefined,
-  context: RunContext,
-): Promise<SubdirReport> {
-  if (work.status === 'planned') return runPlan(work, discovered, context);
+function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
   const { subdir } = work;
   const ledger = work.status === 'absent' ? undefined : work.state.ledger;
   const failed = work.status === 'retry' ? work.ledger.quarantine.map(failureOf) : [];
@@ -188,15 +291,17 @@ async function runSubdir(
     failed,
     withheld: (ledger?.withheld ?? []).map((entry) => ({ ...failureOf(entry), clause: entry.clause })),
     kept: Object.keys(ledger?.kept ?? {}).length,
+    gone: 0,
+    untried: 0,
+    leftOut: {},
     warnings: [],
   };
 }
 
 function announce(works: readonly SubdirWork[], reporter: MirrorReporter): void {
   const plans = works.flatMap((work) => (work.status === 'planned' ? [work.plan] : []));
-  const items = plans.flatMap((plan) => plan.items);
   reporter.planned?.({
-    archives: items.reduce((total, item) => total + item.add.length, 0),
+    archives: plans.reduce((total, plan) => total + plan.toAdd, 0),
     bytes: plans.reduce((total, plan) => total + plan.bytes, 0),
   });
 }

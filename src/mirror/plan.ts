@@ -3,16 +3,11 @@
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { PackagePlace } from '../artifact/schema.js';
-import { formatArchiveFilename, parseArchiveFilename } from '../conda/names.js';
+import { parseArchiveFilename } from '../conda/names.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
-import type { Repodata } from '../conda/repodata.js';
+import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError, UnrepresentableError, type FerryErrorCode } from '../errors.js';
-import { compareText } from '../io/compare-text.js';
-
-/** Requests to the registry for one archive with its own info and index, and for its manifest. */
-const REQUESTS_PER_PACKAGE_LAYER = 2;
-const REQUESTS_PER_ARTIFACT = 5;
-const REQUESTS_PER_NEW_REPOSITORY = 2;
+import type { KnownArchives } from './known-archives.js';
 
 /** The work on one tag: one name-version-build with whichever of its two archives are wanted. */
 export interface PlanItem {
@@ -42,83 +37,144 @@ export interface SubdirPlan {
   readonly subdir: string;
   /** Records the source lists. */
   readonly listed: number;
-  /** Ordered by repository, so that one token serves all tags of each. */
-  readonly items: readonly PlanItem[];
-  /** Archives that are there with the right bytes: file name to identity. */
-  readonly there: ReadonlyMap<string, string>;
+  /** Archives that are there with the right bytes. */
+  readonly there: number;
+  /** Whether an archive is wanted, and there with the right bytes. */
+  readonly isThere: (filename: string) => boolean;
+  /** Archives to push. */
+  readonly toAdd: number;
+  /** Artifacts they go into: twins share one. */
+  readonly artifacts: number;
+  /** Artifacts that take the place of others. */
+  readonly replaced: number;
+  /**
+   * The work, one tag at a time, ordered by package, so that one token serves all tags of each repository. Made anew
+   * each time: of a million items only the names are kept.
+   */
+  readonly items: () => Generator<PlanItem>;
   /** What the schema or the registry cannot hold: not mirrored, and no failure. */
   readonly withheld: readonly Refused[];
   /** Records that are unusable. */
   readonly invalid: readonly Refused[];
-  /** What was known to be in the store, listed or not: file name to identity. */
-  readonly before: ReadonlyMap<string, string>;
-  /** Archives that stay although the source no longer lists them: file name to identity. */
+  /** What was known to be in the store, listed or not. */
+  readonly before: KnownArchives;
+  /** Archives that stay although they are not wanted any more: file name to identity. */
   readonly kept: ReadonlyMap<string, string>;
   /** Bytes of archives to move, as far as the records say. */
   readonly bytes: number;
-  /** Requests to the registry for the archives; tokens and metadata are counted apart. */
-  readonly requests: number;
 }
 
 /** What {@link planSubdir} works with. */
 export interface PlanInput {
   readonly store: ChannelStore;
-  readonly repodata: Repodata;
-  /** What is known to be in the store, listed or not: file name to identity. */
-  readonly there: ReadonlyMap<string, string>;
+  /** What is known to be in the store, listed or not. */
+  readonly known: KnownArchives;
 }
 
-/** Readable records of a repodata, those that cannot be mirrored set aside. */
-export interface WantedRecords {
-  readonly records: readonly (readonly [RepodataRecord, PackagePlace])[];
+/** A record with where its archive goes. */
+export type PlacedRecord = readonly [RepodataRecord, PackagePlace];
+
+/** The records of a repodata that are wanted and can be mirrored; the others are set aside. */
+export class WantedRecords {
+  readonly repodata: Repodata;
   readonly withheld: readonly Refused[];
   readonly invalid: readonly Refused[];
+  readonly #store: ChannelStore;
+  readonly #wants: (filename: string) => boolean;
+  readonly #refused: ReadonlySet<string>;
+
+  /**
+   * @param foreign records of others that stay listed; where the schema holds no twins, theirs have no place
+   * @param wants what filters let pass. @defaultValue all
+   */
+  constructor(
+    store: ChannelStore,
+    repodata: Repodata,
+    foreign: ReadonlySet<string>,
+    wants: (filename: string) => boolean = () => true,
+  ) {
+    this.repodata = repodata;
+    this.#store = store;
+    this.#wants = wants;
+    const withheld: Refused[] = [];
+    const invalid: Refused[] = [];
+    for (const read of repodata.records()) {
+      if (!wants(read.filename)) continue;
+      if ('error' in read) {
+        invalid.push({ filename: read.filename, code: read.error.code, message: read.error.message });
+        continue;
+      }
+      const fault = faultOf(store, read.record);
+      if (fault?.isOfRecord === true) invalid.push(fault.refused);
+      else if (fault !== undefined) withheld.push(fault.refused);
+    }
+    const refused = new Set([...withheld, ...invalid].map(({ filename }) => filename));
+    if (!store.schema.holdsTwins) {
+      const first = (filename: string): boolean =>
+        repodata.has(filename) && wants(filename) && !refused.has(filename);
+      const second = [...repodata.filenames()].filter((filename) => {
+        if (!first(filename)) return false;
+        const twin = twinOf(filename);
+        return foreign.has(twin) || (filename.endsWith('.tar.bz2') && first(twin));
+      });
+      for (const filename of second) {
+        withheld.push(twinless(filename));
+        refused.add(filename);
+      }
+    }
+    for (const { filename, section } of repodata.otherRecords()) {
+      withheld.push({
+        filename,
+        code: 'UNSUPPORTED',
+        message: `records under \`${section}\` have no media type in OCI yet`,
+      });
+    }
+    this.withheld = withheld;
+    this.invalid = invalid;
+    this.#refused = refused;
+  }
+
+  has(filename: string): boolean {
+    return this.repodata.has(filename) && this.#wants(filename) && !this.#refused.has(filename);
+  }
+
+  /** File names, ordered by package, then by file name. */
+  *filenames(): Generator<string> {
+    for (const filename of this.repodata.sortedFilenames()) if (this.has(filename)) yield filename;
+  }
+
+  /** Records, ordered as {@link filenames}. */
+  *records(): Generator<PlacedRecord> {
+    for (const filename of this.filenames()) {
+      const placed = this.get(filename);
+      if (placed !== undefined) yield placed;
+    }
+  }
+
+  /** The record of a file name that {@link has} knows. */
+  get(filename: string): PlacedRecord | undefined {
+    const read = this.has(filename) ? this.repodata.get(filename) : undefined;
+    if (read === undefined || 'error' in read) return undefined;
+    return [read.record, this.#store.schema.placeOf(read.record)];
+  }
 }
 
-/**
- * Sorts the source's records into what can be mirrored and what cannot.
- * @param foreign records of others that stay listed; where the schema holds no twins, theirs have no place
- */
-export function readWanted(
+function faultOf(
   store: ChannelStore,
-  repodata: Repodata,
-  foreign: ReadonlySet<string>,
-): WantedRecords {
-  const records: (readonly [RepodataRecord, PackagePlace])[] = [];
-  const withheld: Refused[] = [];
-  const invalid: Refused[] = [];
-  for (const read of repodata.records()) {
-    if ('error' in read) {
-      invalid.push({ filename: read.filename, code: read.error.code, message: read.error.message });
-      continue;
-    }
-    const { record } = read;
-    if (archiveIdentity(record) === undefined) {
-      const message = `record of \`${record.filename}\` has neither sha256 nor md5`;
-      invalid.push({ filename: record.filename, code: 'RECORD_INVALID', message });
-      continue;
-    }
-    try {
-      const place = store.schema.placeOf(record);
-      store.packageRepository(record.listedIn, place);
-      records.push([record, place]);
-    } catch (error) {
-      if (!(error instanceof FerryError)) throw error;
-      withheld.push(refused(record.filename, error));
-    }
+  record: RepodataRecord,
+): { readonly isOfRecord: boolean; readonly refused: Refused } | undefined {
+  const { filename } = record;
+  if (archiveIdentity(record) === undefined) {
+    const message = `record of \`${filename}\` has neither sha256 nor md5`;
+    return { isOfRecord: true, refused: { filename, code: 'RECORD_INVALID', message } };
   }
-  if (store.schema.holdsTwins) return { records, withheld, invalid };
-  const filenames = new Set(records.map(([{ filename }]) => filename));
-  const isSecond = ({ filename, extension }: RepodataRecord): boolean => {
-    const twin = twinOf(filename);
-    return foreign.has(twin) || (extension === 'tar.bz2' && filenames.has(twin));
-  };
-  const first: (readonly [RepodataRecord, PackagePlace])[] = [];
-  for (const wanted of records) {
-    if (isSecond(wanted[0])) withheld.push(twinless(wanted[0]));
-    else first.push(wanted);
+  try {
+    store.packageRepository(record.listedIn, store.schema.placeOf(record));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof FerryError)) throw error;
+    return { isOfRecord: false, refused: refused(filename, error) };
   }
-  return { records: first, withheld, invalid };
 }
 
 function refused(filename: string, error: FerryError): Refused {
@@ -129,66 +185,93 @@ function refused(filename: string, error: FerryError): Refused {
 }
 
 /** @see v1/P6, v1/B16 */
-function twinless({ filename }: RepodataRecord): Refused {
+function twinless(filename: string): Refused {
   const message = `the schema holds one archive of a build, and that is \`${twinOf(filename)}\``;
   return refused(filename, new UnrepresentableError('TWIN_UNREPRESENTABLE', 'v1/P6', message));
 }
 
 /** Compares what is wanted with what is there, by digest and not by name. */
-export function planSubdir(input: PlanInput, wanted: WantedRecords): SubdirPlan {
-  const { store, repodata } = input;
-  const there = new Map<string, string>();
-  const missing = new Map<string, RepodataRecord[]>();
-  const byFilename = new Map(wanted.records.map(([record]) => [record.filename, record]));
-  const places = new Map<string, PackagePlace>();
-  for (const [record, place] of wanted.records) {
-    const identity = archiveIdentity(record);
-    if (identity !== undefined && input.there.get(record.filename) === identity) {
-      there.set(record.filename, identity);
+export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): SubdirPlan {
+  const { repodata } = wanted;
+  const { subdir } = repodata;
+  const missing = new Set<string>();
+  let there = 0;
+  let bytes = 0;
+  for (const filename of wanted.filenames()) {
+    const identity = repodata.identity(filename);
+    if (identity !== undefined && known.identity(filename) === identity) {
+      there += 1;
       continue;
     }
-    const key = `${place.repository}:${place.tag}`;
-    places.set(key, place);
-    missing.set(key, [...(missing.get(key) ?? []), record]);
+    missing.add(filename);
+    const read = repodata.get(filename);
+    if (read !== undefined && 'record' in read) bytes += read.record.size ?? 0;
   }
-  const items = [...missing].map(([key, add]): PlanItem => {
-    const place = places.get(key);
-    if (place === undefined) throw new FerryError('INTERNAL', `\`${key}\` has no place`);
-    const [only, ...others] = add;
-    const other = only === undefined || others.length > 0 ? undefined : twinOf(only.filename);
-    const twin = other !== undefined && input.there.has(other) ? other : undefined;
+
+  const inRepodata = (filename: string): RepodataRecord | undefined => wanted.get(filename)?.[0];
+  const itemOf = (filename: string): PlanItem | undefined => {
+    const other = twinOf(filename);
+    const isPair = missing.has(other);
+    // Both are worked on at once, when the first of them comes.
+    if (isPair && filename.endsWith('.tar.bz2')) return undefined;
+    const placed = wanted.get(filename);
+    if (placed === undefined) throw new FerryError('INTERNAL', `\`${filename}\` has no record`);
+    const [record, place] = placed;
+    const second = isPair ? inRepodata(other) : undefined;
+    const twin = !isPair && known.has(other) ? other : undefined;
     const displaced = store.schema.holdsTwins ? undefined : twin;
     return {
-      subdir: repodata.subdir,
+      subdir,
       place,
-      add,
-      replaces: displaced !== undefined || add.some((record) => input.there.has(record.filename)),
+      add: second === undefined ? [record] : [record, second],
+      replaces: displaced !== undefined || known.has(filename) || (isPair && known.has(other)),
       displaced,
       twin:
         twin === undefined || displaced !== undefined
           ? undefined
-          : { filename: twin, record: byFilename.get(twin) },
+          : { filename: twin, record: inRepodata(twin) },
     };
-  });
-  items.sort(
-    (a, b) => compareText(a.place.repository, b.place.repository) || compareText(a.place.tag, b.place.tag),
-  );
-  const displaced = new Set(items.map((item) => item.displaced));
-  const kept = new Map(
-    [...input.there].filter(([filename]) => !repodata.has(filename) && !displaced.has(filename)),
-  );
+  };
+  function* items(): Generator<PlanItem> {
+    for (const filename of missing) {
+      const item = itemOf(filename);
+      if (item !== undefined) yield item;
+    }
+  }
+
+  const displaced = new Set<string | undefined>();
+  let artifacts = 0;
+  let replaced = 0;
+  for (const item of known.isEmpty ? [] : items()) {
+    displaced.add(item.displaced);
+    artifacts += 1;
+    if (item.replaces) replaced += 1;
+  }
+  if (known.isEmpty) artifacts = countArtifacts(missing);
+  const isWanted = (filename: string): boolean => wanted.has(filename);
+  const kept = new Map([...known].filter(([filename]) => !isWanted(filename) && !displaced.has(filename)));
   return {
-    subdir: repodata.subdir,
+    subdir,
     listed: repodata.recordCount,
-    items,
     there,
-    before: input.there,
+    isThere: (filename) => isWanted(filename) && !missing.has(filename),
+    toAdd: missing.size,
+    artifacts,
+    replaced,
+    items,
     withheld: wanted.withheld,
     invalid: wanted.invalid,
+    before: known,
     kept,
-    bytes: sum(items.flatMap((item) => item.add.map((record) => record.size ?? 0))),
-    requests: countRequests(store, items, repositoriesOf(store, input.there.keys())),
+    bytes,
   };
+}
+
+function countArtifacts(missing: ReadonlySet<string>): number {
+  let artifacts = 0;
+  for (const filename of missing)
+    if (!filename.endsWith('.tar.bz2') || !missing.has(twinOf(filename))) artifacts += 1;
+  return artifacts;
 }
 
 /** Repositories that hold one of these archives. */
@@ -204,27 +287,9 @@ export function repositoriesOf(store: ChannelStore, filenames: Iterable<string>)
   return repositories;
 }
 
-function countRequests(store: ChannelStore, items: readonly PlanItem[], known: ReadonlySet<string>): number {
-  const created = new Set(items.map(({ place }) => place.repository).filter((name) => !known.has(name)));
-  const transfers = items.map(
-    (item) =>
-      item.add.length * REQUESTS_PER_PACKAGE_LAYER +
-      REQUESTS_PER_ARTIFACT +
-      (item.twin === undefined ? 0 : 1) +
-      (item.add.length + (item.twin === undefined ? 0 : 1) > 1 ? 1 : 0),
-  );
-  return sum(transfers) + created.size * REQUESTS_PER_NEW_REPOSITORY;
-}
-
 /** File name of the other archive of the same name-version-build. */
-function twinOf(filename: string): string {
-  const archive = parseArchiveFilename(filename);
-  return formatArchiveFilename({
-    ...archive,
-    extension: archive.extension === 'conda' ? 'tar.bz2' : 'conda',
-  });
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
+export function twinOf(filename: string): string {
+  return filename.endsWith('.conda')
+    ? `${filename.slice(0, -'.conda'.length)}.tar.bz2`
+    : `${filename.slice(0, -'.tar.bz2'.length)}.conda`;
 }

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { matchesRecord, parseMatchSpec } from '../conda/match-spec.js';
 import type { RepodataRecord } from '../conda/package-record.js';
@@ -17,7 +16,6 @@ export interface PullOptions {
   /** Folder for the archives; made if absent. */
   readonly folder: string;
   readonly subdirs?: readonly string[] | undefined;
-  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -8,7 +8,8 @@ import { encodeJson } from '../oci/manifest.js';
 import { receiveArchive } from './receive.js';
 import type { Failure } from './report.js';
 import type { RunContext } from './run-context.js';
-import { prepareAgain, type SubdirWork } from './subdir-work.js';
+import { prepareOne } from './prepare.js';
+import type { SubdirWork } from './subdir-work.js';
 
 /** Looks whether archives that failed before can be had now, with one request each and without sending anything. */
 export async function retryQuarantine(
@@ -29,7 +30,7 @@ export async function retryQuarantine(
       outcomes.set(entry.filename, { ...entry, code: error.code, message: messageOf(error) });
     }
   });
-  if (recovered.length > 0) return prepareAgain(subdir, work.state, context);
+  if (recovered.length > 0) return prepareOne(subdir, context);
   const quarantine = ledger.quarantine.map((entry) => outcomes.get(entry.filename) ?? entry);
   const updated: Ledger = { ...ledger, quarantine };
   if (!isSameLedger(updated, ledger)) await writeLedger(context.store, updated, context);

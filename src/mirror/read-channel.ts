@@ -1,16 +1,15 @@
-import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { Repodata } from '../conda/repodata.js';
+import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError } from '../errors.js';
+import { TempFolder } from '../io/temp-folder.js';
 import { takeSnapshot } from './snapshot.js';
 
 /** Options of {@link readChannelRecords}. */
 export interface ReadChannelOptions {
   /** @defaultValue all that the channel has */
   readonly subdirs?: readonly string[] | undefined;
-  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -21,19 +20,21 @@ export interface ReadChannelOptions {
 export async function* readChannelRecords(
   channel: ChannelSource,
   options: ReadChannelOptions,
-): AsyncGenerator<{ readonly subdir: string; readonly records: readonly RepodataRecord[] }> {
+): AsyncGenerator<{ readonly subdir: string; readonly records: Iterable<RepodataRecord> }> {
   const wanted = new Set(options.subdirs ?? (await channel.subdirs(options)) ?? KNOWN_SUBDIRS);
+  await using temp = await TempFolder.create();
   let found = false;
   for (const subdir of wanted) {
     if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
-    const answer = await takeSnapshot(channel, subdir, options);
+    const answer = await takeSnapshot(channel, subdir, { temp, signal: options.signal });
     if (answer.status !== 'found') continue;
     found = true;
-    const repodata = new Repodata(answer.snapshot.bytes, subdir);
-    yield {
-      subdir,
-      records: [...repodata.records()].flatMap((read) => ('record' in read ? [read.record] : [])),
-    };
+    await using snapshot = answer.snapshot;
+    yield { subdir, records: usable(snapshot.repodata) };
   }
   if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
+}
+
+function* usable(repodata: Repodata): Generator<RepodataRecord> {
+  for (const read of repodata.records()) if ('record' in read) yield read.record;
 }

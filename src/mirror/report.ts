@@ -1,5 +1,7 @@
 import type { FerryErrorCode } from '../errors.js';
+import type { Digest } from '../io/digest.js';
 import type { Refused, SubdirPlan } from './plan.js';
+import type { RequestEstimate } from './request-estimate.js';
 
 /** An archive that could not be mirrored. */
 export interface Failure {
@@ -28,8 +30,14 @@ export interface SubdirReport {
   readonly artifacts: number;
   readonly failed: readonly Failure[];
   readonly withheld: readonly Refused[];
-  /** Archives kept though the source no longer lists them. */
+  /** Archives kept though they are not wanted any more. */
   readonly kept: number;
+  /** Records that were listed and that the source lists no more. */
+  readonly gone: number;
+  /** Artifacts that an interrupted run did not come to. */
+  readonly untried: number;
+  /** Records that filters left out, by why. */
+  readonly leftOut: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];
 }
 
@@ -38,6 +46,11 @@ export interface MirrorReport {
   readonly source: string;
   readonly destination: string;
   readonly schema: string;
+  /** ISO 8601, in UTC. */
+  readonly startedAt: string;
+  readonly endedAt: string;
+  /** Whether it was asked to stop before all was done; what was done is published. */
+  readonly isInterrupted: boolean;
   readonly subdirs: readonly SubdirReport[];
 }
 
@@ -46,14 +59,27 @@ export interface MirrorPlan {
   readonly source: string;
   readonly destination: string;
   readonly schema: string;
+  /** Digest of what decides which records are wanted. */
+  readonly filters: Digest;
   readonly subdirs: readonly PlannedSubdir[];
 }
 
 /** The plan of one subdir, or that there is nothing to do, or that only quarantined archives are tried again. */
-export type PlannedSubdir =
-  | { readonly subdir: string; readonly status: 'current' | 'absent' }
-  | { readonly subdir: string; readonly status: 'retry'; readonly quarantined: readonly string[] }
-  | { readonly subdir: string; readonly status: 'planned'; readonly plan: SubdirPlan };
+export type PlannedSubdir = { readonly subdir: string; readonly requests: RequestEstimate } & (
+  | { readonly status: 'current' | 'absent' }
+  | { readonly status: 'retry'; readonly quarantined: readonly string[] }
+  | {
+      readonly status: 'planned';
+      readonly plan: SubdirPlan;
+      /** Manifest that the repodata's `latest` names. */
+      readonly latest: Digest | undefined;
+      /** Records that are listed and that the source lists no more. */
+      readonly gone: readonly string[];
+      /** Records that filters leave out, by why. */
+      readonly leftOut: Readonly<Record<string, number>>;
+      readonly warnings: readonly string[];
+    }
+);
 
 /** Hears what a run does while it does it. All methods may be missing. */
 export interface MirrorReporter {

@@ -1,10 +1,17 @@
-import type { TempFolder } from '../io/temp-folder.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
+import type { CheckpointOptions } from './checkpoints.js';
 import type { MirrorReporter } from './report.js';
-import type { PrepareOptions } from './subdir-work.js';
+import type { PrepareAllOptions } from './prepare.js';
 
 /** What a run has at hand. */
-export interface RunContext extends PrepareOptions {
-  readonly temp: TempFolder;
-  readonly reporter: MirrorReporter;
+export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly now: () => Date;
+  readonly workers: WorkerPool;
+  readonly reporter: MirrorReporter;
+  /** Whether the uncompressed repodata is published too. */
+  readonly plainJson: boolean;
+  /** Whether only a part of what is wanted is to be done this time. */
+  readonly isPartial: boolean;
+  /** Ends the run in order: what is under way is finished and published. */
+  readonly stop?: AbortSignal | undefined;
 }

@@ -1,11 +1,13 @@
-import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource, Validators } from '../conda/channel-source.js';
-import { FerryError } from '../errors.js';
-import { collect } from '../io/bytes.js';
-import { digestOf, type Digest } from '../io/digest.js';
+import { Repodata } from '../conda/repodata/repodata.js';
+import { FerryError, isFerryError } from '../errors.js';
+import type { OpenBytes } from '../io/bytes.js';
+import type { Digest } from '../io/digest.js';
+import type { TempFolder } from '../io/temp-folder.js';
+import { readText, type SpooledText } from './spooled-text.js';
 
-/** Far above the largest repodata there is (200 MB in 2026), and what fits into memory. */
-const MAX_REPODATA_BYTES = 1024 * 1024 * 1024;
+/** Far above the largest repodata there is (200 MB in 2026). */
+export const MAX_REPODATA_BYTES = 4 * 1024 ** 3;
 
 /** Repodata files in the order they are preferred. */
 const REPODATA_FILES = ['repodata.json.zst', 'repodata.json'] as const;
@@ -19,15 +21,16 @@ export interface SnapshotOrigin {
   readonly validators: Validators;
 }
 
-/** One consistent copy of a subdir's repodata, for the whole run. */
-export interface Snapshot {
+/** One consistent copy of a subdir's repodata, for the whole run. Disposing lets go of its bytes. */
+export interface Snapshot extends AsyncDisposable {
   readonly subdir: string;
   readonly origin: SnapshotOrigin;
-  /** The JSON text. */
-  readonly bytes: Uint8Array;
+  readonly repodata: Repodata;
+  /** Reads the JSON text again. */
+  readonly open: OpenBytes;
   /** The source's own compressed form, if that is what was read. */
-  readonly zst: Uint8Array | undefined;
-  /** Of {@link bytes}. */
+  readonly zst: SpooledText['zst'];
+  /** Of the JSON text. */
   readonly digest: Digest;
 }
 
@@ -41,12 +44,13 @@ export type SnapshotAnswer =
 export interface SnapshotOptions {
   /** Ask only whether this file changed. */
   readonly unless?: SnapshotOrigin | undefined;
-  readonly workers: WorkerPool;
+  readonly temp: TempFolder;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Reads a subdir's repodata: compressed where there is that, else plain.
+ * Reads a subdir's repodata: compressed where there is that, else plain. The bytes lie in a temporary file and are read
+ * again when they are needed; in memory is only where each record stands and what it says.
  * @throws FerryError `REPODATA_INVALID`; IntegrityError `SIZE_EXCEEDED`; what the source throws
  */
 export async function takeSnapshot(
@@ -54,7 +58,7 @@ export async function takeSnapshot(
   subdir: string,
   options: SnapshotOptions,
 ): Promise<SnapshotAnswer> {
-  const { unless, signal } = options;
+  const { unless, temp, signal } = options;
   for (const file of unless === undefined ? REPODATA_FILES : [unless.file]) {
     const path = `${subdir}/${file}`;
     const answer = await source.openMetadata(path, { unless: unless?.validators, signal });
@@ -66,17 +70,29 @@ export async function takeSnapshot(
       );
     }
     if (answer.status === 'absent') continue;
-    const body = await collect(answer.body, MAX_REPODATA_BYTES, `\`${path}\``);
-    const isCompressed = file.endsWith('.zst');
-    const bytes = isCompressed ? await decompress(body, path, options) : body;
-    const origin = { file, validators: answer.validators };
-    const zst = isCompressed ? body : undefined;
-    return { status: 'found', snapshot: { subdir, origin, bytes, zst, digest: digestOf(bytes) } };
+    const text = await readText(answer.body, {
+      isCompressed: file.endsWith('.zst'),
+      maxBytes: MAX_REPODATA_BYTES,
+      what: `\`${path}\``,
+      temp,
+      signal,
+    });
+    try {
+      const repodata = await parse(text.open, subdir, `${source.url}/${path}`, signal);
+      const origin = { file, validators: answer.validators };
+      const { open, zst } = text;
+      const snapshot: Snapshot = {
+        ...{ subdir, origin, repodata, open, zst, digest: repodata.digest },
+        [Symbol.asyncDispose]: () => text[Symbol.asyncDispose](),
+      };
+      return { status: 'found', snapshot };
+    } catch (error) {
+      await text[Symbol.asyncDispose]();
+      throw error;
+    }
   }
   // The file that was read last time is gone; another form of it may still be there.
-  return unless === undefined
-    ? { status: 'absent' }
-    : takeSnapshot(source, subdir, { workers: options.workers, signal });
+  return unless === undefined ? { status: 'absent' } : takeSnapshot(source, subdir, { temp, signal });
 }
 
 /** Refuses a snapshot that is older than the one before. @throws FerryError `SOURCE_OLDER` */
@@ -90,7 +106,16 @@ export function checkNotOlder(snapshot: Snapshot, before: Validators | undefined
   );
 }
 
-async function decompress(bytes: Uint8Array, path: string, options: SnapshotOptions): Promise<Uint8Array> {
-  const input = { bytes, maxBytes: MAX_REPODATA_BYTES, what: `\`${path}\`` };
-  return options.workers.run('decompress', input, options.signal);
+async function parse(
+  open: OpenBytes,
+  subdir: string,
+  file: string,
+  signal: AbortSignal | undefined,
+): Promise<Repodata> {
+  try {
+    return await Repodata.read(open, subdir, { signal });
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    throw new FerryError(error.code, `\`${file}\` cannot be read`, { cause: error });
+  }
 }

@@ -5,15 +5,15 @@ import {
   findMetadata,
   LATEST,
   resolveLatest,
-  readMetadataLayer,
+  openMetadataLayer,
   type FoundMetadata,
 } from '../artifact/metadata-artifact.js';
-import type { WorkerPool } from '../artifact/worker-pool.js';
-import { Repodata } from '../conda/repodata.js';
+import { Repodata } from '../conda/repodata/repodata.js';
 import { isFerryError } from '../errors.js';
+import type { TempFolder } from '../io/temp-folder.js';
 import type { Descriptor } from '../oci/descriptor.js';
-
-const MAX_REPODATA_BYTES = 1024 * 1024 * 1024;
+import { MAX_REPODATA_BYTES } from './snapshot.js';
+import { readText } from './spooled-text.js';
 
 /**
  * How far the published repodata can be taken for the state of the store. `vouched`: it is; `interrupted`: all it
@@ -69,8 +69,8 @@ function trustIn(
   return running === undefined ? 'vouched' : 'interrupted';
 }
 
-/** Published repodata with the layers it came in. */
-export interface Published {
+/** Published repodata with the layers it came in. Disposing lets go of its bytes. */
+export interface Published extends AsyncDisposable {
   readonly repodata: Repodata;
   readonly found: FoundMetadata;
 }
@@ -83,23 +83,28 @@ export async function readPublished(
   store: ChannelStore,
   subdir: string,
   latest: Descriptor,
-  options: { readonly workers: WorkerPool; readonly signal?: AbortSignal | undefined },
+  options: { readonly temp: TempFolder; readonly signal?: AbortSignal | undefined },
 ): Promise<Published | undefined> {
+  const { temp, signal } = options;
   const find = (reference: string): Promise<FoundMetadata | undefined> =>
-    findMetadata(store, subdir, 'repodata.json', { signal: options.signal, reference });
+    findMetadata(store, subdir, 'repodata.json', { signal, reference });
   // Some registries tell another digest than that of the bytes, and then know nothing by it.
   const found = (await find(latest.digest)) ?? (await find(LATEST));
   if (found === undefined) return undefined;
   const zst = REPODATA + ZSTD_SUFFIX;
-  const what = `\`${found.repository.name}\``;
   const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
-  const body = await readMetadataLayer(found, isCompressed ? zst : REPODATA, MAX_REPODATA_BYTES, options);
-  const bytes = isCompressed
-    ? await options.workers.run(
-        'decompress',
-        { bytes: body, maxBytes: MAX_REPODATA_BYTES, what },
-        options.signal,
-      )
-    : body;
-  return { repodata: new Repodata(bytes, subdir), found };
+  const text = await readText(openMetadataLayer(found, isCompressed ? zst : REPODATA, { signal }), {
+    isCompressed,
+    maxBytes: MAX_REPODATA_BYTES,
+    what: `\`${found.repository.name}\``,
+    temp,
+    signal,
+  });
+  try {
+    const repodata = await Repodata.read(text.open, subdir, { signal });
+    return { repodata, found, [Symbol.asyncDispose]: () => text[Symbol.asyncDispose]() };
+  } catch (error) {
+    await text[Symbol.asyncDispose]();
+    throw error;
+  }
 }

@@ -4,16 +4,16 @@
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger } from '../artifact/ledger.js';
-import type { WorkerPool } from '../artifact/worker-pool.js';
-import type { ChannelSource } from '../conda/channel-source.js';
 import { archiveIdentity } from '../conda/package-record.js';
-import { Repodata } from '../conda/repodata.js';
-import { FerryError, isFerryError } from '../errors.js';
+import type { Repodata } from '../conda/repodata/repodata.js';
+import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
-import { planSubdir, readWanted, repositoriesOf, type SubdirPlan } from './plan.js';
-import { filtersDigest } from './publish.js';
-import { checkNotOlder, takeSnapshot, type Snapshot, type SnapshotOrigin } from './snapshot.js';
-import { readPublished, readState, type Published, type SubdirState } from './state.js';
+import type { Selection } from './filters/select-records.js';
+import { KnownArchives } from './known-archives.js';
+import { planSubdir, repositoriesOf, WantedRecords, type SubdirPlan } from './plan.js';
+import type { Snapshot } from './snapshot.js';
+import { readPublished, type Published, type SubdirState } from './state.js';
+import type { SubdirView, ViewOptions } from './subdir-view.js';
 
 /** More vanishing records than this part of all is worth a warning. */
 const VANISHED_WARNING_SHARE = 0.01;
@@ -24,11 +24,14 @@ export interface PlannedWork {
   readonly subdir: string;
   readonly state: SubdirState;
   readonly snapshot: Snapshot;
-  readonly repodata: Repodata;
   readonly published: Published | undefined;
   readonly plan: SubdirPlan;
+  /** What filters let pass; `undefined` where there are none. */
+  readonly selection: Selection | undefined;
   /** Records that others published and that stay listed. */
   readonly foreign: ReadonlySet<string>;
+  /** Records that are listed and that the source lists no more. */
+  readonly gone: readonly string[];
   /** Whether a ledger vouched for what is listed. */
   readonly isTrusted: boolean;
   readonly warnings: readonly string[];
@@ -47,116 +50,90 @@ export type SubdirWork =
     }
   | PlannedWork;
 
-/** What {@link prepareSubdir} works with. */
-export interface PrepareOptions {
-  readonly source: ChannelSource;
-  readonly store: ChannelStore;
-  readonly workers: WorkerPool;
+/** What {@link planView} works with. */
+export interface PrepareOptions extends ViewOptions {
   readonly concurrency: number;
-  readonly deep: boolean;
-  readonly allowOlder: boolean;
   readonly merge: boolean;
-  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is to be done about a subdir in which nothing changed. */
+export function settledWork({
+  subdir,
+  state,
+  ledger,
+}: Extract<SubdirView, { status: 'settled' }>): SubdirWork {
+  if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger };
+  return { status: 'current', subdir, state };
+}
+
+/** What of a subdir is to be mirrored. */
+export interface Choice {
+  /** What filters let pass; `undefined` for all. */
+  readonly selection: Selection | undefined;
+  /** What else decides. @defaultValue nothing */
+  readonly wants?: ((filename: string) => boolean) | undefined;
+  readonly warnings?: readonly string[] | undefined;
 }
 
 /**
- * Finds out what has to be done in a subdir.
- * @throws FerryError `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `REPODATA_INVALID`
+ * Plans a subdir that changed.
+ * @throws FerryError `FOREIGN_RECORDS`, `SOURCE_VANISHED`, `REPODATA_INVALID`
  */
-export async function prepareSubdir(subdir: string, options: PrepareOptions): Promise<SubdirWork> {
-  const { source, store, workers, signal } = options;
-  const state = await readState(store, subdir, { source: source.url, deep: options.deep, signal });
-  const { ledger } = state;
-  const isSettled =
-    !options.deep &&
-    state.trust === 'vouched' &&
-    ledger?.source !== undefined &&
-    ledger.filters === filtersDigest(store);
-  const unless = isSettled ? originOf(ledger) : undefined;
-  const answer = await takeSnapshot(source, subdir, { unless, workers, signal });
-  if (answer.status === 'absent') return { status: 'absent', subdir };
-
-  const isSame =
-    answer.status === 'unchanged' || (isSettled && answer.snapshot.digest === ledger.source?.digest);
-  if (isSame && ledger !== undefined) {
-    if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger };
-    return { status: 'current', subdir, state };
-  }
-  if (answer.status === 'unchanged') throw new FerryError('INTERNAL', `\`${subdir}\` has no ledger`);
-  return planSnapshot(answer.snapshot, state, options);
-}
-
-/** Plans a subdir anew although its source did not change. */
-export async function prepareAgain(
-  subdir: string,
-  state: SubdirState,
-  options: PrepareOptions,
-): Promise<SubdirWork> {
-  const { source, workers, signal } = options;
-  const answer = await takeSnapshot(source, subdir, { workers, signal });
-  if (answer.status !== 'found') return { status: 'absent', subdir };
-  return planSnapshot(answer.snapshot, state, options);
-}
-
-async function planSnapshot(
-  snapshot: Snapshot,
-  state: SubdirState,
+export async function planView(
+  { subdir, state, snapshot }: Extract<SubdirView, { status: 'found' }>,
+  published: Published | undefined,
+  { selection, wants, warnings = [] }: Choice,
   options: PrepareOptions,
 ): Promise<PlannedWork> {
   const { store } = options;
-  const { subdir } = snapshot;
-  const isSameSource = state.ledger?.role.source === options.source.url;
-  if (!options.allowOlder && isSameSource) checkNotOlder(snapshot, originOf(state.ledger)?.validators);
-  const repodata = parseSnapshot(snapshot, options.source);
-  const published = state.latest && (await readPublished(store, subdir, state.latest, options));
+  const { repodata } = snapshot;
   if (!options.allowOlder) checkNotVanished(repodata, published);
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
-  const { foreign, vanished } = sortVanished(state, published, repodata);
+  const { foreign, gone } = sortVanished(state, published, repodata);
   if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
-  const wanted = readWanted(store, repodata, foreign);
+  const isWanted = (filename: string): boolean =>
+    selection?.wants(filename) !== false && wants?.(filename) !== false;
+  const wanted = new WantedRecords(store, repodata, foreign, isWanted);
 
-  // Listed archives are there if the ledger vouches for the list; of all others only the registry knows.
-  const believed = isTrusted
-    ? [...Object.entries(state.ledger?.kept ?? {}), ...listedArchives(published)]
-    : [];
-  // With `deep`, all that the source lists is asked for; of the rest only the ledger knows.
-  const there = new Map(believed.filter(([filename]) => !options.deep || !repodata.has(filename)));
+  // Listed archives are there if the ledger vouches for the list; of all others only the registry knows. With `deep`,
+  // all that the source lists is asked for; of the rest only the ledger knows.
+  const believes = (filename: string): boolean => !options.deep || !repodata.has(filename);
+  const listed =
+    isTrusted && published !== undefined ? { repodata: published.repodata, believes } : undefined;
+  const others = new Map(
+    isTrusted ? Object.entries(state.ledger?.kept ?? {}).filter(([filename]) => believes(filename)) : [],
+  );
   if (options.deep || state.trust === 'interrupted' || state.trust === 'unknown') {
-    const open = wanted.records.filter(([record]) => there.get(record.filename) !== archiveIdentity(record));
+    const believed = new KnownArchives(listed, new Map(others));
+    const open = [...wanted.records()].filter(
+      ([record]) => believed.identity(record.filename) !== archiveIdentity(record),
+    );
     const blobs = options.deep || state.trust === 'unknown';
     const found = await askRegistry(open, { ...options, subdir, blobs });
     const asked = new Set(open.map(([record]) => record.filename));
-    for (const [filename, identity] of found) {
-      if (asked.has(filename) || !there.has(filename)) there.set(filename, identity);
-    }
+    for (const [filename, identity] of found)
+      if (asked.has(filename) || !believed.has(filename)) others.set(filename, identity);
   }
+  const known = new KnownArchives(listed, others);
   // Where all was asked for, the manifests themselves told which repositories have it.
-  for (const repository of isTrusted ? repositoriesOf(store, there.keys()) : []) {
+  for (const repository of isTrusted ? repositoriesOf(store, known.filenames()) : [])
     store.rememberConfig(store.packageRepository(subdir, { repository }));
-  }
 
   return {
-    status: 'planned',
-    subdir,
-    state,
-    snapshot,
-    repodata,
-    published,
-    plan: planSubdir({ store, repodata, there }, wanted),
-    foreign,
-    isTrusted,
-    warnings: [...warningsOf(repodata, published, vanished)],
+    ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted },
+    plan: planSubdir({ store, known }, wanted),
+    warnings: [...warningsOf(repodata, published, gone.length), ...warnings],
   };
 }
 
-function parseSnapshot(snapshot: Snapshot, source: ChannelSource): Repodata {
-  try {
-    return new Repodata(snapshot.bytes, snapshot.subdir);
-  } catch (error) {
-    if (!isFerryError(error)) throw error;
-    const file = `${source.url}/${snapshot.subdir}/${snapshot.origin.file}`;
-    throw new FerryError(error.code, `\`${file}\` cannot be read`, { cause: error });
-  }
+/** Reads what is published in a subdir that changed. */
+export async function readPublishedOf(
+  { subdir, state }: Extract<SubdirView, { status: 'found' }>,
+  options: PrepareOptions,
+): Promise<Published | undefined> {
+  if (state.latest === undefined) return undefined;
+  const published = await readPublished(options.store, subdir, state.latest, options);
+  return published && options.resources.use(published);
 }
 
 /** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
@@ -175,18 +152,18 @@ function sortVanished(
   state: SubdirState,
   published: Published | undefined,
   repodata: Repodata,
-): { readonly foreign: ReadonlySet<string>; readonly vanished: number } {
+): { readonly foreign: ReadonlySet<string>; readonly gone: readonly string[] } {
   const known = new Set(state.ledger?.foreign ?? []);
   const removed = repodata.removed();
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
   const foreign = new Set<string>();
-  let vanished = 0;
+  const gone: string[] = [];
   for (const filename of published?.repodata.filenames() ?? []) {
     if (repodata.has(filename)) continue;
     if (known.has(filename) || (!isTrusted && !removed.has(filename))) foreign.add(filename);
-    else vanished += 1;
+    else gone.push(filename);
   }
-  return { foreign, vanished };
+  return { foreign, gone };
 }
 
 function foreignError(store: ChannelStore, subdir: string, foreign: ReadonlySet<string>): FerryError {
@@ -209,17 +186,4 @@ function* warningsOf(
   if (before > 0 && vanished / before > VANISHED_WARNING_SHARE) {
     yield `${repodata.subdir}: ${String(vanished)} of ${String(before)} records vanished at the source`;
   }
-}
-
-function* listedArchives(published: Published | undefined): Generator<readonly [string, string]> {
-  for (const read of published?.repodata.records() ?? []) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) yield [read.filename, identity];
-  }
-}
-
-function originOf(ledger: Ledger | undefined): SnapshotOrigin | undefined {
-  if (ledger?.source === undefined) return undefined;
-  const { file, etag, last_modified: lastModified } = ledger.source;
-  return { file, validators: { etag, lastModified } };
 }

@@ -122,6 +122,8 @@ export interface Registry extends AsyncDisposable {
   readonly location: string;
   /** Longest repository name it takes, in characters. */
   readonly maxNameLength: number;
+  /** Requests that one blob costs, as far as that is known; 0 where the store is asked nothing. */
+  readonly requestsPerBlob?: number | undefined;
   /** A repository, whether it exists or not; the same object for the same name. @throws ParseError `REFERENCE_INVALID` */
   repository(name: string): Repository;
   /** Names of all repositories, where the store can tell; else `undefined`. */

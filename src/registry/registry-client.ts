@@ -81,6 +81,13 @@ export class RegistryClient implements Registry {
     this.#support = new ReferrersSupport(options.now);
   }
 
+  /** As the profile says, or as uploads have shown so far. */
+  get requestsPerBlob(): number | undefined {
+    const { singlePost } = this.#manners;
+    if (singlePost === 'unknown') return undefined;
+    return singlePost === 'yes' ? 1 : 2;
+  }
+
   repository(shortName: string): RepositoryClient {
     const { defaultNamespace } = this.profile;
     const isShort = defaultNamespace !== undefined && shortName !== '' && !shortName.includes('/');

@@ -42,7 +42,6 @@ Examples:
         specs,
         folder: flags.output,
         subdirs: flags.subdir,
-        workers: session.workers,
         signal: context.signal,
       });
       const failed: { subdir: string; filename: string; code: string; message: string }[] = [];

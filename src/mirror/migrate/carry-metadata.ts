@@ -10,9 +10,9 @@ import {
   type FoundMetadata,
 } from '../../artifact/metadata-artifact.js';
 import { isChannelFile, METADATA_FILES, type MetadataFile } from '../../artifact/schema.js';
-import { Repodata } from '../../conda/repodata.js';
+import { Repodata } from '../../conda/repodata/repodata.js';
 import { isFerryError } from '../../errors.js';
-import { openerOf } from '../../io/bytes.js';
+import { collect, openerOf } from '../../io/bytes.js';
 import { digestOf, type Digest } from '../../io/digest.js';
 import { describe, type Descriptor } from '../../oci/descriptor.js';
 import { encodeJson } from '../../oci/manifest.js';
@@ -91,9 +91,12 @@ async function contentOf(
   if (plain === undefined) return undefined;
   if (LISTINGS.has(file)) {
     const bytes = await readMetadataLayer(found, mediaType, MAX_LISTING_BYTES, context);
-    const listing = new Repodata(bytes, subdir);
+    const listing = await Repodata.read(openerOf(bytes), subdir, context);
     const isWhole = [...listing.filenames()].every(isThere) && listing.neededChanges().length === 0;
-    if (!isWhole) return splicedContent(listing.splice(isThere), plain, context);
+    if (!isWhole) {
+      const spliced = await collect(listing.splice(isThere), MAX_LISTING_BYTES, file);
+      return splicedContent(spliced, plain, context);
+    }
   }
   return { layers, source: found.repository, isMountable: true };
 }

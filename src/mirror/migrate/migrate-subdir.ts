@@ -1,11 +1,12 @@
 import { writeLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
-import { LATEST } from '../../artifact/metadata-artifact.js';
+import { LATEST, moveLatest } from '../../artifact/metadata-artifact.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { FerryError, messageOf } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import type { TempFolder } from '../../io/temp-folder.js';
-import { composeRepodata, newRunning, publishedAlready, publishRepodata } from '../publish.js';
+import type { Descriptor } from '../../oci/descriptor.js';
+import { composeRepodata, type Composition } from '../compose.js';
+import { newRunning, publishedAlready, pushRepodata } from '../publish.js';
 import { isSameLedger, quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { carryMetadata } from './carry-metadata.js';
@@ -22,10 +23,9 @@ import type { MigratedSubdir } from './report.js';
  */
 export async function migrateSubdir(
   prepared: PreparedSubdir,
-  temp: TempFolder,
   context: MigrationContext,
 ): Promise<MigratedSubdir> {
-  const { subdir, snapshot, repodata } = prepared;
+  const { subdir, snapshot } = prepared;
   const { destination, reporter, signal } = context;
   for (const warning of prepared.warnings) reporter.warning?.(warning);
   const tally = new Tally(prepared, context);
@@ -33,7 +33,7 @@ export async function migrateSubdir(
   const asksFirst = prepared.state.trust !== 'empty';
   await forEachConcurrently(prepared.items, context, async (item) => {
     const beforeWriting = (): Promise<void> => marker.write();
-    tally.add(await migrateItem(item, { ...context, temp, asksFirst, beforeWriting }));
+    tally.add(await migrateItem(item, { ...context, asksFirst, beforeWriting }));
   });
   await forEachConcurrently(tally.written, context, async ([item, written]) => {
     const isThere = await isAtDestination(item, written.digest, context);
@@ -42,14 +42,11 @@ export async function migrateSubdir(
 
   const isThere = (filename: string): boolean => tally.there.has(filename);
   const metadata = await carryMetadata(subdir, isThere, context);
-  const composition = composeRepodata({ snapshot, repodata, isThere, foreign: undefined });
+  await using composition = await composeRepodata({ snapshot, isThere }, context);
   const current = marker.isReduced ? undefined : publishedAlready(prepared.published, composition);
   const latest =
     current ??
-    (await publishRepodata(snapshot, composition, marker.ledger ?? ledgerOfRun(prepared, context), {
-      ...context,
-      store: destination,
-    }));
+    (await publish(subdir, composition, marker.ledger ?? ledgerOfRun(prepared, context), context));
   const { there, quarantine } = tally;
   const ledger = migratedLedger(prepared, { repodata: latest, composition, there, quarantine }, context);
   if (marker.ledger !== undefined || current === undefined || !isSameLedger(ledger, prepared.state.ledger))
@@ -58,6 +55,20 @@ export async function migrateSubdir(
   const publishedAs = current !== undefined ? 'kept' : composition.unchanged ? 'unchanged' : 'spliced';
   reporter.published?.(subdir, publishedAs);
   return { ...tally.report(), publishedAs, metadata };
+}
+
+/** Publishes repodata: content and history tag, a ledger that says so, then `latest`. */
+async function publish(
+  subdir: string,
+  composition: Composition,
+  ledger: Ledger,
+  { destination: store, temp, now, signal }: MigrationContext,
+): Promise<Descriptor> {
+  const pushed = await pushRepodata(subdir, composition, { store, temp, now, signal, isCheckpoint: false });
+  const running = ledger.running ?? newRunning(now());
+  await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
+  await moveLatest(store, subdir, 'repodata.json', pushed, { signal });
+  return pushed;
 }
 
 /** The mark of a run that has begun to write; one that finds everything there writes nothing. */
@@ -99,13 +110,10 @@ class Marker {
     this.ledger = ledger;
     if (!this.isReduced) return;
     // Published without them, replaced, published with them: nobody ever finds other bytes than are listed.
-    const { snapshot, repodata } = this.#prepared;
+    const { snapshot, subdir } = this.#prepared;
     const isThere = (filename: string): boolean => this.#same.has(filename);
-    const reduced = composeRepodata({ snapshot, repodata, isThere, foreign: undefined });
-    const pushed = await publishRepodata(snapshot, reduced, ledger, {
-      ...this.#context,
-      store: destination,
-    });
+    await using reduced = await composeRepodata({ snapshot, isThere }, this.#context);
+    const pushed = await publish(subdir, reduced, ledger, this.#context);
     this.ledger = { ...ledger, repodata: pushed.digest };
   }
 }

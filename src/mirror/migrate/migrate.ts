@@ -8,6 +8,7 @@ import { WorkerPool } from '../../artifact/worker-pool.js';
 import { isSubdir } from '../../conda/names.js';
 import { FerryError } from '../../errors.js';
 import { quietSignal } from '../../io/quiet-signal.js';
+import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
 import type { MirrorReporter } from '../report.js';
@@ -48,8 +49,8 @@ export interface MigrateOptions {
  * @throws FerryError as {@link migrateChannel}
  */
 export async function planMigration(options: MigrateOptions): Promise<MigrationPlan> {
-  await using resources = await openResources(options);
-  const { context } = resources;
+  await using resources = new Resources();
+  const context = await openContext(options, resources);
   const subdirs = [];
   for (const prepared of await prepareAll(options, context)) subdirs.push(await planItems(prepared, context));
   return { ...endsOf(options), mounts: context.mounts, subdirs };
@@ -63,10 +64,9 @@ export async function planMigration(options: MigrateOptions): Promise<MigrationP
  * `keepGoing` that of the first package that fails; CopyError where the destination fails as a whole
  */
 export async function migrateChannel(options: MigrateOptions): Promise<MigrationReport> {
-  await using resources = await openResources(options);
-  const { context } = resources;
+  await using resources = new Resources();
+  const context = await openContext(options, resources);
   const all = await prepareAll(options, context);
-  await using temp = await TempFolder.create(options.tempDir);
   const records = all.flatMap(({ items }) => items.flatMap((item) => item.records));
   const bytes = context.mounts ? 0 : records.reduce((sum, { size = 0 }) => sum + size, 0);
   context.reporter.planned?.({ archives: records.length, bytes });
@@ -74,28 +74,25 @@ export async function migrateChannel(options: MigrateOptions): Promise<Migration
   const subdirs: MigratedSubdir[] = [];
   for (const prepared of all) {
     context.signal?.throwIfAborted();
-    subdirs.push(await migrateSubdir(prepared, temp, context));
+    subdirs.push(await migrateSubdir(prepared, context));
   }
   const isWhole = context.only === undefined && options.subdirs === undefined;
   const metadata = isWhole ? await carryMetadata('', () => true, context) : [];
   return { ...endsOf(options), mounts: context.mounts, subdirs, metadata };
 }
 
-interface Resources extends AsyncDisposable {
-  readonly context: MigrationContext;
-}
-
-async function openResources(options: MigrateOptions): Promise<Resources> {
+async function openContext(options: MigrateOptions, resources: Resources): Promise<MigrationContext> {
   const { source, destination, retryFailed } = options;
   checkEnds(options);
   if (retryFailed !== undefined) checkSameMigration(retryFailed, endsOf(options));
-  const workers = options.workers ?? new WorkerPool();
-  const context: MigrationContext = {
+  return {
     source,
     channel: new OciChannel(source),
     destination,
     mounts: isSameRegistry(source, destination),
-    workers,
+    workers: options.workers ?? resources.use(new WorkerPool()),
+    temp: resources.use(await TempFolder.create(options.tempDir)),
+    resources,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     keepGoing: options.keepGoing === true || retryFailed !== undefined,
     only: retryFailed === undefined ? undefined : bySubdir(retryFailed),
@@ -103,10 +100,6 @@ async function openResources(options: MigrateOptions): Promise<Resources> {
     now: options.now ?? (() => new Date()),
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
-  const dispose = async (): Promise<void> => {
-    if (options.workers === undefined) await workers[Symbol.asyncDispose]();
-  };
-  return Promise.resolve({ context, [Symbol.asyncDispose]: dispose });
 }
 
 function checkEnds({ source, destination }: MigrateOptions): void {

@@ -2,14 +2,15 @@ import type { Ledger, Quarantined } from '../../artifact/ledger.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { isFerryError } from '../../errors.js';
-import { firstLedger, makeLedger, seenOf, type Composition } from '../publish.js';
+import type { Composition } from '../compose.js';
+import { filtersDigest, firstLedger, makeLedger, seenOf } from '../make-ledger.js';
 import type { MigrationContext } from './migration-context.js';
 import type { PreparedSubdir } from './prepare-subdir.js';
 
 /** What came of a subdir. */
 export interface MigratedState {
   readonly repodata: Descriptor;
-  readonly composition: Composition;
+  readonly composition: Pick<Composition, 'unchanged'>;
   /** File name to identity of what is listed. */
   readonly there: ReadonlyMap<string, string>;
   readonly quarantine: readonly Quarantined[];
@@ -65,7 +66,8 @@ export function migratedLedger(
     role,
     migrated: { source: channel.url, schema: context.source.schema.id },
     seen: before === undefined ? seenOf(prepared.snapshot) : isSettled ? before.source : undefined,
-    snapshot: prepared.snapshot,
+    subdir: prepared.subdir,
+    filters: filtersDigest(destination),
     repodata: result.repodata.digest,
     unchanged: result.composition.unchanged && before?.unchanged !== false,
     complete: quarantine.length === 0 && before?.complete !== false,

@@ -1,6 +1,8 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import type { OciChannel } from '../../artifact/oci-channel.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
+import type { Resources } from '../../io/resources.js';
+import type { TempFolder } from '../../io/temp-folder.js';
 import type { MirrorReporter } from '../report.js';
 
 /** What a migration has at hand, planned or run. */
@@ -13,6 +15,9 @@ export interface MigrationContext {
   /** Whether blobs can be mounted, both being in one registry. */
   readonly mounts: boolean;
   readonly workers: WorkerPool;
+  readonly temp: TempFolder;
+  /** Holds what was read until the migration ends. */
+  readonly resources: Resources;
   readonly concurrency: number;
   /** Whether packages that fail are left out instead of ending the run. */
   readonly keepGoing: boolean;

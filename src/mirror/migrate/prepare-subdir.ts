@@ -2,11 +2,11 @@
 import { readLedger, type Ledger, type LedgerRole } from '../../artifact/ledger.js';
 import type { PackagePlace } from '../../artifact/schema.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
-import { Repodata } from '../../conda/repodata.js';
+import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { checkSchema } from '../check-schema.js';
-import { readWanted, type Refused } from '../plan.js';
+import { WantedRecords, type PlacedRecord, type Refused } from '../plan.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
 import { readPublished, readState, type Published, type SubdirState } from '../state.js';
 import type { MigrationContext } from './migration-context.js';
@@ -54,11 +54,11 @@ export async function prepareSubdir(
   subdir: string,
   context: MigrationContext,
 ): Promise<PreparedSubdir | undefined> {
-  const { channel, destination, workers, signal, only } = context;
-  const answer = await takeSnapshot(channel, subdir, { workers, signal });
+  const { channel, destination, temp, resources, signal, only } = context;
+  const answer = await takeSnapshot(channel, subdir, { temp, signal });
   if (answer.status !== 'found') return undefined;
-  const { snapshot } = answer;
-  const repodata = new Repodata(snapshot.bytes, subdir);
+  const snapshot = resources.use(answer.snapshot);
+  const { repodata } = snapshot;
   const warnings = repodata.neededChanges().map((change) => `${subdir}: ${change}`);
 
   const { ledger, isVouched } = await readSourceLedger(subdir, context, warnings);
@@ -73,7 +73,8 @@ export async function prepareSubdir(
   }
   const { latest } = state;
   const published =
-    latest === undefined ? undefined : await readPublished(destination, subdir, latest, { workers, signal });
+    latest === undefined ? undefined : await readPublished(destination, subdir, latest, { temp, signal });
+  if (published !== undefined) resources.use(published);
   checkNotForeign(repodata, published, state, context);
   if (only !== undefined && published === undefined) {
     throw new FerryError(
@@ -86,8 +87,8 @@ export async function prepareSubdir(
   }
 
   // Others' records have stopped the migration above.
-  const wanted = readWanted(destination, repodata, new Set());
-  const { items, invalid } = groupItems(wanted.records, context);
+  const wanted = new WantedRecords(destination, repodata, new Set());
+  const { items, invalid } = groupItems(wanted.records(), context);
   return {
     subdir,
     snapshot,
@@ -148,7 +149,7 @@ function checkNotForeign(
 }
 
 function groupItems(
-  records: readonly (readonly [RepodataRecord, PackagePlace])[],
+  records: Iterable<PlacedRecord>,
   { source, only }: MigrationContext,
 ): { readonly items: readonly MigrationItem[]; readonly invalid: readonly Refused[] } {
   const groups = new Map<string, { -readonly [Key in keyof MigrationItem]: MigrationItem[Key] }>();

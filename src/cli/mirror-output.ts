@@ -1,0 +1,151 @@
+import type { PlanDocument } from '../mirror/plan-document.js';
+import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../mirror/report.js';
+import { count, formatBytes, formatTable, printLine, type Output, type OutputFlags } from './output.js';
+import { PUBLISHED_WORDS } from './progress.js';
+import { printRefused, printWithheld } from './refused.js';
+
+/** Packages named for their size, where nobody asked for more. */
+const LARGEST_SHOWN = 20;
+/** Records that are gone at the source, named one by one. */
+const GONE_SHOWN = 5;
+
+/** What filters left out, in words. */
+const LEFT_OUT_WORDS: Readonly<Record<string, string>> = {
+  excluded: 'excluded',
+  'not-included': 'not included',
+  'older-than-latest': 'older versions',
+  'before-since': 'too old',
+  'too-young': 'too young',
+  'too-large': 'too large',
+  'not-locked': 'not locked',
+  undistributable: 'undistributable',
+};
+
+/** Prints what a run would do. */
+export function printPlan(
+  output: Output,
+  plan: MirrorPlan,
+  document: PlanDocument,
+  flags: OutputFlags & { readonly rate?: number | undefined },
+): void {
+  const header = ['subdir', 'listed', 'there', 'to add', 'size', 'requests', 'withheld', ''];
+  const rows = plan.subdirs.map((planned) => [planned.subdir, ...planCells(planned)]);
+  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5, 6])) printLine(output, line);
+  for (const planned of plan.subdirs) {
+    if (planned.status !== 'planned') continue;
+    printRefused(output, 'unusable', planned.subdir, planned.plan.invalid);
+    printWithheld(output, planned.subdir, planned.plan.withheld, flags);
+    printLeftOut(output, planned.subdir, planned.leftOut);
+    printGone(output, planned.subdir, planned.gone);
+  }
+  printLargest(output, document);
+  const { archives, bytes, requests, seconds } = document.totals;
+  printLine(output);
+  printLine(output, `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}`);
+  if (seconds !== undefined)
+    printLine(output, `at ${String(flags.rate)} requests a minute: ${formatDuration(seconds)}`);
+  printLine(output, `from ${plan.source}`);
+  printLine(output, `to ${plan.destination}, schema ${plan.schema}; nothing was moved`);
+}
+
+/** Prints what a run did. */
+export function printReport(output: Output, report: MirrorReport, flags: OutputFlags): void {
+  const { subdirs } = report;
+  const header = ['subdir', 'listed', 'there', 'added', 'failed', 'withheld', 'repodata'];
+  const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
+  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
+
+  for (const { subdir, failed, withheld, leftOut } of subdirs) {
+    printRefused(output, 'failed', subdir, failed);
+    printWithheld(output, subdir, withheld, flags);
+    printLeftOut(output, subdir, leftOut);
+  }
+  const total = (field: 'added' | 'addedBytes' | 'artifacts' | 'untried'): number =>
+    subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
+  const failed = subdirs.reduce((sum, subdir) => sum + subdir.failed.length, 0);
+  const moved =
+    total('added') === 0
+      ? 'nothing new'
+      : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
+  printLine(output);
+  printLine(
+    output,
+    `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
+  );
+  if (report.isInterrupted)
+    printLine(
+      output,
+      `interrupted; ${count(total('untried'), 'artifact')} or more are left for the next run`,
+    );
+}
+
+/** Seconds for people: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 90) return `${String(Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 90) return `${String(minutes)} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${String(hours)} h ${String(minutes % 60)} min`;
+  return `${String(Math.floor(hours / 24))} d ${String(hours % 24)} h`;
+}
+
+function planCells(planned: PlannedSubdir): string[] {
+  if (planned.status === 'planned') {
+    const { plan, requests } = planned;
+    return [
+      String(plan.listed),
+      String(plan.there),
+      String(plan.toAdd),
+      formatBytes(plan.bytes),
+      String(requests.archives + requests.metadata),
+      String(plan.withheld.length),
+      plan.replaced === 0 ? '' : `${String(plan.replaced)} replaced`,
+    ];
+  }
+  const note = {
+    current: 'nothing to do',
+    absent: 'not at the source',
+    retry:
+      planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
+  };
+  return ['', '', '0', '', '', '', note[planned.status]];
+}
+
+function reportCells(subdir: SubdirReport): string[] {
+  const isKnown = subdir.listed !== undefined;
+  return [
+    isKnown ? String(subdir.listed) : '',
+    isKnown ? String(subdir.there) : '',
+    String(subdir.added),
+    String(subdir.failed.length),
+    isKnown ? String(subdir.withheld.length) : '',
+    PUBLISHED_WORDS[subdir.publishedAs],
+  ];
+}
+
+function printLeftOut(output: Output, subdir: string, leftOut: Readonly<Record<string, number>>): void {
+  const parts = Object.entries(leftOut)
+    .filter(([, number]) => number > 0)
+    .map(([reason, number]) => `${String(number)} ${LEFT_OUT_WORDS[reason] ?? reason}`);
+  if (parts.length === 0) return;
+  printLine(output);
+  printLine(output, `left out of ${subdir}: ${parts.join(', ')}`);
+}
+
+function printGone(output: Output, subdir: string, gone: readonly string[]): void {
+  if (gone.length === 0) return;
+  printLine(output);
+  printLine(output, `gone at the source: ${count(gone.length, 'record')} of ${subdir}`);
+  for (const filename of gone.slice(0, GONE_SHOWN)) printLine(output, `  ${filename}`);
+  if (gone.length > GONE_SHOWN) printLine(output, `  and ${String(gone.length - GONE_SHOWN)} more`);
+}
+
+function printLargest(output: Output, { largest_packages: largest }: PlanDocument): void {
+  if (largest.length < 2) return;
+  printLine(output);
+  printLine(output, 'largest packages:');
+  const rows = largest
+    .slice(0, LARGEST_SHOWN)
+    .map(({ name, archives, bytes }) => [`  ${name}`, formatBytes(bytes), count(archives, 'archive')]);
+  for (const line of formatTable(rows, [1])) printLine(output, line);
+}

@@ -1,0 +1,30 @@
+import { join } from 'node:path';
+import type { ChannelStore } from '../artifact/channel-store.js';
+import { FerryError, isFerryError } from '../errors.js';
+import { digestHex, digestOf } from '../io/digest.js';
+import { acquireDirectoryLock, type DirectoryLock } from '../io/directory-lock.js';
+import { encodeJson } from '../oci/manifest.js';
+import type { CallOptions } from '../oci/storage.js';
+
+/**
+ * Keeps other runs of this machine from writing to the same channel; those of other machines are noticed only when
+ * they publish.
+ * @param folder such as `~/.cache/conda-ferry/locks`
+ * @throws FerryError `LOCK_TIMEOUT` where another run holds it
+ */
+export async function lockDestination(
+  store: ChannelStore,
+  folder: string,
+  { signal }: CallOptions = {},
+): Promise<DirectoryLock> {
+  const name = digestHex(digestOf(encodeJson({ location: store.location })));
+  try {
+    return await acquireDirectoryLock(join(folder, name), { timeoutMs: 0, signal });
+  } catch (error) {
+    if (!isFerryError(error, 'LOCK_TIMEOUT')) throw error;
+    throw new FerryError('LOCK_TIMEOUT', `another run is writing to \`${store.location}\``, {
+      cause: error,
+      hint: 'wait until it ends, or end it; what it moved is not moved again',
+    });
+  }
+}

@@ -1,0 +1,94 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
+import type { Ledger, LedgerRole, Quarantined } from '../artifact/ledger.js';
+import { digestOf, type Digest } from '../io/digest.js';
+import { encodeJson } from '../oci/manifest.js';
+import type { Refused } from './plan.js';
+import type { Snapshot } from './snapshot.js';
+
+/** What a run ends with, as the ledger keeps it. */
+export interface LedgerInput {
+  readonly store: ChannelStore;
+  readonly subdir: string;
+  readonly role: LedgerRole;
+  readonly migrated?: Ledger['migrated'];
+  /** Digest of what decides which records are wanted. */
+  readonly filters: Digest;
+  /** The source's repodata as it was read; `undefined` where the next run is to look at it anew. */
+  readonly seen: Ledger['source'];
+  readonly repodata: Digest;
+  readonly unchanged: boolean;
+  readonly complete: boolean;
+  readonly counts: NonNullable<Ledger['counts']>;
+  readonly withheld: readonly (Omit<Refused, 'code'> & { readonly code: string })[];
+  readonly quarantine: readonly Quarantined[];
+  readonly kept: ReadonlyMap<string, string>;
+  readonly foreign: ReadonlySet<string>;
+  readonly subdirs: readonly string[] | undefined;
+  /** What else the ledger remembers, such as when an archive was first seen. */
+  readonly more?: Partial<Ledger> | undefined;
+}
+
+/** What a ledger keeps of the source's repodata. */
+export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source']> {
+  const { etag, lastModified } = origin.validators;
+  return {
+    file: origin.file,
+    digest,
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { last_modified: lastModified }),
+  };
+}
+
+/** Makes the ledger of a run that has ended. */
+export function makeLedger(input: LedgerInput): Ledger {
+  const { subdirs, migrated, seen } = input;
+  return {
+    ledger_version: 1,
+    schema: input.store.schema.id,
+    subdir: input.subdir,
+    role: input.role,
+    ...(migrated === undefined ? {} : { migrated }),
+    filters: input.filters,
+    ...(seen === undefined ? {} : { source: seen }),
+    repodata: input.repodata,
+    unchanged: input.unchanged,
+    complete: input.complete,
+    counts: input.counts,
+    withheld: input.withheld.map(({ filename, code, message, clause }) => ({
+      filename,
+      code,
+      message,
+      ...(clause === undefined ? {} : { clause }),
+    })),
+    quarantine: [...input.quarantine],
+    kept: Object.fromEntries(input.kept),
+    foreign: [...input.foreign],
+    ...(subdirs === undefined ? {} : { subdirs: [...subdirs] }),
+    ...input.more,
+  };
+}
+
+/** The ledger of a channel that has nothing yet: what the first run's marker is written into. */
+export function firstLedger(store: ChannelStore, subdir: string, role: LedgerRole): Ledger {
+  return {
+    ledger_version: 1,
+    schema: store.schema.id,
+    subdir,
+    role,
+    filters: filtersDigest(store),
+    unchanged: false,
+    complete: false,
+    withheld: [],
+    quarantine: [],
+    kept: {},
+    foreign: [],
+  };
+}
+
+/**
+ * Digest of all that decides what is published, besides the source.
+ * @param choices filters and the like, as plain JSON with one order of keys. @defaultValue none
+ */
+export function filtersDigest(store: ChannelStore, choices?: object): Digest {
+  return digestOf(encodeJson({ schema: store.schema.id, ...choices }));
+}

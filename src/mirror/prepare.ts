@@ -1,0 +1,166 @@
+/** Finds out what there is to do in the subdirs of a channel. */
+import type { ChannelSource } from '../conda/channel-source.js';
+import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { FerryError } from '../errors.js';
+import type { Filters } from './filters/filters.js';
+import { selectRecords, type Selection } from './filters/select-records.js';
+import type { AppliedPlan } from './plan-document.js';
+import type { Published } from './state.js';
+import { viewSource, viewSubdir, type SubdirView } from './subdir-view.js';
+import {
+  planView,
+  readPublishedOf,
+  settledWork,
+  type PrepareOptions,
+  type SubdirWork,
+} from './subdir-work.js';
+
+/** What {@link prepareAll} works with. */
+export interface PrepareAllOptions extends PrepareOptions {
+  /** What to mirror; `undefined` for everything. */
+  readonly selector: Filters | undefined;
+  /** Move only what this plan names. */
+  readonly applied: AppliedPlan | undefined;
+}
+
+/** What {@link prepareAll} found. */
+export interface PreparedSubdirs {
+  readonly works: readonly SubdirWork[];
+  /** Subdirs found at a source that cannot list them; noarch's ledger remembers them. */
+  readonly discovered: readonly string[] | undefined;
+}
+
+type FoundView = Extract<SubdirView, { status: 'found' }>;
+
+/**
+ * Prepares the subdirs wanted. A web server cannot list its folders: there the platforms that conda knows are tried,
+ * and not again until noarch changes.
+ * @throws FerryError `CHANNEL_NOT_FOUND`, `USAGE`, and what viewing and planning throw
+ */
+export async function prepareAll(
+  options: PrepareAllOptions,
+  wanted: readonly string[] | undefined,
+): Promise<PreparedSubdirs> {
+  const { views, isGuessed } = await viewAll(options, wanted);
+  checkFound(views, options.source);
+  const found = isGuessed ? views.filter(({ status }) => status !== 'absent') : views;
+  const works = await planAll(await viewTogether(found, options), options);
+  return { works, discovered: isGuessed ? found.map(({ subdir }) => subdir) : undefined };
+}
+
+/** Prepares one subdir anew although nothing need have changed at the source. */
+export async function prepareOne(subdir: string, options: PrepareAllOptions): Promise<SubdirWork> {
+  const views = await viewTogether([await viewSubdir(subdir, options, true)], options);
+  const [work] = await planAll(views, options);
+  return work ?? { status: 'absent', subdir };
+}
+
+async function viewAll(
+  options: PrepareAllOptions,
+  wanted: readonly string[] | undefined,
+): Promise<{ readonly views: readonly SubdirView[]; readonly isGuessed: boolean }> {
+  for (const subdir of wanted ?? []) {
+    if (!isSubdir(subdir))
+      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
+  }
+  const listed = wanted === undefined ? await options.source.subdirs(options) : [...new Set(wanted)];
+  const views: SubdirView[] = [];
+  if (listed !== undefined) {
+    for (const subdir of listed) views.push(await viewSubdir(subdir, options));
+    return { views, isGuessed: false };
+  }
+  const noarch = await viewSubdir('noarch', options);
+  views.push(noarch);
+  const remembered = noarch.status === 'settled' ? noarch.ledger.subdirs : undefined;
+  for (const subdir of remembered ?? KNOWN_SUBDIRS)
+    if (subdir !== 'noarch') views.push(await viewSubdir(subdir, options));
+  return { views, isGuessed: true };
+}
+
+/** Dependencies go from subdir to subdir: where one changed, the others are looked into as well. */
+async function viewTogether(
+  views: readonly SubdirView[],
+  options: PrepareAllOptions,
+): Promise<readonly SubdirView[]> {
+  const isTogether = options.selector?.withDependencies === true;
+  if (!isTogether || !views.some(({ status }) => status === 'found')) return views;
+  const all: SubdirView[] = [];
+  for (const view of views)
+    all.push(view.status === 'settled' ? await viewSource(view.subdir, view.state, options, true) : view);
+  return all;
+}
+
+async function planAll(
+  views: readonly SubdirView[],
+  options: PrepareAllOptions,
+): Promise<readonly SubdirWork[]> {
+  const published = new Map<string, Published | undefined>();
+  for (const view of views)
+    if (view.status === 'found') published.set(view.subdir, await readPublishedOf(view, options));
+  const selections = await select(
+    views.filter((view) => view.status === 'found'),
+    published,
+    options,
+  );
+  const works: SubdirWork[] = [];
+  for (const view of views) {
+    const { subdir } = view;
+    if (view.status === 'absent') works.push(view);
+    else if (view.status === 'settled') works.push(settledWork(view));
+    else works.push(await planFound(view, published.get(subdir), selections?.get(subdir), options));
+  }
+  return works;
+}
+
+/** Plans a subdir; where a plan is applied, what it does not name waits for another run. */
+async function planFound(
+  view: FoundView,
+  published: Published | undefined,
+  selection: Selection | undefined,
+  options: PrepareAllOptions,
+): Promise<SubdirWork> {
+  const { applied } = options;
+  if (applied === undefined) return planView(view, published, { selection }, options);
+  const { subdir, snapshot } = view;
+  applied.check(subdir, view.state.latest?.digest);
+  const isChanged = (filename: string): boolean => {
+    const planned = applied.identity(subdir, filename);
+    return planned !== undefined && planned !== snapshot.repodata.identity(filename);
+  };
+  const wants = (filename: string): boolean =>
+    (applied.identity(subdir, filename) !== undefined && !isChanged(filename)) ||
+    published?.repodata.has(filename) === true;
+  const changed = [...applied.filenames(subdir)].filter(isChanged);
+  const warnings = changed.map(
+    (filename) => `${subdir}: \`${filename}\` is not what it was when it was planned; left for another run`,
+  );
+  return planView(view, published, { selection, wants, warnings }, options);
+}
+
+async function select(
+  views: readonly FoundView[],
+  published: ReadonlyMap<string, Published | undefined>,
+  { selector, now }: PrepareAllOptions,
+): Promise<ReadonlyMap<string, Selection> | undefined> {
+  if (selector === undefined || views.length === 0) return undefined;
+  const ledgers = new Map(views.map(({ subdir, state }) => [subdir, state.ledger]));
+  const subdirs = views.map(({ subdir, snapshot }) => ({
+    subdir,
+    details: () => snapshot.repodata.details(),
+  }));
+  return selectRecords(subdirs, selector, {
+    nowMs: now().getTime(),
+    firstSeen: (subdir, filename) => {
+      const since = ledgers.get(subdir)?.waiting?.[filename];
+      return since === undefined ? undefined : Date.parse(since);
+    },
+    isPublished: (subdir, filename) => published.get(subdir)?.repodata.has(filename) === true,
+  });
+}
+
+function checkFound(views: readonly SubdirView[], source: ChannelSource): void {
+  if (views.some(({ status }) => status !== 'absent')) return;
+  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``, {
+    hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
+  });
+}

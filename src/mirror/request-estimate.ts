@@ -1,0 +1,51 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
+import type { PlanItem } from './plan.js';
+import type { PlannedWork } from './subdir-work.js';
+
+/** Requests for a manifest with its tag. */
+const PER_MANIFEST = 1;
+/** Info and index, beside the package layers. */
+const OTHER_LAYERS = 2;
+/** Where the registry takes a blob in one request, and where it wants a POST first. */
+const PER_BLOB_DEFAULT = 2;
+
+/** Requests to the destination, tokens not among them. */
+export interface RequestEstimate {
+  /** For the archives and their repositories. */
+  readonly archives: number;
+  /** For what is looked at first, and for repodata and ledger. */
+  readonly metadata: number;
+}
+
+/**
+ * Says how many requests a run of this plan sends to the destination.
+ * @see design §8: 7 per archive (4 where single POST works) and 2 per new repository
+ */
+export function estimateRequests(work: PlannedWork, store: ChannelStore): RequestEstimate {
+  const perBlob = store.registry.requestsPerBlob ?? work.state.ledger?.requests_per_blob ?? PER_BLOB_DEFAULT;
+  const { plan, state } = work;
+  // A registry takes the place of nothing but a registry: other stores are asked nothing.
+  if (perBlob === 0) return { archives: 0, metadata: 0 };
+  const repositories = new Set<string>();
+  let archives = 0;
+  for (const item of plan.items()) {
+    archives += item.add.length * perBlob + OTHER_LAYERS * perBlob + PER_MANIFEST + forTwins(item);
+    repositories.add(item.place.repository);
+  }
+  const created = [...repositories].filter((repository) => !store.hasConfig(work.subdir, { repository }));
+  archives += created.length * perBlob;
+
+  const isFirst = state.latest === undefined;
+  const looks = state.ledger === undefined ? 2 : 3;
+  const published = isFirst ? 1 : 2;
+  const ledgerWrites = plan.toAdd > 0 ? 3 : 2;
+  const forLedgers = ledgerWrites * (perBlob + PER_MANIFEST);
+  const forRepodata = 2 * perBlob + PER_MANIFEST + 2;
+  const configs = isFirst ? 2 * perBlob : 0;
+  return { archives, metadata: looks + published + forLedgers + forRepodata + configs };
+}
+
+/** Twins that meet are read before and looked at again. */
+function forTwins({ add, twin }: PlanItem): number {
+  return (twin === undefined ? 0 : 1) + (add.length + (twin === undefined ? 0 : 1) > 1 ? 1 : 0);
+}

@@ -1,0 +1,106 @@
+import type { Quarantined } from '../artifact/ledger.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { CopyError, messageOf, type FerryErrorCode } from '../errors.js';
+import type { PlanItem, SubdirPlan } from './plan.js';
+import { quarantinedOf } from './quarantine.js';
+import type { Failure, MirrorReporter } from './report.js';
+import type { TransferOutcome } from './transfer.js';
+
+/** What the run of one subdir has come to so far. */
+export class RunResult {
+  addedBytes = 0;
+  artifacts = 0;
+  readonly #plan: SubdirPlan;
+  readonly #reporter: MirrorReporter;
+  /** Archives that were not there, or not with these bytes, and now are. */
+  readonly #added = new Set<string>();
+  /** Archives that were there and are no longer. */
+  readonly #lost = new Set<string>();
+  /** Archives whose tags are in an unknown state. */
+  readonly #uncertain = new Set<string>();
+  readonly #failed: Failure[] = [];
+  readonly #quarantine: Quarantined[] = [];
+
+  constructor(plan: SubdirPlan, reporter: MirrorReporter) {
+    this.#plan = plan;
+    this.#reporter = reporter;
+    for (const { filename, code, message } of plan.invalid) this.fail({ filename, code, message });
+  }
+
+  /** Archives that are new. */
+  get added(): number {
+    return this.#added.size;
+  }
+
+  /** Archives that are there by now. */
+  get there(): number {
+    return this.#plan.there + this.#added.size - this.#lost.size;
+  }
+
+  get failed(): readonly Failure[] {
+    return this.#failed.toSorted(byFilename);
+  }
+
+  get quarantine(): readonly Quarantined[] {
+    return this.#quarantine.toSorted(byFilename);
+  }
+
+  /** Tells whether an archive is there, with the bytes that its record names. */
+  isThere(filename: string): boolean {
+    if (this.#added.has(filename)) return true;
+    return this.#plan.isThere(filename) && !this.#lost.has(filename);
+  }
+
+  /** Whether an archive that was there before stays, unlisted. */
+  keeps(filename: string): boolean {
+    return !this.isThere(filename) && !this.#uncertain.has(filename);
+  }
+
+  /** Takes in what became of one tag. */
+  add({ displaced }: PlanItem, outcomes: readonly TransferOutcome[]): void {
+    const { subdir } = this.#plan;
+    if (outcomes.some(({ outcome }) => outcome === 'added')) this.artifacts += 1;
+    if (displaced !== undefined && outcomes.some(mayHaveWritten)) this.#uncertain.add(displaced);
+    for (const result of outcomes) {
+      const { filename } = result.record;
+      if (result.outcome === 'failed') {
+        const failure = { filename, code: result.error.code, message: messageOf(result.error) };
+        if (result.error instanceof CopyError) this.#uncertain.add(filename);
+        this.#added.delete(filename);
+        if (this.#plan.isThere(filename)) this.#lost.add(filename);
+        this.fail(failure, result.record);
+      } else if (!this.isThere(filename)) {
+        // An archive that was there was only read again for its twin's sake.
+        this.#added.add(filename);
+        this.addedBytes += result.size;
+        this.#reporter.archive?.({ subdir, filename, bytes: result.size });
+      }
+    }
+  }
+
+  /** Notes that an archive cannot be mirrored this time. */
+  fail(failure: Failure, record?: RepodataRecord): void {
+    this.#failed.push(failure);
+    this.#quarantine.push(quarantinedOf(failure, record));
+    // What was unusable from the start was never counted as something to move.
+    if (record === undefined) return;
+    const { subdir } = this.#plan;
+    this.#reporter.archive?.({ subdir, filename: failure.filename, bytes: record.size ?? 0, failure });
+  }
+
+  /** Takes an archive back that is there but cannot be listed. */
+  holdBack(record: RepodataRecord, code: FerryErrorCode, message: string): void {
+    const { filename } = record;
+    if (this.#plan.isThere(filename)) this.#lost.add(filename);
+    this.#added.delete(filename);
+    this.fail({ filename, code, message }, record);
+  }
+}
+
+function mayHaveWritten(result: TransferOutcome): boolean {
+  return result.outcome === 'added' || result.error instanceof CopyError;
+}
+
+function byFilename(a: { readonly filename: string }, b: { readonly filename: string }): number {
+  return a.filename < b.filename ? -1 : 1;
+}
