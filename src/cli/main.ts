@@ -14,6 +14,7 @@ const USAGE_CODES: ReadonlySet<FerryErrorCode> = new Set([
   'CHANNEL_INVALID',
   'REFERENCE_INVALID',
   'MATCH_SPEC_INVALID',
+  'LOCK_FILE_INVALID',
 ]);
 
 const interruption = new AbortController();
