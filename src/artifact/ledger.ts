@@ -58,7 +58,8 @@ const ledgerSchema = z.looseObject({
   /** The source's repodata that the published one was made from. */
   source: z
     .looseObject({
-      file: z.enum(['repodata.json', 'repodata.json.zst']),
+      /** `repodata.json` or `repodata.json.zst`. */
+      file: z.string().regex(/^[a-z_]+\.json(?:\.zst)?$/),
       digest,
       etag: optionalText,
       last_modified: optionalText,

@@ -9,6 +9,7 @@ import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
 import { addProbeCommand } from './commands/probe.js';
 import { addPullCommand } from './commands/pull.js';
+import { addConfigOption } from './config-file.js';
 import type { CommandContext } from './context.js';
 import { VERSION } from './version.js';
 
@@ -35,6 +36,7 @@ export function createProgram(context: CommandContext): Command {
   addLogoutCommand(program, context);
   addProbeCommand(program, context);
   for (const command of program.commands) {
+    addConfigOption(command);
     command.showHelpAfterError(`(see conda-ferry ${command.name()} --help)`);
   }
   return program;

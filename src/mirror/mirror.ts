@@ -10,7 +10,7 @@ import { quietSignal } from '../io/quiet-signal.js';
 import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { checkSchemas } from './check-schema.js';
-import { filtersDigestInput, type Filters } from './filters/filters.js';
+import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
 import { lockDestination } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
@@ -47,6 +47,8 @@ export interface MirrorOptions {
   readonly merge?: boolean | undefined;
   /** Publish the uncompressed repodata too; only schema v0 can do without. @defaultValue true */
   readonly plainJson?: boolean | undefined;
+  /** Mirror archives too that the source lists only in `repodata_from_packages.json`; they stay unlisted. @defaultValue false */
+  readonly includeRemoved?: boolean | undefined;
   /** Do what this plan says, and nothing else. */
   readonly apply?: PlanDocument | undefined;
   /**
@@ -234,15 +236,16 @@ function names(options: MirrorOptions): { source: string; destination: string; s
 }
 
 async function openContext(options: MirrorOptions, resources: Resources): Promise<RunContext> {
-  const { plainJson = true, filters, destination } = options;
+  const { plainJson = true, includeRemoved = false, filters, destination } = options;
   if (!plainJson && destination.schema.id !== 'v0') {
     throw new FerryError('USAGE', 'schema v1 asks for the uncompressed repodata', {
       hint: 'leave out --no-plain-json',
     });
   }
   const choices = {
-    ...(filters === undefined ? {} : { filters: filtersDigestInput(filters) }),
+    ...(filters === undefined || !hasFilters(filters) ? {} : { filters: filtersDigestInput(filters) }),
     ...(plainJson ? {} : { plain_json: false }),
+    ...(includeRemoved ? { include_removed: true } : {}),
   };
   return {
     source: options.source,
@@ -250,9 +253,10 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     workers: resources.use(new WorkerPool()),
     temp: resources.use(await TempFolder.create(options.tempDir)),
     resources,
-    selector: filters,
+    selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
     filters: filtersDigest(destination, choices),
     plainJson,
+    includeRemoved,
     applied: options.apply === undefined ? undefined : new AppliedPlan(options.apply),
     isPartial: options.apply !== undefined,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,

@@ -5,7 +5,7 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import type { PackagePlace } from '../artifact/schema.js';
 import { parseArchiveFilename } from '../conda/names.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
-import type { Repodata } from '../conda/repodata/repodata.js';
+import type { ReadRecord, Repodata } from '../conda/repodata/repodata.js';
 import { FerryError, UnrepresentableError, type FerryErrorCode } from '../errors.js';
 import type { KnownArchives } from './known-archives.js';
 
@@ -41,6 +41,10 @@ export interface SubdirPlan {
   readonly there: number;
   /** Whether an archive is wanted, and there with the right bytes. */
   readonly isThere: (filename: string) => boolean;
+  /** Such as `sha256:…`, of a wanted archive. */
+  readonly identity: (filename: string) => string | undefined;
+  /** Archives that are wanted although the source lists them no more. */
+  readonly unlisted: ReadonlySet<string>;
   /** Archives to push. */
   readonly toAdd: number;
   /** Artifacts they go into: twins share one. */
@@ -74,73 +78,66 @@ export interface PlanInput {
 /** A record with where its archive goes. */
 export type PlacedRecord = readonly [RepodataRecord, PackagePlace];
 
+/** What {@link WantedRecords} are made of. */
+export interface WantedInput {
+  readonly store: ChannelStore;
+  readonly repodata: Repodata;
+  /** Where records stand that the repodata lists no more, and whose archives are wanted all the same. @defaultValue none */
+  readonly removed?: Repodata | undefined;
+  /** Records of others that stay listed; where the schema holds no twins, theirs have no place. @defaultValue none */
+  readonly foreign?: ReadonlySet<string> | undefined;
+  /** What filters let pass. @defaultValue all */
+  readonly wants?: ((filename: string) => boolean) | undefined;
+}
+
 /** The records of a repodata that are wanted and can be mirrored; the others are set aside. */
 export class WantedRecords {
   readonly repodata: Repodata;
   readonly withheld: readonly Refused[];
   readonly invalid: readonly Refused[];
   readonly #store: ChannelStore;
+  readonly #removed: Repodata | undefined;
   readonly #wants: (filename: string) => boolean;
-  readonly #refused: ReadonlySet<string>;
+  readonly #refused = new Set<string>();
 
-  /**
-   * @param foreign records of others that stay listed; where the schema holds no twins, theirs have no place
-   * @param wants what filters let pass. @defaultValue all
-   */
-  constructor(
-    store: ChannelStore,
-    repodata: Repodata,
-    foreign: ReadonlySet<string>,
-    wants: (filename: string) => boolean = () => true,
-  ) {
+  constructor({ store, repodata, removed, foreign = new Set(), wants = () => true }: WantedInput) {
     this.repodata = repodata;
     this.#store = store;
+    this.#removed = removed;
     this.#wants = wants;
     const withheld: Refused[] = [];
     const invalid: Refused[] = [];
-    for (const read of repodata.records()) {
-      if (!wants(read.filename)) continue;
-      if ('error' in read) {
-        invalid.push({ filename: read.filename, code: read.error.code, message: read.error.message });
-        continue;
-      }
-      const fault = faultOf(store, read.record);
-      if (fault?.isOfRecord === true) invalid.push(fault.refused);
-      else if (fault !== undefined) withheld.push(fault.refused);
+    for (const read of this.#reads()) {
+      const fault = 'error' in read ? invalidRecord(read) : faultOf(store, read.record);
+      if (fault === undefined) continue;
+      (fault.isOfRecord ? invalid : withheld).push(fault.refused);
+      this.#refused.add(read.filename);
     }
-    const refused = new Set([...withheld, ...invalid].map(({ filename }) => filename));
     if (!store.schema.holdsTwins) {
-      const first = (filename: string): boolean =>
-        repodata.has(filename) && wants(filename) && !refused.has(filename);
-      const second = [...repodata.filenames()].filter((filename) => {
-        if (!first(filename)) return false;
-        const twin = twinOf(filename);
-        return foreign.has(twin) || (filename.endsWith('.tar.bz2') && first(twin));
-      });
-      for (const filename of second) {
+      for (const filename of this.#seconds(foreign)) {
         withheld.push(twinless(filename));
-        refused.add(filename);
+        this.#refused.add(filename);
       }
     }
     for (const { filename, section } of repodata.otherRecords()) {
-      withheld.push({
-        filename,
-        code: 'UNSUPPORTED',
-        message: `records under \`${section}\` have no media type in OCI yet`,
-      });
+      const message = `records under \`${section}\` have no media type in OCI yet`;
+      withheld.push({ filename, code: 'UNSUPPORTED', message });
     }
     this.withheld = withheld;
     this.invalid = invalid;
-    this.#refused = refused;
   }
 
+  /** Whether an archive is wanted. */
   has(filename: string): boolean {
-    return this.repodata.has(filename) && this.#wants(filename) && !this.#refused.has(filename);
+    const isKnown = this.repodata.has(filename) || this.#removed?.has(filename) === true;
+    return isKnown && this.#wants(filename) && !this.#refused.has(filename);
   }
 
-  /** File names, ordered by package, then by file name. */
+  /** File names, ordered by package, then by file name; what is listed no more comes last. */
   *filenames(): Generator<string> {
     for (const filename of this.repodata.sortedFilenames()) if (this.has(filename)) yield filename;
+    for (const filename of this.#removed?.sortedFilenames() ?? [])
+      if (!this.repodata.has(filename) && this.has(filename)) yield filename;
   }
 
   /** Records, ordered as {@link filenames}. */
@@ -153,16 +150,45 @@ export class WantedRecords {
 
   /** The record of a file name that {@link has} knows. */
   get(filename: string): PlacedRecord | undefined {
-    const read = this.has(filename) ? this.repodata.get(filename) : undefined;
+    const read = this.has(filename) ? this.#sourceOf(filename)?.get(filename) : undefined;
     if (read === undefined || 'error' in read) return undefined;
     return [read.record, this.#store.schema.placeOf(read.record)];
   }
+
+  /** Such as `sha256:…`. */
+  identity(filename: string): string | undefined {
+    return this.#sourceOf(filename)?.identity(filename);
+  }
+
+  #sourceOf(filename: string): Repodata | undefined {
+    return this.repodata.has(filename) ? this.repodata : this.#removed;
+  }
+
+  *#reads(): Generator<ReadRecord> {
+    for (const read of this.repodata.records()) if (this.#wants(read.filename)) yield read;
+    for (const read of this.#removed?.records() ?? [])
+      if (!this.repodata.has(read.filename) && this.#wants(read.filename)) yield read;
+  }
+
+  /** Archives that make room for their twins. */
+  #seconds(foreign: ReadonlySet<string>): readonly string[] {
+    return [...this.filenames()].filter((filename) => {
+      const twin = twinOf(filename);
+      return foreign.has(twin) || (filename.endsWith('.tar.bz2') && this.has(twin));
+    });
+  }
 }
 
-function faultOf(
-  store: ChannelStore,
-  record: RepodataRecord,
-): { readonly isOfRecord: boolean; readonly refused: Refused } | undefined {
+interface Fault {
+  readonly isOfRecord: boolean;
+  readonly refused: Refused;
+}
+
+function invalidRecord({ filename, error }: Extract<ReadRecord, { readonly error: unknown }>): Fault {
+  return { isOfRecord: true, refused: { filename, code: error.code, message: error.message } };
+}
+
+function faultOf(store: ChannelStore, record: RepodataRecord): Fault | undefined {
   const { filename } = record;
   if (archiveIdentity(record) === undefined) {
     const message = `record of \`${filename}\` has neither sha256 nor md5`;
@@ -195,17 +221,19 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
   const { repodata } = wanted;
   const { subdir } = repodata;
   const missing = new Set<string>();
+  const unlisted = new Set<string>();
   let there = 0;
   let bytes = 0;
   for (const filename of wanted.filenames()) {
-    const identity = repodata.identity(filename);
+    const identity = wanted.identity(filename);
+    const isListed = repodata.has(filename);
+    if (!isListed) unlisted.add(filename);
     if (identity !== undefined && known.identity(filename) === identity) {
-      there += 1;
+      if (isListed) there += 1;
       continue;
     }
     missing.add(filename);
-    const read = repodata.get(filename);
-    if (read !== undefined && 'record' in read) bytes += read.record.size ?? 0;
+    bytes += wanted.get(filename)?.[0].size ?? 0;
   }
 
   const inRepodata = (filename: string): RepodataRecord | undefined => wanted.get(filename)?.[0];
@@ -255,6 +283,8 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
     listed: repodata.recordCount,
     there,
     isThere: (filename) => isWanted(filename) && !missing.has(filename),
+    identity: (filename) => wanted.identity(filename),
+    unlisted,
     toAdd: missing.size,
     artifacts,
     replaced,

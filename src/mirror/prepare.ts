@@ -2,9 +2,13 @@
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import { FerryError } from '../errors.js';
+import type { RecordDetails } from '../conda/record-details.js';
+import type { Repodata } from '../conda/repodata/repodata.js';
 import type { Filters } from './filters/filters.js';
-import { selectRecords, type Selection } from './filters/select-records.js';
+import { selectRecords } from './filters/select-records.js';
+import type { Selection } from './filters/selection.js';
 import type { AppliedPlan } from './plan-document.js';
+import { takeSnapshot } from './snapshot.js';
 import type { Published } from './state.js';
 import { viewSource, viewSubdir, type SubdirView } from './subdir-view.js';
 import {
@@ -15,12 +19,17 @@ import {
   type SubdirWork,
 } from './subdir-work.js';
 
+/** Unpatched records, those of removed packages among them. */
+const REMOVED_FILES = ['repodata_from_packages.json.zst', 'repodata_from_packages.json'] as const;
+
 /** What {@link prepareAll} works with. */
 export interface PrepareAllOptions extends PrepareOptions {
   /** What to mirror; `undefined` for everything. */
   readonly selector: Filters | undefined;
   /** Move only what this plan names. */
   readonly applied: AppliedPlan | undefined;
+  /** Mirror archives too that the source lists only in `repodata_from_packages.json`. */
+  readonly includeRemoved: boolean;
 }
 
 /** What {@link prepareAll} found. */
@@ -90,38 +99,46 @@ async function viewTogether(
   return all;
 }
 
+/** What is read of a subdir that changed, before it is planned. */
+interface FoundSubdir {
+  readonly view: FoundView;
+  readonly published: Published | undefined;
+  /** Records that the source lists no more, where their archives are wanted too. */
+  readonly removed: Repodata | undefined;
+}
+
 async function planAll(
   views: readonly SubdirView[],
   options: PrepareAllOptions,
 ): Promise<readonly SubdirWork[]> {
-  const published = new Map<string, Published | undefined>();
-  for (const view of views)
-    if (view.status === 'found') published.set(view.subdir, await readPublishedOf(view, options));
-  const selections = await select(
-    views.filter((view) => view.status === 'found'),
-    published,
-    options,
-  );
+  const found = new Map<string, FoundSubdir>();
+  for (const view of views) {
+    if (view.status !== 'found') continue;
+    const published = await readPublishedOf(view, options);
+    const removed = options.includeRemoved ? await readRemoved(view.subdir, options) : undefined;
+    found.set(view.subdir, { view, published, removed });
+  }
+  const selections = await select(found, options);
   const works: SubdirWork[] = [];
   for (const view of views) {
     const { subdir } = view;
-    if (view.status === 'absent') works.push(view);
+    const subdirFound = found.get(subdir);
+    if (subdirFound !== undefined) works.push(await planFound(subdirFound, selections?.get(subdir), options));
     else if (view.status === 'settled') works.push(settledWork(view));
-    else works.push(await planFound(view, published.get(subdir), selections?.get(subdir), options));
+    else works.push({ status: 'absent', subdir });
   }
   return works;
 }
 
 /** Plans a subdir; where a plan is applied, what it does not name waits for another run. */
 async function planFound(
-  view: FoundView,
-  published: Published | undefined,
+  { view, published, removed }: FoundSubdir,
   selection: Selection | undefined,
   options: PrepareAllOptions,
 ): Promise<SubdirWork> {
   const { applied } = options;
-  if (applied === undefined) return planView(view, published, { selection }, options);
   const { subdir, snapshot } = view;
+  if (applied === undefined) return planView(view, published, { selection, removed }, options);
   applied.check(subdir, view.state.latest?.digest);
   const isChanged = (filename: string): boolean => {
     const planned = applied.identity(subdir, filename);
@@ -134,28 +151,39 @@ async function planFound(
   const warnings = changed.map(
     (filename) => `${subdir}: \`${filename}\` is not what it was when it was planned; left for another run`,
   );
-  return planView(view, published, { selection, wants, warnings }, options);
+  return planView(view, published, { selection, wants, removed, warnings }, options);
+}
+
+/** Reads the records of all that the source ever built, where it tells them. @see CEP 36 */
+async function readRemoved(subdir: string, options: PrepareAllOptions): Promise<Repodata | undefined> {
+  const { source, temp, signal, resources } = options;
+  const answer = await takeSnapshot(source, subdir, { temp, signal, files: REMOVED_FILES });
+  return answer.status === 'found' ? resources.use(answer.snapshot).repodata : undefined;
 }
 
 async function select(
-  views: readonly FoundView[],
-  published: ReadonlyMap<string, Published | undefined>,
-  { selector, now }: PrepareAllOptions,
+  found: ReadonlyMap<string, FoundSubdir>,
+  { selector, now, signal }: PrepareAllOptions,
 ): Promise<ReadonlyMap<string, Selection> | undefined> {
-  if (selector === undefined || views.length === 0) return undefined;
-  const ledgers = new Map(views.map(({ subdir, state }) => [subdir, state.ledger]));
-  const subdirs = views.map(({ subdir, snapshot }) => ({
+  if (selector === undefined || found.size === 0) return undefined;
+  const subdirs = [...found].map(([subdir, { view, removed }]) => ({
     subdir,
-    details: () => snapshot.repodata.details(),
+    details: () => detailsOf(view.snapshot.repodata, removed),
   }));
   return selectRecords(subdirs, selector, {
     nowMs: now().getTime(),
     firstSeen: (subdir, filename) => {
-      const since = ledgers.get(subdir)?.waiting?.[filename];
+      const since = found.get(subdir)?.view.state.ledger?.waiting?.[filename];
       return since === undefined ? undefined : Date.parse(since);
     },
-    isPublished: (subdir, filename) => published.get(subdir)?.repodata.has(filename) === true,
+    isPublished: (subdir, filename) => found.get(subdir)?.published?.repodata.has(filename) === true,
+    signal,
   });
+}
+
+async function* detailsOf(repodata: Repodata, removed: Repodata | undefined): AsyncGenerator<RecordDetails> {
+  yield* repodata.details();
+  if (removed !== undefined) yield* removed.details((filename) => !repodata.has(filename));
 }
 
 function checkFound(views: readonly SubdirView[], source: ChannelSource): void {

@@ -32,9 +32,11 @@ export class RunResult {
     return this.#added.size;
   }
 
-  /** Archives that are there by now. */
+  /** Listed archives that are there by now. */
   get there(): number {
-    return this.#plan.there + this.#added.size - this.#lost.size;
+    const listed = (filenames: ReadonlySet<string>): number =>
+      [...filenames].filter((filename) => !this.#plan.unlisted.has(filename)).length;
+    return this.#plan.there + listed(this.#added) - listed(this.#lost);
   }
 
   get failed(): readonly Failure[] {

@@ -12,12 +12,10 @@ export const MAX_REPODATA_BYTES = 4 * 1024 ** 3;
 /** Repodata files in the order they are preferred. */
 const REPODATA_FILES = ['repodata.json.zst', 'repodata.json'] as const;
 
-/** One of the files that a subdir's repodata may be in. */
-export type RepodataFile = (typeof REPODATA_FILES)[number];
-
 /** Which file a snapshot was taken of, and how to ask whether it changed. */
 export interface SnapshotOrigin {
-  readonly file: RepodataFile;
+  /** Such as `repodata.json.zst`. */
+  readonly file: string;
   readonly validators: Validators;
 }
 
@@ -44,6 +42,8 @@ export type SnapshotAnswer =
 export interface SnapshotOptions {
   /** Ask only whether this file changed. */
   readonly unless?: SnapshotOrigin | undefined;
+  /** Files to look for, in that order. @defaultValue repodata.json.zst, repodata.json */
+  readonly files?: readonly string[] | undefined;
   readonly temp: TempFolder;
   readonly signal?: AbortSignal | undefined;
 }
@@ -58,8 +58,8 @@ export async function takeSnapshot(
   subdir: string,
   options: SnapshotOptions,
 ): Promise<SnapshotAnswer> {
-  const { unless, temp, signal } = options;
-  for (const file of unless === undefined ? REPODATA_FILES : [unless.file]) {
+  const { unless, temp, signal, files = REPODATA_FILES } = options;
+  for (const file of unless === undefined ? files : [unless.file]) {
     const path = `${subdir}/${file}`;
     const answer = await source.openMetadata(path, { unless: unless?.validators, signal });
     if (answer.status === 'unchanged') {
@@ -92,7 +92,7 @@ export async function takeSnapshot(
     }
   }
   // The file that was read last time is gone; another form of it may still be there.
-  return unless === undefined ? { status: 'absent' } : takeSnapshot(source, subdir, { temp, signal });
+  return unless === undefined ? { status: 'absent' } : takeSnapshot(source, subdir, { temp, signal, files });
 }
 
 /** Refuses a snapshot that is older than the one before. @throws FerryError `SOURCE_OLDER` */

@@ -120,6 +120,8 @@ export class SubdirRun {
     const kept = new Map(
       [...plan.before].filter(([filename]) => result.keeps(filename) && !work.foreign.has(filename)),
     );
+    for (const filename of plan.unlisted)
+      if (result.isThere(filename)) kept.set(filename, plan.identity(filename) ?? '');
     // What was not tried, or is left for another time, makes the next run look at everything.
     const isSettled = this.#untried === 0 && !context.isPartial;
     const final = makeLedger({

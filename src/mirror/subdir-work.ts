@@ -8,7 +8,7 @@ import { archiveIdentity } from '../conda/package-record.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
-import type { Selection } from './filters/select-records.js';
+import type { Selection } from './filters/selection.js';
 import { KnownArchives } from './known-archives.js';
 import { planSubdir, repositoriesOf, WantedRecords, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
@@ -72,6 +72,8 @@ export interface Choice {
   readonly selection: Selection | undefined;
   /** What else decides. @defaultValue nothing */
   readonly wants?: ((filename: string) => boolean) | undefined;
+  /** Where records stand that the source lists no more, if their archives are wanted too. */
+  readonly removed?: Repodata | undefined;
   readonly warnings?: readonly string[] | undefined;
 }
 
@@ -82,7 +84,7 @@ export interface Choice {
 export async function planView(
   { subdir, state, snapshot }: Extract<SubdirView, { status: 'found' }>,
   published: Published | undefined,
-  { selection, wants, warnings = [] }: Choice,
+  { selection, wants, removed, warnings = [] }: Choice,
   options: PrepareOptions,
 ): Promise<PlannedWork> {
   const { store } = options;
@@ -93,7 +95,7 @@ export async function planView(
   if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
   const isWanted = (filename: string): boolean =>
     selection?.wants(filename) !== false && wants?.(filename) !== false;
-  const wanted = new WantedRecords(store, repodata, foreign, isWanted);
+  const wanted = new WantedRecords({ store, repodata, removed, foreign, wants: isWanted });
 
   // Listed archives are there if the ledger vouches for the list; of all others only the registry knows. With `deep`,
   // all that the source lists is asked for; of the rest only the ledger knows.

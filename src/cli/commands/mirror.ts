@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
+import { FallbackChannel } from '../../channel/fallback-channel.js';
+import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { openerOf } from '../../io/bytes.js';
@@ -12,7 +14,7 @@ import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { parseLocation } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
-import { printJson, type OutputFlags } from '../output.js';
+import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
 import { Session } from '../session.js';
@@ -20,6 +22,7 @@ import { Session } from '../session.js';
 const EXIT_INTERRUPTED = 130;
 
 interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
+  readonly fallback?: readonly string[];
   readonly subdir?: readonly string[];
   readonly plan?: boolean;
   readonly planOut?: string;
@@ -32,6 +35,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
   readonly accept?: readonly string[];
   readonly quarantine?: string;
   readonly plainJson: boolean;
+  readonly includeRemoved?: boolean;
   readonly tempDir?: string;
 }
 
@@ -48,11 +52,17 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
       'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir',
     )
     .argument('<destination>', 'where it goes: oci://host[:port]/path or oci-layout:./dir')
+    .option(
+      '--fallback <channel>',
+      'the same channel elsewhere, for when the source does not answer',
+      collect,
+    )
     .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
     .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
     .option('--concurrency <n>', 'archives under way at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--merge', 'keep records that others published in the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
+    .option('--include-removed', 'also archives that the source has and lists no more; they stay unlisted')
     .option('--no-plain-json', 'publish repodata compressed only (schema v0)')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
@@ -102,7 +112,7 @@ async function mirror(
     for (const name of parseFailureList(await readText(file), file)) known.add(name);
   await using session = new Session(context, flags);
   const options: MirrorOptions = {
-    source: session.openChannel(parseLocation(source)),
+    source: openSource(source, flags, session, output),
     destination: session.openStore(parseLocation(destination)),
     subdirs: flags.subdir,
     filters: await readFilters(flags, readText),
@@ -111,6 +121,7 @@ async function mirror(
     allowOlder: flags.allowOlder,
     merge: flags.merge,
     plainJson: flags.plainJson,
+    includeRemoved: flags.includeRemoved,
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
     tempDir: flags.tempDir,
@@ -139,6 +150,17 @@ async function mirror(
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
 
+function openSource(source: string, flags: MirrorFlags, session: Session, output: Output): ChannelSource {
+  const first = session.openChannel(parseLocation(source));
+  const others = (flags.fallback ?? []).map((text) => session.openChannel(parseLocation(text)));
+  if (others.length === 0) return first;
+  return new FallbackChannel([first, ...others], {
+    onSwitch: (from, to, why) => {
+      say(output, `warning: ${from} does not answer (${why.message}); going on with ${to}`);
+    },
+  });
+}
+
 /** @throws FerryError `USAGE` */
 async function readText(file: string): Promise<string> {
   try {
@@ -150,6 +172,10 @@ async function readText(file: string): Promise<string> {
 
 async function writeText(file: string, text: string): Promise<void> {
   await writeFileAtomic(file, openerOf(Buffer.from(text))());
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function parseRate(text: string): number {

@@ -45,8 +45,7 @@ export async function migrateSubdir(
   await using composition = await composeRepodata({ snapshot, isThere }, context);
   const current = marker.isReduced ? undefined : publishedAlready(prepared.published, composition);
   const latest =
-    current ??
-    (await publish(subdir, composition, marker.ledger ?? ledgerOfRun(prepared, context), context));
+    current ?? (await publish(subdir, composition, marker.ledger ?? ledgerOfRun(prepared, context), context));
   const { there, quarantine } = tally;
   const ledger = migratedLedger(prepared, { repodata: latest, composition, there, quarantine }, context);
   if (marker.ledger !== undefined || current === undefined || !isSameLedger(ledger, prepared.state.ledger))

@@ -87,7 +87,7 @@ export async function prepareSubdir(
   }
 
   // Others' records have stopped the migration above.
-  const wanted = new WantedRecords(destination, repodata, new Set());
+  const wanted = new WantedRecords({ store: destination, repodata });
   const { items, invalid } = groupItems(wanted.records(), context);
   return {
     subdir,
