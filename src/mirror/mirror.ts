@@ -16,7 +16,14 @@ import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
 import { prepareAll, prepareOne } from './prepare.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
-import type { MirrorPlan, MirrorReport, MirrorReporter, PlannedSubdir, SubdirReport } from './report.js';
+import {
+  changedAt,
+  type MirrorPlan,
+  type MirrorReport,
+  type MirrorReporter,
+  type PlannedSubdir,
+  type SubdirReport,
+} from './report.js';
 import { estimateRequests } from './request-estimate.js';
 import type { RunContext } from './run-context.js';
 import { SubdirRun } from './subdir-run.js';
@@ -292,12 +299,14 @@ function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
     added: 0,
     addedBytes: 0,
     artifacts: 0,
+    packages: [],
     failed,
     withheld: (ledger?.withheld ?? []).map((entry) => ({ ...failureOf(entry), clause: entry.clause })),
     kept: Object.keys(ledger?.kept ?? {}).length,
     gone: 0,
     untried: 0,
     leftOut: {},
+    ...changedAt(ledger?.source?.last_modified),
     warnings: [],
   };
 }

@@ -16,6 +16,13 @@ export interface Failure {
  */
 export type PublishedAs = 'unchanged' | 'spliced' | 'kept' | 'nothing';
 
+/** Archives of one package, and their bytes. */
+export interface PackageTotal {
+  readonly name: string;
+  readonly archives: number;
+  readonly bytes: number;
+}
+
 /** What a run did in one subdir. Bytes count archives. */
 export interface SubdirReport {
   readonly subdir: string;
@@ -28,6 +35,8 @@ export interface SubdirReport {
   readonly addedBytes: number;
   /** Artifacts they went into; twins share one. */
   readonly artifacts: number;
+  /** What was added of each package, largest first. */
+  readonly packages: readonly PackageTotal[];
   readonly failed: readonly Failure[];
   readonly withheld: readonly Refused[];
   /** Archives kept though they are not wanted any more. */
@@ -38,6 +47,8 @@ export interface SubdirReport {
   readonly untried: number;
   /** Records that filters left out, by why. */
   readonly leftOut: Readonly<Record<string, number>>;
+  /** When the source changed its repodata last, as it says: ISO 8601, in UTC. */
+  readonly sourceChangedAt?: string | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -95,4 +106,10 @@ export interface MirrorReporter {
   warning?(message: string): void;
   /** A subdir was published. */
   published?(subdir: string, as: PublishedAs): void;
+}
+
+/** The field of a report that tells when the source changed, from what its server said. */
+export function changedAt(lastModified: string | undefined): Pick<SubdirReport, 'sourceChangedAt'> {
+  const ms = lastModified === undefined ? Number.NaN : Date.parse(lastModified);
+  return Number.isNaN(ms) ? {} : { sourceChangedAt: new Date(ms).toISOString() };
 }

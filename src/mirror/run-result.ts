@@ -1,9 +1,10 @@
 import type { Quarantined } from '../artifact/ledger.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { CopyError, messageOf, type FerryErrorCode } from '../errors.js';
+import { compareText } from '../io/compare-text.js';
 import type { PlanItem, SubdirPlan } from './plan.js';
 import { quarantinedOf } from './quarantine.js';
-import type { Failure, MirrorReporter } from './report.js';
+import type { Failure, MirrorReporter, PackageTotal } from './report.js';
 import type { TransferOutcome } from './transfer.js';
 
 /** What the run of one subdir has come to so far. */
@@ -18,6 +19,7 @@ export class RunResult {
   readonly #lost = new Set<string>();
   /** Archives whose tags are in an unknown state. */
   readonly #uncertain = new Set<string>();
+  readonly #packages = new Map<string, { archives: number; bytes: number }>();
   readonly #failed: Failure[] = [];
   readonly #quarantine: Quarantined[] = [];
 
@@ -37,6 +39,13 @@ export class RunResult {
     const listed = (filenames: ReadonlySet<string>): number =>
       [...filenames].filter((filename) => !this.#plan.unlisted.has(filename)).length;
     return this.#plan.there + listed(this.#added) - listed(this.#lost);
+  }
+
+  /** What was added of each package, largest first. */
+  get packages(): readonly PackageTotal[] {
+    return [...this.#packages]
+      .map(([name, total]) => ({ name, ...total }))
+      .sort((a, b) => b.bytes - a.bytes || compareText(a.name, b.name));
   }
 
   get failed(): readonly Failure[] {
@@ -75,6 +84,9 @@ export class RunResult {
         // An archive that was there was only read again for its twin's sake.
         this.#added.add(filename);
         this.addedBytes += result.size;
+        const { name } = result.record;
+        const { archives, bytes } = this.#packages.get(name) ?? { archives: 0, bytes: 0 };
+        this.#packages.set(name, { archives: archives + 1, bytes: bytes + result.size });
         this.#reporter.archive?.({ subdir, filename, bytes: result.size });
       }
     }

@@ -9,7 +9,7 @@ import { firstLedger, makeLedger, seenOf } from './make-ledger.js';
 import type { PlanItem } from './plan.js';
 import { newRunning, publishedAlready, pushRepodata } from './publish.js';
 import { isSameLedger } from './quarantine.js';
-import type { PublishedAs, SubdirReport } from './report.js';
+import { changedAt, type PublishedAs, type SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
 import type { PlannedWork } from './subdir-work.js';
@@ -153,12 +153,14 @@ export class SubdirRun {
       added: result.added,
       addedBytes: result.addedBytes,
       artifacts: result.artifacts,
+      packages: result.packages,
       failed: result.failed,
       withheld: plan.withheld,
       kept: kept.size,
       gone: work.gone.length,
       untried: this.#untried,
       leftOut: selection === undefined ? {} : Object.fromEntries(selection.leftOut),
+      ...changedAt(work.snapshot.origin.validators.lastModified),
       warnings: work.warnings,
     };
   }
