@@ -107,11 +107,14 @@ export class WantedRecords {
     this.#wants = wants;
     const withheld: Refused[] = [];
     const invalid: Refused[] = [];
-    for (const read of this.#reads()) {
-      const fault = 'error' in read ? invalidRecord(read) : faultOf(store, read.record);
+    for (const { filename, error } of this.#invalid())
+      invalid.push({ filename, code: error.code, message: error.message });
+    for (const { filename } of invalid) this.#refused.add(filename);
+    for (const record of this.#readable()) {
+      const fault = faultOf(store, record);
       if (fault === undefined) continue;
       (fault.isOfRecord ? invalid : withheld).push(fault.refused);
-      this.#refused.add(read.filename);
+      this.#refused.add(record.filename);
     }
     if (!store.schema.holdsTwins) {
       for (const filename of this.#seconds(foreign)) {
@@ -119,7 +122,7 @@ export class WantedRecords {
         this.#refused.add(filename);
       }
     }
-    for (const { filename, section } of repodata.otherRecords()) {
+    for (const { filename, section } of repodata.withheld()) {
       const message = `records under \`${section}\` have no media type in OCI yet`;
       withheld.push({ filename, code: 'UNSUPPORTED', message });
     }
@@ -133,19 +136,9 @@ export class WantedRecords {
     return isKnown && this.#wants(filename) && !this.#refused.has(filename);
   }
 
-  /** File names, ordered by package, then by file name; what is listed no more comes last. */
-  *filenames(): Generator<string> {
-    for (const filename of this.repodata.sortedFilenames()) if (this.has(filename)) yield filename;
-    for (const filename of this.#removed?.sortedFilenames() ?? [])
-      if (!this.repodata.has(filename) && this.has(filename)) yield filename;
-  }
-
-  /** Records, ordered as {@link filenames}. */
-  *records(): Generator<PlacedRecord> {
-    for (const filename of this.filenames()) {
-      const placed = this.get(filename);
-      if (placed !== undefined) yield placed;
-    }
+  /** Records, ordered by package, then by file name; what is listed no more comes last. */
+  *records(): Generator<RepodataRecord> {
+    for (const record of this.#readable()) if (!this.#refused.has(record.filename)) yield record;
   }
 
   /** The record of a file name that {@link has} knows. */
@@ -164,28 +157,34 @@ export class WantedRecords {
     return this.repodata.has(filename) ? this.repodata : this.#removed;
   }
 
-  *#reads(): Generator<ReadRecord> {
-    for (const read of this.repodata.records()) if (this.#wants(read.filename)) yield read;
-    for (const read of this.#removed?.records() ?? [])
+  *#readable(): Generator<RepodataRecord> {
+    for (const { records } of this.repodata.packages())
+      for (const record of records) if (this.#wants(record.filename)) yield record;
+    for (const { records } of this.#removed?.packages() ?? [])
+      for (const record of records)
+        if (!this.repodata.has(record.filename) && this.#wants(record.filename)) yield record;
+  }
+
+  *#invalid(): Generator<Extract<ReadRecord, { readonly error: unknown }>> {
+    for (const read of this.repodata.invalid()) if (this.#wants(read.filename)) yield read;
+    for (const read of this.#removed?.invalid() ?? [])
       if (!this.repodata.has(read.filename) && this.#wants(read.filename)) yield read;
   }
 
   /** Archives that make room for their twins. */
   #seconds(foreign: ReadonlySet<string>): readonly string[] {
-    return [...this.filenames()].filter((filename) => {
+    const seconds: string[] = [];
+    for (const { filename } of this.records()) {
       const twin = twinOf(filename);
-      return foreign.has(twin) || (filename.endsWith('.tar.bz2') && this.has(twin));
-    });
+      if (foreign.has(twin) || (filename.endsWith('.tar.bz2') && this.has(twin))) seconds.push(filename);
+    }
+    return seconds;
   }
 }
 
 interface Fault {
   readonly isOfRecord: boolean;
   readonly refused: Refused;
-}
-
-function invalidRecord({ filename, error }: Extract<ReadRecord, { readonly error: unknown }>): Fault {
-  return { isOfRecord: true, refused: { filename, code: error.code, message: error.message } };
 }
 
 function faultOf(store: ChannelStore, record: RepodataRecord): Fault | undefined {
@@ -224,8 +223,9 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
   const unlisted = new Set<string>();
   let there = 0;
   let bytes = 0;
-  for (const filename of wanted.filenames()) {
-    const identity = wanted.identity(filename);
+  for (const record of wanted.records()) {
+    const { filename } = record;
+    const identity = archiveIdentity(record);
     const isListed = repodata.has(filename);
     if (!isListed) unlisted.add(filename);
     if (identity !== undefined && known.identity(filename) === identity) {
@@ -233,7 +233,7 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
       continue;
     }
     missing.add(filename);
-    bytes += wanted.get(filename)?.[0].size ?? 0;
+    bytes += record.size ?? 0;
   }
 
   const inRepodata = (filename: string): RepodataRecord | undefined => wanted.get(filename)?.[0];

@@ -10,7 +10,7 @@ import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import type { Selection } from './filters/selection.js';
 import { KnownArchives } from './known-archives.js';
-import { planSubdir, repositoriesOf, WantedRecords, type SubdirPlan } from './plan.js';
+import { planSubdir, repositoriesOf, WantedRecords, type PlacedRecord, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
 import { readPublished, type Published, type SubdirState } from './state.js';
 import type { SubdirView, ViewOptions } from './subdir-view.js';
@@ -107,9 +107,11 @@ export async function planView(
   );
   if (options.deep || state.trust === 'interrupted' || state.trust === 'unknown') {
     const believed = new KnownArchives(listed, new Map(others));
-    const open = [...wanted.records()].filter(
-      ([record]) => believed.identity(record.filename) !== archiveIdentity(record),
-    );
+    const open: PlacedRecord[] = [];
+    for (const record of wanted.records()) {
+      if (believed.identity(record.filename) !== archiveIdentity(record))
+        open.push([record, store.schema.placeOf(record)]);
+    }
     const blobs = options.deep || state.trust === 'unknown';
     const found = await askRegistry(open, { ...options, subdir, blobs });
     const asked = new Set(open.map(([record]) => record.filename));

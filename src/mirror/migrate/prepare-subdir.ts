@@ -6,7 +6,7 @@ import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { checkSchema } from '../check-schema.js';
-import { WantedRecords, type PlacedRecord, type Refused } from '../plan.js';
+import { WantedRecords, type Refused } from '../plan.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
 import { readPublished, readState, type Published, type SubdirState } from '../state.js';
 import type { MigrationContext } from './migration-context.js';
@@ -149,12 +149,13 @@ function checkNotForeign(
 }
 
 function groupItems(
-  records: Iterable<PlacedRecord>,
-  { source, only }: MigrationContext,
+  records: Iterable<RepodataRecord>,
+  { source, destination, only }: MigrationContext,
 ): { readonly items: readonly MigrationItem[]; readonly invalid: readonly Refused[] } {
   const groups = new Map<string, { -readonly [Key in keyof MigrationItem]: MigrationItem[Key] }>();
   const invalid: Refused[] = [];
-  for (const [record, to] of records) {
+  for (const record of records) {
+    const to = destination.schema.placeOf(record);
     const key = `${to.repository}:${to.tag}`;
     try {
       const from = source.schema.placeOf(record);
