@@ -17,7 +17,7 @@ export function pythonVariantOf(record: RecordDetails): string {
   }
   const python = constraintOf('python', record.depends);
   if (python === undefined) return '';
-  return closedSeriesOf(python) ?? `python ${python}`;
+  return closedSeriesOf(python) ?? `python ${python}`.trimEnd();
 }
 
 /** What stands behind a name in the first dependency on it: `>=3.11,<3.12.0a0` of `python >=3.11,<3.12.0a0`. */

@@ -18,6 +18,11 @@ export function parseWrittenSpec(text: string): WrittenSpec {
   return { text: written, spec: parseMatchSpec(written) };
 }
 
+/** Tells whether a match spec asks for the record. */
+export function asksFor({ spec }: WrittenSpec, record: RecordDetails): boolean {
+  return matchesRecord(spec, record);
+}
+
 /** One line of a file that says something. */
 export interface ListedText {
   readonly text: string;
@@ -29,7 +34,7 @@ export interface ListedText {
 export function readSpecLines(content: string): readonly ListedText[] {
   return content
     .replace(/^\uFEFF/, '')
-    .split('\n')
+    .split(/\r?\n/)
     .map((line, index) => ({ text: line.replace(/(?:^|\s)#.*$/, '').trim(), line: index + 1 }))
     .filter(({ text }) => text !== '');
 }

@@ -2,7 +2,6 @@
  * The closure of dependencies over repodata, without a solver: every record that meets a dependency of a wanted one is
  * wanted too, so that whatever a solver picks is there.
  */
-import { matchesRecord } from '../../conda/match-spec.js';
 import type { RecordDetails } from '../../conda/record-details.js';
 import { isFerryError } from '../../errors.js';
 import type { CallOptions } from '../../oci/storage.js';
@@ -12,7 +11,7 @@ import { NewestVersions } from './newest-versions.js';
 import type { RecordJudge } from './record-judge.js';
 import type { SubdirRecords } from './select-records.js';
 import type { LeftOutReason, SelectionDraft } from './selection.js';
-import { parseWrittenSpec, type WrittenSpec } from './spec-list.js';
+import { asksFor, parseWrittenSpec, type WrittenSpec } from './spec-list.js';
 
 /** What {@link takeDependencies} works with. */
 export interface DependencyInput {
@@ -132,7 +131,7 @@ function closeOver(
         const spec = readDependency(text);
         const matching = seen
           .flatMap(({ byName }) => (name === undefined ? [] : (byName.get(name) ?? [])))
-          .filter(({ record }) => spec === undefined || matchesRecord(spec.spec, record))
+          .filter(({ record }) => spec === undefined || asksFor(spec, record))
           .filter(({ record }) => fitsPlatform(record, platform));
         const newest = newestOf(matching, filters);
         newest.forEach(reach);
