@@ -42,7 +42,7 @@ export async function pushRepodata(
     fetch: (wanted: Descriptor, open?: Parameters<OpenBytes>[0]) => opener(openers, wanted)(open),
   };
   const tags = isCheckpoint ? [] : [store.schema.historyTag(options.now())];
-  return copyMetadata(store, subdir, 'repodata.json', { layers, source }, { tags, signal });
+  return await copyMetadata(store, subdir, 'repodata.json', { layers, source }, { tags, signal });
 }
 
 /** The manifest behind `latest`, if it holds just these bytes in the forms that are wanted. */
