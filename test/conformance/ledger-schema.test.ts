@@ -69,6 +69,26 @@ describe('the schema of a ledger', () => {
   test.each([
     ['the first one of a channel', first],
     ['one of a run that has ended', full],
+    [
+      'one with what lies beside the repodata',
+      {
+        ...full,
+        companions: {
+          'run_exports.json': {
+            file: 'run_exports.json.zst',
+            digest: full.repodata,
+            etag: '"1"',
+            last_modified: 'Sat, 21 Nov 2026 07:35:00 GMT',
+            manifest: full.repodata,
+            spliced: true,
+          },
+          'notices.json': { file: 'notices.json', digest: full.repodata, manifest: full.repodata },
+        },
+        sidecars: true,
+        shims: true,
+        quarantine: [{ ...failure, attestations_sha256: 'a'.repeat(64) }],
+      },
+    ],
     ['one of a migration', { ...full, role: { kind: 'migrated', source: 'oci://example.org/old' } }],
     [
       'one with later fields',
@@ -100,6 +120,9 @@ describe('the schema of a ledger', () => {
     ['an identity that is no text', { ...first, kept: { 'a-1-0.conda': 1 } }],
     ['a subdir with a path', { ...first, subdirs: ['../noarch'] }],
     ['a long subdir', { ...first, subdirs: [`linux-${'6'.repeat(32)}`] }],
+    ['a companion without a manifest', { ...first, companions: { x: { file: 'x', digest: full.repodata } } }],
+    ['text for yes', { ...first, sidecars: 'true' }],
+    ['a number for yes', { ...first, shims: 1 }],
     ['a run without a start', { ...first, running: { id: '1' } }],
   ])('refuses what we would not read: %s', async (_, ledger) => {
     expect(check(JSON.parse(JSON.stringify(ledger)))).not.toEqual([]);
