@@ -3,7 +3,6 @@
  * run, by what was remembered of them: two requests to the source, and none to the destination where nothing changed.
  */
 import type { PackageSummaries } from '../../conformance/rules/channeldata.js';
-import { FerryError } from '../../errors.js';
 import {
   carryCompanions,
   type CarriedCompanions,
@@ -12,7 +11,7 @@ import {
   type RememberedCompanions,
 } from './carry-companion.js';
 import { fitChanneldata } from './fit-channeldata.js';
-import { filterJson } from './filter-json.js';
+import { checkJson } from './filter-json.js';
 
 /** What {@link carryChannelCompanions} is told of the channel. */
 export interface ChannelCompanionsInput {
@@ -49,7 +48,8 @@ export async function carryChannelCompanions(
     isConditional: !isListingChanged || (filtered === undefined && last?.spliced !== true),
     fit: async (bytes) => {
       if (filtered !== undefined) return fitChanneldata(bytes, filtered.subdirs, await filtered.packages());
-      return checkJson(bytes);
+      checkJson(bytes);
+      return undefined;
     },
   };
   const notices: CompanionTask = {
@@ -57,12 +57,10 @@ export async function carryChannelCompanions(
     file: 'notices.json',
     remembered: remembered?.['notices.json'],
     isConditional: true,
-    fit: checkJson,
+    fit: (bytes) => {
+      checkJson(bytes);
+      return undefined;
+    },
   };
   return carryCompanions([channeldata, notices], context);
-}
-
-/** @throws FerryError `REPODATA_INVALID` for what is no JSON object */
-function checkJson(bytes: Uint8Array): undefined {
-  if (filterJson(bytes) !== undefined) throw new FerryError('INTERNAL', 'nothing was to be filtered');
 }

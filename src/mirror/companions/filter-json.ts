@@ -17,11 +17,11 @@ export interface JsonFilter {
  * @returns the filtered text; `undefined` where all of it stays, so that it may be published as it is
  * @throws ParseError `REPODATA_INVALID` for what is no JSON object, or has something else where an object is filtered
  */
-export function filterJson(bytes: Uint8Array, filter: JsonFilter = {}): Uint8Array | undefined {
+export function filterJson(bytes: Uint8Array, filter: JsonFilter): Uint8Array | undefined {
   const cursor = new JsonCursor(bytes);
   const slice = ({ start, end }: Span): Uint8Array => bytes.subarray(start, end);
   const members: Uint8Array[][] = [];
-  let isWhole = true;
+  const changed = new Set<string>();
   cursor.readObject((key, keySpan) => {
     const objectFilter = own(filter.objects, key);
     const listFilter = own(filter.lists, key);
@@ -40,7 +40,7 @@ export function filterJson(bytes: Uint8Array, filter: JsonFilter = {}): Uint8Arr
       value = cursor.skipValue();
       if (listFilter !== undefined) replaced = filteredList(cursor.decode(value), listFilter);
     }
-    if (replaced !== undefined) isWhole = false;
+    if (replaced !== undefined) changed.add(key);
     members.push([
       slice({ start: keySpan.start, end: keySpan.end }),
       encode(':'),
@@ -48,10 +48,15 @@ export function filterJson(bytes: Uint8Array, filter: JsonFilter = {}): Uint8Arr
     ]);
   });
   cursor.expectEnd();
-  if (isWhole) return undefined;
+  if (changed.size === 0) return undefined;
   const comma = encode(',');
   const parts = members.flatMap((member, i) => (i === 0 ? member : [comma, ...member]));
   return concatBytes([encode('{'), ...parts, encode('}\n')]);
+}
+
+/** Walks over a document that is published as it is. @throws ParseError `REPODATA_INVALID` for what is no JSON object */
+export function checkJson(bytes: Uint8Array): void {
+  filterJson(bytes, {});
 }
 
 /** The list without what does not stay; `undefined` where it is none, or all of it stays. */

@@ -2,7 +2,7 @@
 import { JsonCursor } from '../../conda/json-cursor.js';
 import type { PackageSummaries } from '../../conformance/rules/channeldata.js';
 import { FerryError } from '../../errors.js';
-import { filterJson } from './filter-json.js';
+import { checkJson } from './filter-json.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -40,21 +40,21 @@ export async function fitChanneldata(
   subdirs: readonly string[],
   packages: PackageSummaries,
 ): Promise<Uint8Array | undefined> {
-  filterJson(bytes);
+  checkJson(bytes);
   const document: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
   if (!isObject(document) || !isObject(document['packages'])) {
     throw new FerryError('REPODATA_INVALID', '`packages` of the channel data is no object');
   }
   const known = new Set(subdirs);
-  const fitted: Record<string, unknown> = {};
+  const fitted: [string, unknown][] = [];
   for (const [name, item] of Object.entries(document['packages'])) {
     const summary = packages.get(name);
-    if (summary !== undefined) fitted[name] = isObject(item) ? await fitPackage(item, summary) : item;
+    if (summary !== undefined) fitted.push([name, isObject(item) ? await fitPackage(item, summary) : item]);
   }
   const all = document['subdirs'];
   const result = {
     ...document,
-    packages: fitted,
+    packages: Object.fromEntries(fitted),
     ...(Array.isArray(all) ? { subdirs: itemsIn(all, known) } : {}),
   };
   const text = JSON.stringify(result);

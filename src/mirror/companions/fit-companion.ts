@@ -2,7 +2,7 @@
 import { formatArchiveFilename, isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { archiveIdentity } from '../../conda/package-record.js';
 import { Repodata } from '../../conda/repodata.js';
-import { filterJson } from './filter-json.js';
+import { checkJson, filterJson } from './filter-json.js';
 
 /** The metadata files that lie beside a subdir's repodata, in the order they are published. */
 export const SUBDIR_COMPANIONS = [
@@ -76,7 +76,7 @@ function fitListing(
   identityOf: (filename: string) => string | undefined,
 ): Uint8Array | undefined {
   // An empty repodata is one without packages, but no JSON layer.
-  if (bytes.byteLength === 0) filterJson(bytes);
+  if (bytes.byteLength === 0) checkJson(bytes);
   const listing = new Repodata(bytes, subdir);
   const keep = new Set<string>();
   for (const read of listing.records()) {

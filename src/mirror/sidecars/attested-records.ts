@@ -10,6 +10,9 @@ export interface AttestedRecord {
   readonly url?: string | undefined;
 }
 
+const KEY = 'attestations_sha256';
+/** Nobody writes plain letters, digits and `_` so, but a key may hide behind them. */
+const ESCAPES = ['\\u003', '\\u005', '\\u006', '\\u007'] as const;
 const SECTIONS: ReadonlySet<string> = new Set(['packages', 'packages.conda']);
 
 /**
@@ -20,7 +23,7 @@ const SECTIONS: ReadonlySet<string> = new Set(['packages', 'packages.conda']);
  */
 export function attestedRecords(bytes: Uint8Array): readonly AttestedRecord[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (!text.includes('attestations_sha256') && !text.includes('\\u')) return [];
+  if (!mayName(text)) return [];
   const found = new Map<string, AttestedRecord>();
   const cursor = new JsonCursor(bytes);
   cursor.readObject((section) => {
@@ -29,7 +32,9 @@ export function attestedRecords(bytes: Uint8Array): readonly AttestedRecord[] {
       return;
     }
     cursor.readObject((filename) => {
-      const record = attested(filename, cursor.decode(cursor.skipValue()));
+      const span = cursor.skipValue();
+      const isNamed = mayName(text.subarray(span.start, span.end));
+      const record = isNamed ? attested(filename, cursor.decode(span)) : undefined;
       // Of a key that stands twice the last one counts.
       found.delete(filename);
       if (record !== undefined) found.set(filename, record);
@@ -38,9 +43,13 @@ export function attestedRecords(bytes: Uint8Array): readonly AttestedRecord[] {
   return [...found.values()];
 }
 
+function mayName(text: Buffer): boolean {
+  return text.includes(KEY) || ESCAPES.some((escape) => text.includes(escape));
+}
+
 function attested(filename: string, value: unknown): AttestedRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { attestations_sha256: named, url } = value as Record<string, unknown>;
+  const { [KEY]: named, url } = value as Record<string, unknown>;
   if (named === undefined || named === null) return undefined;
   return {
     filename,

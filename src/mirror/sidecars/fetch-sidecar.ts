@@ -1,6 +1,6 @@
 import type { ChannelSource, MetadataAnswer } from '../../conda/channel-source.js';
 import { isSidecarDigest, MAX_SIDECAR_BYTES, sidecarFilename } from '../../conda/sidecar.js';
-import { FerryError, IntegrityError, isFerryError } from '../../errors.js';
+import { FerryError, IntegrityError } from '../../errors.js';
 import { collect } from '../../io/bytes.js';
 import { digestOf, sha256Digest } from '../../io/digest.js';
 import type { CallOptions } from '../../oci/storage.js';

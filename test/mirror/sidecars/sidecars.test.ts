@@ -11,19 +11,16 @@ import { MAX_SIDECAR_BYTES } from '#ferry/conda/sidecar.js';
 import { check } from '#ferry/conformance/check.js';
 import { CopyError, FerryError } from '#ferry/errors.js';
 import { collect } from '#ferry/io/bytes.js';
-import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { attestedRecords, type AttestedRecord } from '#ferry/mirror/sidecars/attested-records.js';
 import { carrySidecars, type SidecarContext } from '#ferry/mirror/sidecars/carry-sidecars.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
-import { condaPackage } from '../../../fixtures/build/archive.mjs';
-import { writeChannel } from '../../../fixtures/build/channel.mjs';
-import { bundleOf, sidecarOf, statementOf } from '../../support/attestations.js';
 import { serveChannel } from '../../support/channel-server.js';
 import { startRegistry, type TestRegistry } from '../../support/docker-registry.js';
 import { failingRegistry } from '../../support/failing-registry.js';
 import { httpSource, layoutStore, registryStore, writesOf } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
+import { attestedChannel } from './attested-channel.js';
 
 let docker: TestRegistry;
 beforeAll(async () => {
@@ -40,34 +37,6 @@ const kinds: readonly (readonly [string, () => Promise<ChannelStore>])[] = [
 
 function memory(): ChannelStore {
   return new ChannelStore(new MemoryRegistry(), 'c', schemaV0);
-}
-
-interface Attested {
-  readonly folder: string;
-  readonly records: readonly AttestedRecord[];
-  /** By file name of the archive. */
-  readonly sidecars: ReadonlyMap<string, Uint8Array>;
-}
-
-/** A channel with attested packages of these names. */
-async function attestedChannel(...names: readonly string[]): Promise<Attested> {
-  const folder = await tempFolder();
-  const sidecars = new Map<string, Uint8Array>();
-  const archives = names.map((name) => {
-    const index = { noarch: 'generic' };
-    const archive = condaPackage({ name, version: '1.0', build: '0', subdir: 'noarch', index });
-    const bytes = sidecarOf(bundleOf(statementOf(archive.filename, digestHex(digestOf(archive.bytes)))));
-    sidecars.set(archive.filename, bytes);
-    return { ...archive, record: { attestations_sha256: digestHex(digestOf(bytes)) } };
-  });
-  await writeChannel(folder, { noarch: archives });
-  const records: AttestedRecord[] = [];
-  for (const [filename, bytes] of sidecars) {
-    const sha256 = digestHex(digestOf(bytes));
-    records.push({ filename, attestationsSha256: sha256 });
-    await writeFile(join(folder, 'noarch', `${filename}.sigs.${sha256}`), bytes);
-  }
-  return { folder, records, sidecars };
 }
 
 function contextOf(
