@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   ARCHIVE_INDEX_MISMATCH: '`info/index.json` disagrees with the file name or the repodata record',
   ARCHIVE_SUBDIR_MISMATCH: '`info/index.json` names another subdir',
   ARCHIVE_ABSENT: 'the source lists an archive that it does not have',
+  ATTESTATION_ABSENT: 'a record names an attestation sidecar that the source does not have',
+  ATTESTATION_MISMATCH: 'an attestation sidecar does not have the digest that its record names',
   CHANNEL_INVALID: 'a channel location cannot be read as one',
   CHANNEL_NOT_FOUND: 'there is no channel at that location',
   CREDENTIALS_UNREADABLE: 'a credential file or helper does not give what it should',

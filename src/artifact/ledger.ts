@@ -32,6 +32,8 @@ const quarantined = z.looseObject({
   /** Error code, such as `ARCHIVE_ABSENT`. */
   code: z.string(),
   message: z.string(),
+  /** Of the sidecar that the record names: where that is what failed, it alone is asked for again. */
+  attestations_sha256: optionalText,
 });
 
 /** Only an entry with a record is tried again, and then its file name has to be one. */
@@ -44,6 +46,19 @@ const role = z.discriminatedUnion('kind', [
   /** Made out of a channel of another schema that was no mirror, or not only one. */
   z.looseObject({ kind: z.literal('migrated'), source: z.string() }),
 ]);
+
+const companion = z.looseObject({
+  /** The file it was read from, such as `run_exports.json.zst`. */
+  file: z.string(),
+  /** Of the JSON that is published. */
+  digest,
+  etag: optionalText,
+  last_modified: optionalText,
+  /** Manifest behind its `latest`. */
+  manifest: digest,
+  /** Whether it is not the source's bytes, but those without what is not there. */
+  spliced: z.boolean().optional(),
+});
 
 const ledgerSchema = z.looseObject({
   ledger_version: z.literal(1),
@@ -93,6 +108,12 @@ const ledgerSchema = z.looseObject({
   requests_per_blob: z.int().nonnegative().optional(),
   /** Subdirs that the source was found to have; only in noarch, where the source cannot list them. */
   subdirs: z.array(z.string().refine(isSubdir)).optional(),
+  /** Metadata files beside the repodata, by their names; in noarch those of the channel too. */
+  companions: z.record(z.string(), companion).optional(),
+  /** Whether the sidecar of each listed record that names one is there; of older ledgers that is not known. */
+  sidecars: z.boolean().optional(),
+  /** Whether the shims for clients are there. */
+  shims: z.boolean().optional(),
   /** A run that has not ended: what it published last, if it came that far. */
   running: z.looseObject({ id: z.string(), started: z.string(), publishing: digest.optional() }).optional(),
 });
@@ -105,6 +126,9 @@ export type LedgerRole = Ledger['role'];
 
 /** An archive that could not be mirrored, with why. */
 export type Quarantined = z.infer<typeof quarantined>;
+
+/** What is remembered of a metadata file beside the repodata. */
+export type RememberedCompanion = z.infer<typeof companion>;
 
 /** Reads a subdir's ledger; `undefined` where there is none. @throws FerryError `LEDGER_INVALID` */
 export async function readLedger(

@@ -34,16 +34,28 @@ export async function pushMetadata(
   layers: readonly MetadataLayer[],
   options: CallOptions & { readonly tags: readonly string[] },
 ): Promise<Descriptor> {
-  const described = layers.map((layer) => ({
-    descriptor: describe(layer.mediaType, layer.bytes, { [TITLE]: layer.title }),
-    bytes: layer.bytes,
-  }));
+  const described = describeLayers(layers);
   const content = new Map(described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const));
   const source: ContentSource = {
     fetch: (wanted, open) => openerOf(content.get(wanted.digest) ?? new Uint8Array(0))(open),
   };
   const descriptors = described.map(({ descriptor }) => descriptor);
   return copyMetadata(store, subdir, file, { layers: descriptors, source }, options);
+}
+
+/** What {@link pushMetadata} would push, so that it can be compared with what is there. */
+export function describeMetadata({ schema }: ChannelStore, layers: readonly MetadataLayer[]): Descriptor {
+  const descriptors = describeLayers(layers).map(({ descriptor }) => descriptor);
+  return describe(IMAGE_MANIFEST, encodeJson(schema.metadataManifest(descriptors)));
+}
+
+function describeLayers(
+  layers: readonly MetadataLayer[],
+): { readonly descriptor: Descriptor; readonly bytes: Uint8Array }[] {
+  return layers.map(({ mediaType, title, bytes }) => ({
+    descriptor: describe(mediaType, bytes, { [TITLE]: title }),
+    bytes,
+  }));
 }
 
 /** Options of {@link copyMetadata}. */

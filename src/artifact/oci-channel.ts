@@ -6,6 +6,7 @@ import type {
   OpenMetadataOptions,
 } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename, type ArchiveExtension } from '../conda/names.js';
+import { parseSidecarFilename } from '../conda/sidecar.js';
 import { FerryError, isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
@@ -17,6 +18,11 @@ import { metadataMediaType, packageMediaType, ZSTD_SUFFIX } from './media-types.
 import { findMetadata, LATEST } from './metadata-artifact.js';
 import { layersOf } from './package-artifact.js';
 import { isChannelFile, METADATA_FILES, type MetadataFile } from './schema.js';
+
+/** Files that a channel may do without. @see CEP 6, CEP 12, CEP 36, CEP 38 */
+const OPTIONAL_FILES: ReadonlySet<MetadataFile> = new Set(
+  METADATA_FILES.filter((file) => file !== 'repodata.json' && file !== 'attestations'),
+);
 
 /** A channel in an OCI store, read as any other channel. */
 export class OciChannel implements ChannelSource {
@@ -52,7 +58,7 @@ export class OciChannel implements ChannelSource {
       try {
         if ((await repository.resolve(LATEST, options)) !== undefined) found.push(subdir);
       } catch (error) {
-        if (!isFerryError(error, 'DENIED') && !isFerryError(error, 'UNAUTHORIZED')) throw error;
+        if (!isRefusal(error)) throw error;
         refusal ??= error;
       }
     }
@@ -60,15 +66,26 @@ export class OciChannel implements ChannelSource {
     return found.sort();
   }
 
+  /**
+   * Opens a metadata file, plain or compressed, or an attestation sidecar by its name with the digest. Of a file that a
+   * channel may do without, strangers are told the same of what is absent and of what is private: both count as absent.
+   * @throws FerryError `DENIED`, `UNAUTHORIZED` for what every subdir has, and for sidecars, which a record names
+   * @see ghcr/G5, cep142/immutable-url
+   */
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
     const slash = path.lastIndexOf('/');
     const subdir = path.slice(0, Math.max(slash, 0));
     const metadata = metadataOf(path.slice(slash + 1));
     if (metadata === undefined) return { status: 'absent' };
-    const { file, mediaType } = metadata;
+    const { file, reference, isLayer } = metadata;
     if (isChannelFile(file) ? subdir !== '' : !isSubdir(subdir)) return { status: 'absent' };
-    const found = await findMetadata(this.store, subdir, file, options);
-    const layer = found?.layers.find((candidate) => candidate.mediaType === mediaType);
+    const found = await findMetadata(this.store, subdir, file, { signal: options.signal, reference }).catch(
+      (error: unknown) => {
+        if (!OPTIONAL_FILES.has(file) || !isRefusal(error)) throw error;
+        return undefined;
+      },
+    );
+    const layer = found?.layers.find(isLayer);
     if (found === undefined || layer === undefined) return { status: 'absent' };
     const etag = `"${layer.digest}"`;
     if (options.unless?.etag === etag) return { status: 'unchanged' };
@@ -97,15 +114,35 @@ export class OciChannel implements ChannelSource {
   }
 }
 
-/** The metadata file that a file name stands for, and the layer that holds it. */
-function metadataOf(
-  filename: string,
-): { readonly file: MetadataFile; readonly mediaType: string } | undefined {
+/** What a file name stands for. */
+interface NamedMetadata {
+  readonly file: MetadataFile;
+  /** @defaultValue `latest` */
+  readonly reference?: string;
+  readonly isLayer: (layer: Descriptor) => boolean;
+}
+
+function metadataOf(filename: string): NamedMetadata | undefined {
+  const sidecar = parseSidecarFilename(filename);
+  if (sidecar !== undefined) {
+    // Identical sidecars of several archives are one artifact, and it is titled by one of them.
+    const digest = sha256Digest(sidecar.sha256);
+    return {
+      file: 'attestations',
+      reference: sidecar.sha256,
+      isLayer: (layer) => layer.digest === digest,
+    };
+  }
   const isCompressed = filename.endsWith('.zst');
   const plain = isCompressed ? filename.slice(0, -'.zst'.length) : filename;
   const file = METADATA_FILES.find((candidate) => candidate === plain && candidate.endsWith('.json'));
   if (file === undefined) return undefined;
-  return { file, mediaType: metadataMediaType(file) + (isCompressed ? ZSTD_SUFFIX : '') };
+  const mediaType = metadataMediaType(file) + (isCompressed ? ZSTD_SUFFIX : '');
+  return { file, isLayer: (layer) => layer.mediaType === mediaType };
+}
+
+function isRefusal(error: unknown): error is FerryError {
+  return isFerryError(error, 'DENIED') || isFerryError(error, 'UNAUTHORIZED');
 }
 
 function findLayer(manifest: Uint8Array, extension: ArchiveExtension): Descriptor | undefined {

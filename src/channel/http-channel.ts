@@ -5,6 +5,7 @@ import type {
   OpenMetadataOptions,
   Validators,
 } from '../conda/channel-source.js';
+import { sidecarFilename } from '../conda/sidecar.js';
 import { FerryError } from '../errors.js';
 import { resolveServerUrl } from '../http/server-url.js';
 import type { ClockOptions } from '../http/clock.js';
@@ -68,18 +69,29 @@ export class HttpChannel implements ChannelSource {
     return { status: 'found', body, validators };
   }
 
+  async openSidecar(
+    archive: ArchiveLocation,
+    sha256: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<MetadataAnswer> {
+    const url = new URL(this.#archiveUrl(archive));
+    // Behind the name: a query stays what it is.
+    url.pathname = sidecarFilename(url.pathname, sha256);
+    const request = this.#requestFor(url, options.signal);
+    const response = await this.#send(request);
+    if (response.status === 404 || response.status === 410) {
+      await response.discard();
+      return { status: 'absent' };
+    }
+    if (response.status !== 200) throw await responseError(request, response);
+    return { status: 'found', body: response.body, validators: {} };
+  }
+
   async *openArchive(
     archive: ArchiveLocation,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Bytes {
-    const url = this.#archiveUrl(archive);
-    const request: HttpRequest = {
-      method: 'GET',
-      url,
-      signal: options.signal,
-      // A record may send us anywhere, without what is meant for the channel.
-      givenBy: url.origin === this.#base.origin ? undefined : this.#base,
-    };
+    const request = this.#requestFor(this.#archiveUrl(archive), options.signal);
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {
       await response.discard();
@@ -100,6 +112,11 @@ export class HttpChannel implements ChannelSource {
     const url = new URL(path, this.#base);
     if (url.origin === this.#base.origin && url.pathname.startsWith(this.#base.pathname)) return url;
     throw new FerryError('CHANNEL_INVALID', `\`${path}\` leads out of \`${this.url}\``);
+  }
+
+  #requestFor(url: URL, signal: AbortSignal | undefined): HttpRequest {
+    // A record may send us anywhere, without what is meant for the channel.
+    return { method: 'GET', url, signal, givenBy: url.origin === this.#base.origin ? undefined : this.#base };
   }
 
   #archiveUrl(archive: ArchiveLocation): URL {

@@ -45,6 +45,18 @@ export interface ChannelSource {
    * @throws ResponseError, TransportError for anything but a clear "not there"
    */
   openMetadata(path: string, options?: OpenMetadataOptions): Promise<MetadataAnswer>;
+  /**
+   * Opens the attestation sidecar of an archive that lies elsewhere, where the source can follow; all others are beside
+   * the repodata, as metadata.
+   * @param sha256 of the sidecar, 64 lower-case hex digits
+   * @throws ResponseError, TransportError for anything but a clear "not there"
+   * @see CEP draft, conda/ceps pull 142
+   */
+  openSidecar?(
+    archive: ArchiveLocation,
+    sha256: string,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<MetadataAnswer>;
   /** Opens an archive. @throws FerryError `ARCHIVE_ABSENT` where the source does not have it */
   openArchive(archive: ArchiveLocation, options?: { readonly signal?: AbortSignal | undefined }): Bytes;
 }

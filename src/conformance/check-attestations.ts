@@ -1,22 +1,12 @@
 /** The sidecars with attestations that lie beside the archives of an ordinary channel. */
 import type { ChannelSource } from '../conda/channel-source.js';
+import { isSidecarDigest, MAX_SIDECAR_BYTES } from '../conda/sidecar.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { collect } from '../io/bytes.js';
 import { digestHex, digestOf } from '../io/digest.js';
 import type { CheckContext } from './check-context.js';
 import type { ListedPackage } from './check-documents.js';
 import { checkSidecar, hasAttestations } from './rules/attestations.js';
-
-/** A bundle has some ten kilobytes. */
-export const MAX_SIDECAR_BYTES = 16 * 1024 * 1024;
-
-/** Of what else a record says, no address is made. @see cep142/client-refuses */
-const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
-
-/** Tells whether `attestations_sha256` is what an address may be made of. */
-export function isSidecarDigest(value: unknown): value is string {
-  return typeof value === 'string' && DIGEST_PATTERN.test(value);
-}
 
 /**
  * Checks the sidecar of one archive, or that there is none. Signatures are not verified.

@@ -1,10 +1,10 @@
 /** The sidecars with attestations of a channel in a store: artifacts of their own, each under its digest as the tag. */
 import type { ChannelStore } from '../artifact/channel-store.js';
+import { isSidecarDigest, MAX_SIDECAR_BYTES } from '../conda/sidecar.js';
 import { collect } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from '../oci/descriptor.js';
-import { isSidecarDigest, MAX_SIDECAR_BYTES } from './check-attestations.js';
 import type { CheckContext } from './check-context.js';
 import type { ListedPackage, SubdirListing } from './check-documents.js';
 import { isContentFault } from './content-fault.js';

@@ -216,8 +216,8 @@ async function packageFault(error: unknown, item: PlanItem, options: TransferOpt
   return error;
 }
 
-/** Whether nobody answers at the source's own host; a record may send us to another one. */
-function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
+/** Tells whether nobody answers at the source's own host; a record may send us to another one. */
+export function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
   if (!(error instanceof TransportError)) return false;
   if (!isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN')) return false;
   return URL.canParse(source.url) && new URL(error.url).origin === new URL(source.url).origin;

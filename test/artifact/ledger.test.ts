@@ -50,11 +50,25 @@ const full: Ledger = {
       url: 'u',
       code: 'ARCHIVE_ABSENT',
       message: 'gone',
+      attestations_sha256: 'ef',
     },
   ],
   kept: { 'old-1-0.conda': 'sha256:ab', constructor: 'md5:cd' },
   foreign: ['other-1-0.conda'],
   subdirs: ['noarch', 'linux-64'],
+  companions: {
+    'run_exports.json': {
+      file: 'run_exports.json.zst',
+      digest,
+      etag: '"abc"',
+      last_modified: 'Sat, 21 Nov 2026 07:35:00 GMT',
+      manifest: digest,
+      spliced: true,
+    },
+    'notices.json': { file: 'notices.json', digest, manifest: digest },
+  },
+  sidecars: true,
+  shims: true,
   running: { id: '1', started: '2026-11-21T07:35:00.000Z', publishing: digest },
 };
 

@@ -1,14 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
+import { metadataMediaType } from '#ferry/artifact/media-types.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import { makePackageArtifact } from '#ferry/artifact/package-artifact.js';
+import type { MetadataFile } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { parseArchiveFilename } from '#ferry/conda/names.js';
+import { FerryError } from '#ferry/errors.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { copyGraph } from '#ferry/oci/copy-graph.js';
 import { describe as describeBytes } from '#ferry/oci/descriptor.js';
+import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { IMAGE_INDEX } from '#ferry/oci/media-types.js';
 import type { Registry } from '#ferry/oci/storage.js';
 import { readAll, rejection } from '../contracts/artifacts.js';
@@ -104,6 +108,77 @@ describe('metadata of a channel in a store', () => {
     await pushRepodata(store, 'noarch');
     expect(await channel.openMetadata(path)).toEqual({ status: 'absent' });
   });
+
+  test.each([
+    'noarch/run_exports.json',
+    'noarch/patch_instructions.json',
+    'noarch/current_repodata.json',
+    'noarch/repodata_from_packages.json',
+    'channeldata.json',
+    'notices.json',
+  ])('%s is served, compressed where the artifact has that', async (path) => {
+    const { store, channel } = open();
+    const [file, subdir = ''] = path.split('/').reverse() as [MetadataFile, string?];
+    const mediaType = metadataMediaType(file);
+    const layers = [
+      { mediaType, title: file, bytes: Buffer.from('{}') },
+      { mediaType: `${mediaType}+zst`, title: `${file}.zst`, bytes: Buffer.from('zst') },
+    ];
+    await pushMetadata(store, subdir, file, layers, { tags: [LATEST] });
+    for (const [form, text] of [
+      [path, '{}'],
+      [`${path}.zst`, 'zst'],
+    ] as const) {
+      const answer = await channel.openMetadata(form);
+      if (answer.status !== 'found') throw new Error(answer.status);
+      expect((await readAll(answer.body)).toString()).toBe(text);
+    }
+  });
+
+  test('cep142/immutable-url: a sidecar is found by its digest, beside whichever archive', async () => {
+    const { store, channel } = open();
+    const bytes = Buffer.from('[{}]');
+    const sha256 = digestHex(digestOf(bytes));
+    const layer = { mediaType: metadataMediaType('attestations'), title: 'x', bytes };
+    await pushMetadata(store, 'noarch', 'attestations', [layer], { tags: [sha256] });
+    const path = `noarch/aaa-1.0-0.conda.sigs.${sha256}`;
+    const answer = await channel.openMetadata(path);
+    if (answer.status !== 'found') throw new Error(answer.status);
+    expect(await readAll(answer.body)).toEqual(bytes);
+    expect(await channel.openMetadata(path, { unless: answer.validators })).toEqual({ status: 'unchanged' });
+    for (const other of [
+      `noarch/aaa-1.0-0.conda.sigs.${'a'.repeat(64)}`,
+      `noarch/aaa-1.0-0.conda.sigs.${sha256.slice(1)}`,
+      `noarch/aaa.sigs.${sha256}`,
+      `linux-64/aaa-1.0-0.conda.sigs.${sha256}`,
+      `aaa-1.0-0.conda.sigs.${sha256}`,
+      'noarch/aaa-1.0-0.conda.sigs',
+    ])
+      expect(await channel.openMetadata(other)).toEqual({ status: 'absent' });
+  });
+
+  test.each(['DENIED', 'UNAUTHORIZED'] as const)(
+    'ghcr/G5: %s counts as absence of what a channel may do without, and of nothing else',
+    async (code) => {
+      const refusing = new MemoryRegistry();
+      const registry: Registry = {
+        location: 'refusing',
+        maxNameLength: refusing.maxNameLength,
+        repository: (name) => {
+          const repository = refusing.repository(name);
+          repository.fetchManifest = () => Promise.reject(new FerryError(code, 'no'));
+          return repository;
+        },
+        repositories: () => refusing.repositories(),
+        [Symbol.asyncDispose]: () => refusing[Symbol.asyncDispose](),
+      };
+      const { channel } = open('org/channel', registry);
+      for (const file of ['noarch/run_exports.json.zst', 'channeldata.json'])
+        expect(await channel.openMetadata(file)).toEqual({ status: 'absent' });
+      for (const file of ['noarch/repodata.json', `noarch/aaa-1.0-0.conda.sigs.${'a'.repeat(64)}`])
+        await expect(channel.openMetadata(file)).rejects.toMatchObject({ code });
+    },
+  );
 
   test('an abort goes through', async () => {
     const { store, channel } = open();

@@ -6,7 +6,7 @@ import { metadataMediaType } from '#ferry/artifact/media-types.js';
 import { pushMetadata } from '#ferry/artifact/metadata-artifact.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
-import { MAX_SIDECAR_BYTES } from '#ferry/conformance/check-attestations.js';
+import { MAX_SIDECAR_BYTES } from '#ferry/conda/sidecar.js';
 import type { ListedPackage } from '#ferry/conformance/check-documents.js';
 import { checkStoredAttestations } from '#ferry/conformance/check-stored-attestations.js';
 import { parseArchiveFilename } from '#ferry/conda/names.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
-import { readLedger, type Ledger } from '#ferry/artifact/ledger.js';
+import { readLedger, writeLedger, type Ledger } from '#ferry/artifact/ledger.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { digestOf } from '#ferry/io/digest.js';
@@ -51,6 +51,25 @@ const full: Ledger = {
   running: { ...newRunning(new Date()), publishing: digest },
 };
 
+const { running, ...ended } = full;
+const withCompanions: Ledger = {
+  ...ended,
+  companions: {
+    'run_exports.json': {
+      file: 'run_exports.json.zst',
+      digest,
+      etag: '"1"',
+      last_modified: 'Sat, 21 Nov 2026 07:35:00 GMT',
+      manifest: digest,
+      spliced: true,
+    },
+    'notices.json': { file: 'notices.json', digest, manifest: digest },
+  },
+  sidecars: true,
+  shims: true,
+  running,
+};
+
 async function isRead(document: object): Promise<boolean> {
   const layer = {
     mediaType: 'application/vnd.conda-ferry.ledger.v1+json',
@@ -69,6 +88,7 @@ describe('the schema of a ledger', () => {
   test.each([
     ['the first one of a channel', first],
     ['one of a run that has ended', full],
+    ['one with what lies beside the repodata', withCompanions],
     ['one of a migration', { ...full, role: { kind: 'migrated', source: 'oci://example.org/old' } }],
     [
       'one with later fields',
@@ -100,9 +120,24 @@ describe('the schema of a ledger', () => {
     ['an identity that is no text', { ...first, kept: { 'a-1-0.conda': 1 } }],
     ['a subdir with a path', { ...first, subdirs: ['../noarch'] }],
     ['a long subdir', { ...first, subdirs: [`linux-${'6'.repeat(32)}`] }],
+    ['a companion without a manifest', { ...first, companions: { x: { file: 'x', digest } } }],
+    ['text for yes', { ...first, sidecars: 'true' }],
+    ['a number for yes', { ...first, shims: 1 }],
     ['a run without a start', { ...first, running: { id: '1' } }],
   ])('refuses what we would not read: %s', async (_, ledger) => {
     expect(check(JSON.parse(JSON.stringify(ledger)))).not.toEqual([]);
     expect(await isRead(ledger)).toBe(false);
+  });
+
+  test('does not change what a ledger says, nor in which order: one that says the same is not written again', async () => {
+    const ledger: Ledger = {
+      ...withCompanions,
+      quarantine: [{ ...failure, attestations_sha256: 'a'.repeat(64) }],
+    };
+    const channel = new ChannelStore(new MemoryRegistry(), 'c', schemaV0);
+    await writeLedger(channel, ledger);
+    const read = await readLedger(channel, 'noarch');
+    expect(JSON.stringify(read)).toBe(JSON.stringify(ledger));
+    expect(check(JSON.parse(JSON.stringify(ledger)))).toEqual([]);
   });
 });

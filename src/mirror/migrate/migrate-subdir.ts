@@ -9,6 +9,8 @@ import { composeRepodata, type Composition } from '../compose.js';
 import { newRunning, publishedAlready, pushRepodata } from '../publish.js';
 import { isSameLedger, quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
+import { attestedRecords } from '../sidecars/attested-records.js';
+import { carrySidecars } from '../sidecars/carry-sidecars.js';
 import { carryMetadata } from './carry-metadata.js';
 import { isAtDestination, migrateItem, type ItemOutcome } from './migrate-item.js';
 import { ledgerOfRun, migratedLedger } from './migrated-ledger.js';
@@ -17,7 +19,7 @@ import type { MigrationItem, PreparedSubdir } from './prepare-subdir.js';
 import type { MigratedSubdir } from './report.js';
 
 /**
- * Migrates one subdir: artifacts, then other metadata, then the repodata, then the ledger. What is published lists only
+ * Migrates one subdir: artifacts, then attestation sidecars and other metadata, then the repodata, then the ledger. What is published lists only
  * what was found at its place afterwards.
  * @throws FerryError for the first package that fails, unless the run keeps going; CopyError and others for what ends it
  */
@@ -41,6 +43,15 @@ export async function migrateSubdir(
   });
 
   const isThere = (filename: string): boolean => tally.there.has(filename);
+  const attested = attestedRecords(snapshot.bytes).filter(({ filename }) => isThere(filename));
+  const sidecars = await carrySidecars(attested, {
+    ...context,
+    source: context.channel,
+    store: destination,
+    subdir,
+    asksFirst,
+  });
+  for (const failure of sidecars.failed) tally.holdBack(failure);
   const metadata = await carryMetadata(subdir, isThere, context);
   await using composition = await composeRepodata({ snapshot, isThere }, context);
   const current = marker.isReduced ? undefined : publishedAlready(prepared.published, composition);
@@ -190,6 +201,18 @@ class Tally {
       const message = `\`${place}\` of \`${location}\` is not what was written there`;
       this.#note({ filename: record.filename, code: 'DIGEST_MISMATCH', message }, record);
     }
+  }
+
+  /** Leaves out a record whose sidecar is not there: listed, it would promise it. Its artifact stays. */
+  holdBack(failure: Failure): void {
+    const { filename, code, message } = failure;
+    const records = this.#prepared.items.flatMap((item) => item.records);
+    this.there.delete(filename);
+    this.#fail(
+      failure,
+      new FerryError(code, message),
+      records.find((record) => record.filename === filename),
+    );
   }
 
   /** Looks whether the repodata's `latest` names what was published. */

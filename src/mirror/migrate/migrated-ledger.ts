@@ -61,7 +61,7 @@ export function migratedLedger(
   );
   // What the old schema could not hold and the new one can is still to be fetched: nothing may look settled.
   const isSettled = before?.running === undefined && ofBefore.representable === 0;
-  return makeLedger({
+  const ledger = makeLedger({
     store: destination,
     role,
     migrated: { source: channel.url, schema: context.source.schema.id },
@@ -78,6 +78,7 @@ export function migratedLedger(
     foreign: new Set((before?.foreign ?? []).filter((filename) => there.has(filename))),
     subdirs: before?.subdirs,
   });
+  return { ...ledger, sidecars: true };
 }
 
 /** Records that the source's schema could not hold: neither can the destination's, or now they can be had. */
