@@ -4,7 +4,7 @@ import type { RecordDetails } from '../../conda/record-details.js';
 
 /** A match spec with its text: what a digest and messages tell of it. */
 export interface WrittenSpec {
-  /** As written, with single spaces. */
+  /** As written, with single spaces unless some are in quotes. */
   readonly text: string;
   readonly spec: MatchSpec;
 }
@@ -14,8 +14,8 @@ const LITERAL_NAME = /^(?:[^\s:[\]=<>!~]+::)?(?<name>[a-z0-9_][a-z0-9_.-]*)(?=$|
 
 /** Parses a match spec, such as `numpy >=2`. @throws ParseError `MATCH_SPEC_INVALID` */
 export function parseWrittenSpec(text: string): WrittenSpec {
-  const written = text.trim().replace(/\s+/g, ' ');
-  return { text: written, spec: parseMatchSpec(written) };
+  const written = text.trim();
+  return { text: isQuoting(written) ? written : written.replace(/\s+/g, ' '), spec: parseMatchSpec(written) };
 }
 
 /** Tells whether a match spec asks for the record. */
@@ -30,13 +30,25 @@ export interface ListedText {
   readonly line: number;
 }
 
-/** Reads a file with one match spec a line; `#` at the start of a line or behind a space begins a comment. */
+/**
+ * Reads a file with one match spec a line; `#` at the start of a line or behind a space begins a comment, but not in a line
+ * with quotes, in which it may be part of a text.
+ */
 export function readSpecLines(content: string): readonly ListedText[] {
   return content
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
-    .map((line, index) => ({ text: line.replace(/(?:^|\s)#.*$/, '').trim(), line: index + 1 }))
+    .map((line, index) => ({ text: withoutComment(line.trim()), line: index + 1 }))
     .filter(({ text }) => text !== '');
+}
+
+function withoutComment(line: string): string {
+  if (line.startsWith('#')) return '';
+  return isQuoting(line) ? line : line.replace(/\s#.*$/, '').trim();
+}
+
+function isQuoting(text: string): boolean {
+  return /["']/.test(text);
 }
 
 /**

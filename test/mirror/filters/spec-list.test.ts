@@ -11,11 +11,12 @@ import { makeDetails } from '../../support/records.js';
 
 test('a file has one match spec a line, with comments, empty lines and whatever line ends', () => {
   const content =
-    '\uFEFF# these may not be passed on\r\nmkl\r\n\n  cudatoolkit=11.8  # licence\n#numpy\nfoo=1=h#1\n';
+    '\uFEFF# these may not be passed on\r\nmkl\r\n\n  cudatoolkit=11.8  # licence\n#don\'t\nfoo=1=h#1\nfoo[license="a #1"]\n';
   expect(readSpecLines(content)).toEqual([
     { text: 'mkl', line: 2 },
     { text: 'cudatoolkit=11.8', line: 4 },
     { text: 'foo=1=h#1', line: 6 },
+    { text: 'foo[license="a #1"]', line: 7 },
   ]);
 });
 
