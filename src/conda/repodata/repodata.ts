@@ -1,0 +1,283 @@
+/**
+ * Repodata of any size, in one pass over its bytes: each record as a row of a table, its text left where it lies, and a filtered
+ * copy spliced out of the original bytes in a second pass, so that what nobody asked to change arrives as the source wrote it.
+ */
+import { FerryError } from '../../errors.js';
+import type { Bytes, OpenBytes } from '../../io/bytes.js';
+import { compareText } from '../../io/compare-text.js';
+import type { Digest } from '../../io/digest.js';
+import type { RepodataRecord } from '../package-record.js';
+import { parseRecordDetails, type RecordDetails } from '../record-details.js';
+import { archiveUrl } from './archive-url.js';
+import { decodeJson } from './document-scanner.js';
+import { readRepodata, type ReadRepodataOptions, type RepodataContents } from './read-repodata.js';
+import { NO_ROW, type RecordTable } from './record-table.js';
+import { KNOWN_REVISION } from './sections.js';
+import { SpanReader } from './span-reader.js';
+import { spliceRepodata } from './splice.js';
+
+export type { ReadRepodataOptions } from './read-repodata.js';
+
+/** What a record turned out to be: readable, or not and why. */
+export type ReadRecord =
+  | { readonly filename: string; readonly record: RepodataRecord }
+  | { readonly filename: string; readonly error: FerryError };
+
+/** All readable records of one package name, in the order of their file names. */
+export interface PackageRecords {
+  readonly name: string;
+  readonly records: readonly RepodataRecord[];
+}
+
+/** A record of a format that OCI has no media type for. */
+export interface WithheldRecord {
+  /** Such as `requests-2.32.3-py3_none_any_0.whl`; the key, and the extension where the key has none. */
+  readonly filename: string;
+  /** Such as `packages.whl` or `v3.whl`. */
+  readonly section: string;
+}
+
+/** One subdir's repodata. @see CEP 36, CEP 48 */
+export class Repodata {
+  readonly #contents: RepodataContents;
+  readonly #table: RecordTable;
+
+  private constructor(contents: RepodataContents) {
+    this.#contents = contents;
+    this.#table = contents.table;
+  }
+
+  /**
+   * Reads repodata. `open` must give the same bytes each time: {@link details} and {@link splice} read them again.
+   * @param subdir the folder the file was found in
+   * @throws ParseError `REPODATA_INVALID`, position = offset in bytes; IntegrityError `SIZE_EXCEEDED`
+   */
+  static async read(open: OpenBytes, subdir: string, options?: ReadRepodataOptions): Promise<Repodata> {
+    return new Repodata(await readRepodata(open, subdir, options));
+  }
+
+  get subdir(): string {
+    return this.#contents.subdir;
+  }
+
+  /** Of the plain text that was read. */
+  get digest(): Digest {
+    return this.#contents.digest;
+  }
+
+  /** Of the plain text, in bytes. */
+  get size(): number {
+    return this.#contents.size;
+  }
+
+  /** How many archives it lists; one that a revision lists as well counts once. */
+  get recordCount(): number {
+    return this.#table.recordCount;
+  }
+
+  /** File names of all records, in the order they first stand. */
+  *filenames(): Generator<string, void> {
+    for (const row of this.#rows()) yield this.#table.filename(row);
+  }
+
+  /** Tells whether a record of that file name is listed. */
+  has(filename: string): boolean {
+    return this.#rowOf(filename) !== NO_ROW;
+  }
+
+  /** The record of that file name, or why it cannot be used. */
+  get(filename: string): ReadRecord | undefined {
+    const row = this.#rowOf(filename);
+    return row === NO_ROW ? undefined : this.#read(row);
+  }
+
+  /** `sha256:…` of the archive, or `md5:…` where old repodata has no more. */
+  identity(filename: string): string | undefined {
+    const row = this.#rowOf(filename);
+    return row === NO_ROW ? undefined : this.#table.identity(row);
+  }
+
+  /** All records, one at a time; one that cannot be used comes as its error. */
+  *records(): Generator<ReadRecord, void> {
+    for (const row of this.#rows()) yield this.#read(row);
+  }
+
+  /** Records that cannot be used. */
+  *invalid(): Generator<{ readonly filename: string; readonly error: FerryError }, void> {
+    for (const row of this.#rows()) {
+      const error = this.#table.fault(row);
+      if (error !== undefined) yield { filename: this.#table.filename(row), error };
+    }
+  }
+
+  /**
+   * Readable records by package name, names and the file names of each in order; only one name's records exist at a time.
+   * Shape: `{ name: 'zlib', records: [{ filename: 'zlib-1.2.11-0.conda', … }] }`.
+   */
+  *packages(): Generator<PackageRecords, void> {
+    const table = this.#table;
+    const names = Array.from({ length: table.names.count }, (_, id) => table.names.text(id));
+    const order = names
+      .map((_, id) => id)
+      .sort((a, b) => compareText(names[a] as string, names[b] as string));
+    // A counting sort: where each name's rows begin, then the rows.
+    const starts = new Uint32Array(names.length + 1);
+    for (const row of this.#validRows())
+      starts[table.nameId(row) + 1] = (starts[table.nameId(row) + 1] ?? 0) + 1;
+    for (let id = 1; id < starts.length; id += 1) starts[id] = (starts[id] ?? 0) + (starts[id - 1] ?? 0);
+    const rows = new Uint32Array(starts.at(-1) ?? 0);
+    const next = starts.slice();
+    for (const row of this.#validRows()) {
+      const id = table.nameId(row);
+      const at = next[id] ?? 0;
+      rows[at] = row;
+      next[id] = at + 1;
+    }
+    for (const id of order) {
+      const records = Array.from(rows.subarray(starts[id], starts[id + 1]), (row) => this.#record(row));
+      if (records.length === 0) continue;
+      records.sort((a, b) => compareText(a.filename, b.filename));
+      yield { name: names[id] as string, records };
+    }
+  }
+
+  /** Records with an attestation sidecar: its digest as it stands. @see CEP draft, conda/ceps pull 142 */
+  *attestations(): Generator<{ readonly filename: string; readonly sha256: string }, void> {
+    for (const row of this.#rows()) {
+      const sha256 = this.#table.attestations(row);
+      if (sha256 !== undefined) yield { filename: this.#table.filename(row), sha256 };
+    }
+  }
+
+  /** Records that are not mirrored: wheels, and whatever else has no media type. */
+  *withheld(): Generator<WithheldRecord, void> {
+    for (const { name, filenames } of this.#contents.withheld) {
+      const extension = name.startsWith(`${KNOWN_REVISION}.`) ? name.slice(KNOWN_REVISION.length) : '';
+      for (let id = 0; id < filenames.count; id += 1)
+        yield { filename: `${filenames.text(id)}${extension}`, section: name };
+    }
+  }
+
+  /** Names of all sections that {@link splice} leaves out, also those whose records cannot be named, such as `v4`. */
+  withheldSections(): readonly string[] {
+    return this.#contents.withheld.map(({ name }) => name);
+  }
+
+  /** File names in `removed`: gone from the index on purpose. */
+  removed(): ReadonlySet<string> {
+    return this.#contents.removed;
+  }
+
+  /** The member `info`, empty where there is none. */
+  get info(): Readonly<Record<string, unknown>> {
+    return this.#contents.info;
+  }
+
+  /** Where archives lie, if not beside the file. @see CEP 15 */
+  get baseUrl(): string | undefined {
+    const value = this.info['base_url'];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+
+  /**
+   * Why it cannot be published as it stands, in words: it would send clients past the mirror, names what is not
+   * mirrored, or does not say the same to every reader.
+   */
+  neededChanges(): readonly string[] {
+    const changes: string[] = [];
+    if ('base_url' in this.info) changes.push('`info.base_url` goes: clients would bypass the mirror');
+    if ('channel_relations' in this.info)
+      changes.push('`info.channel_relations` goes: its neighbours are not mirrored');
+    if (this.#table.namesUrls) changes.push('`url` of records goes: clients would bypass the mirror');
+    const withheld = this.#contents.withheld.map(({ name }) => `\`${name}\``);
+    if (withheld.length > 0)
+      changes.push(`${withheld.join(', ')} go: OCI has no media type for their records`);
+    if (this.#table.hasDisplaced)
+      changes.push(`records of \`${KNOWN_REVISION}\` go that contradict those of the same archive elsewhere`);
+    if (this.#contents.hasDoubles) changes.push('of keys that stand twice the last one stays');
+    return changes;
+  }
+
+  /**
+   * Reads the text a second time for what filters ask about; records that cannot be used are skipped.
+   * @param wanted file names to look at @defaultValue all
+   * @throws FerryError `REPODATA_INVALID` if the text is not what it was
+   */
+  async *details(
+    wanted: (filename: string) => boolean = () => true,
+    signal?: AbortSignal,
+  ): AsyncGenerator<RecordDetails, void> {
+    const table = this.#table;
+    await using reader = new SpanReader(this.#contents.open, signal);
+    // In the order of the text, which is read forwards only.
+    for (let row = 0; row < table.rowCount; row += 1) {
+      if (table.rowOf(table.filenameId(row)) !== row || table.isInvalid(row) || !table.isInPlace(row))
+        continue;
+      const filename = table.filename(row);
+      if (!wanted(filename)) continue;
+      const { valueStart, end } = table.spanOf(row);
+      const bytes = reader.peek(valueStart, end) ?? (await reader.read(valueStart, end));
+      const details = readDetails(filename, bytes, this.subdir);
+      yield { ...details, url: this.#url(filename, details.url) };
+    }
+  }
+
+  /**
+   * Writes a copy with only the records that `keep` wants, out of the original bytes, and without what
+   * {@link neededChanges} names. Other members stay as they are; `info.repodata_revisions` counts what is left.
+   * @param also records of another repodata to list as well, as they stand there
+   * @throws FerryError `REPODATA_INVALID` if the text is not what it was
+   */
+  splice(
+    keep: (filename: string) => boolean,
+    also?: { readonly repodata: Repodata; readonly filenames: ReadonlySet<string> },
+  ): Bytes {
+    const other = also && { repodata: also.repodata.#contents, filenames: also.filenames };
+    return spliceRepodata(this.#contents, keep, other, (filename) => this.has(filename));
+  }
+
+  #rowOf(filename: string): number {
+    const id = this.#table.filenames.find(filename);
+    return id === undefined ? NO_ROW : this.#table.rowOf(id);
+  }
+
+  /** The rows that count, in the order their file names first stand. */
+  *#rows(): Generator<number, void> {
+    for (let id = 0; id < this.#table.filenames.count; id += 1) {
+      const row = this.#table.rowOf(id);
+      if (row !== NO_ROW) yield row;
+    }
+  }
+
+  *#validRows(): Generator<number, void> {
+    for (const row of this.#rows()) if (!this.#table.isInvalid(row) && this.#table.isInPlace(row)) yield row;
+  }
+
+  #read(row: number): ReadRecord {
+    const error = this.#table.fault(row);
+    if (error !== undefined) return { filename: this.#table.filename(row), error };
+    const record = this.#record(row);
+    return { filename: record.filename, record };
+  }
+
+  #record(row: number): RepodataRecord {
+    const record = this.#table.record(row);
+    return this.baseUrl === undefined ? record : { ...record, url: this.#url(record.filename, record.url) };
+  }
+
+  /** CEP 15: the base stands in front of the file name; where a record has a place of its own, in front of that. */
+  #url(filename: string, url: string | undefined): string | undefined {
+    return this.baseUrl === undefined ? url : archiveUrl(this.baseUrl, filename, url);
+  }
+}
+
+function readDetails(filename: string, bytes: Uint8Array, subdir: string): RecordDetails {
+  try {
+    return parseRecordDetails(filename, decodeJson(bytes), subdir);
+  } catch (cause) {
+    // It was good when it was read first.
+    throw new FerryError('REPODATA_INVALID', 'the repodata is not what it was when it was read first', {
+      cause,
+    });
+  }
+}
