@@ -24,8 +24,10 @@ export interface LedgerInput {
   readonly kept: ReadonlyMap<string, string>;
   readonly foreign: ReadonlySet<string>;
   readonly subdirs: readonly string[] | undefined;
-  /** What else the ledger remembers, such as when an archive was first seen. */
-  readonly more?: Partial<Ledger> | undefined;
+  /** When things were seen and are to be looked at, and what they cost. */
+  readonly times?: Pick<Ledger, 'unlisted' | 'ripens' | 'waiting' | 'requests_per_blob'> | undefined;
+  /** What lies beside the repodata. */
+  readonly beside?: Pick<Ledger, 'companions' | 'sidecars' | 'shims'> | undefined;
 }
 
 /** What a ledger keeps of the source's repodata. */
@@ -39,7 +41,7 @@ export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source
   };
 }
 
-/** Makes the ledger of a run that has ended. */
+/** Makes the ledger of a run that has ended, its keys in the order in which they are read. */
 export function makeLedger(input: LedgerInput): Ledger {
   const { subdirs, migrated, seen } = input;
   return {
@@ -63,8 +65,9 @@ export function makeLedger(input: LedgerInput): Ledger {
     quarantine: [...input.quarantine],
     kept: Object.fromEntries(input.kept),
     foreign: [...input.foreign],
+    ...input.times,
     ...(subdirs === undefined ? {} : { subdirs: [...subdirs] }),
-    ...input.more,
+    ...input.beside,
   };
 }
 

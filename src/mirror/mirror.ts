@@ -9,7 +9,9 @@ import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
+import { carryChannelFiles, homeOf, rememberChannelFiles } from './channel-files.js';
 import { checkSchemas } from './check-schema.js';
+import { moveCompanions, type RememberedCompanions } from './companions/carry-companion.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
 import { lockDestination } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
@@ -63,6 +65,11 @@ export interface MirrorOptions {
    * @defaultValue none: nobody is kept out
    */
   readonly lockFolder?: string | undefined;
+  /**
+   * Make repositories that today's clients of schema v0 ask for in vain, so that they go on to the repodata.
+   * @defaultValue true
+   */
+  readonly clientShims?: boolean | undefined;
   /** Time before the first checkpoint, in milliseconds. @defaultValue ten minutes */
   readonly checkpointMs?: number | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
@@ -113,12 +120,16 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   announce(works, context.reporter);
   await checkDestination(works, early);
 
-  const runs = await runAll(works, context);
+  const { runs, companions } = await runAll(works, options.subdirs === undefined, context);
+  const home = homeOf(works);
   const reports: SubdirReport[] = [];
   for (const work of works) {
     const run = runs.get(work.subdir);
-    if (run !== undefined) reports.push(await run.finish(prepared.discovered));
+    const isHome = work === home;
+    const facts = isHome ? { discovered: prepared.discovered, companions } : {};
+    if (run !== undefined) reports.push(await run.finish(facts));
     else if (work.status !== 'planned') reports.push(reportOfSettled(work));
+    if (isHome && run === undefined) await rememberChannelFiles(home, companions, context);
   }
   return {
     ...names(options),
@@ -152,11 +163,12 @@ function plannedSubdir(work: SubdirWork, { store }: RunContext): PlannedSubdir {
   return { subdir, status: 'retry', quarantined, requests };
 }
 
-/** Moves archives subdir by subdir; then all repodata is made ready, and made current back to back. */
+/** Moves archives subdir by subdir; then all that is published is made ready, and made current back to back. */
 async function runAll(
   works: readonly SubdirWork[],
+  isWhole: boolean,
   context: RunContext,
-): Promise<ReadonlyMap<string, SubdirRun>> {
+): Promise<{ readonly runs: ReadonlyMap<string, SubdirRun>; readonly companions: RememberedCompanions }> {
   const runs = new Map<string, SubdirRun>();
   let failure: { readonly error: unknown } | undefined;
   for (const work of works) {
@@ -172,21 +184,34 @@ async function runAll(
       failure = { error };
     }
   }
+  if (failure === undefined) return { runs, companions: await publishAll(works, runs, isWhole, context) };
   // What is there is worth publishing, unless that is what failed.
-  if (failure === undefined || isWorthPublishing(failure.error, context)) {
+  if (isWorthPublishing(failure.error, context)) {
     try {
-      for (const [subdir, run] of runs)
-        runs.set(subdir, await withReplans(run, context, (current) => current.push()));
-      for (const [subdir, run] of runs)
-        runs.set(subdir, await withReplans(run, context, (current) => current.move()));
-      if (failure !== undefined) for (const run of runs.values()) await run.finish(undefined);
-    } catch (error) {
-      // Of two failures the first one tells more.
-      failure ??= { error };
+      await publishAll(works, runs, isWhole, context);
+      for (const run of runs.values()) await run.finish();
+    } catch {
+      // Of two failures the first one tells more, and the next run publishes what is there.
     }
   }
-  if (failure !== undefined) throw failure.error;
-  return runs;
+  throw failure.error;
+}
+
+async function publishAll(
+  works: readonly SubdirWork[],
+  runs: Map<string, SubdirRun>,
+  isWhole: boolean,
+  context: RunContext,
+): Promise<RememberedCompanions> {
+  const takeAll = async (step: (run: SubdirRun) => Promise<void>): Promise<void> => {
+    for (const [subdir, run] of runs) runs.set(subdir, await withReplans(run, context, step));
+  };
+  await takeAll((run) => run.push());
+  const ofChannel = await carryChannelFiles(works, runs, isWhole, context);
+  await takeAll((run) => run.moveCompanions());
+  await moveCompanions(context.store, ofChannel.moves, context);
+  await takeAll((run) => run.move());
+  return ofChannel.companions;
 }
 
 /**
@@ -263,6 +288,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
     filters: filtersDigest(destination, choices),
     plainJson,
+    clientShims: options.clientShims ?? true,
     includeRemoved,
     applied: options.apply === undefined ? undefined : new AppliedPlan(options.apply),
     isPartial: options.apply !== undefined,

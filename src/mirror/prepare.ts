@@ -176,7 +176,8 @@ async function select(
       const since = found.get(subdir)?.view.state.ledger?.waiting?.[filename];
       return since === undefined ? undefined : Date.parse(since);
     },
-    isPublished: (subdir, filename) => found.get(subdir)?.published?.repodata.has(filename) === true,
+    isPublished: (subdir, filename, identity) =>
+      identity !== undefined && found.get(subdir)?.published?.repodata.identity(filename) === identity,
     signal,
   });
 }

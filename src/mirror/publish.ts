@@ -15,22 +15,22 @@ import type { Published } from './state.js';
 export interface PublishOptions {
   readonly store: ChannelStore;
   readonly temp: TempFolder;
-  readonly now: () => Date;
   /** Whether the uncompressed form is published too. @defaultValue true */
   readonly plainJson?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Pushes repodata of a subdir without making it the current one: under a history tag, or for a checkpoint under none.
+ * Pushes repodata of a subdir without making it the current one: under a history tag, or, for a checkpoint, under none.
  * @returns the manifest's descriptor, for `latest`
  */
 export async function pushRepodata(
   subdir: string,
   composition: Composition,
-  options: PublishOptions & { readonly isCheckpoint: boolean },
+  options: PublishOptions & { readonly historyTag: string | undefined },
 ): Promise<Descriptor> {
-  const { store, temp, signal, isCheckpoint, plainJson = true } = options;
+  const { store, temp, signal, historyTag, plainJson = true } = options;
+  const isCheckpoint = historyTag === undefined;
   await using zst = await compressComposition(composition, { temp, signal, isCheckpoint });
   const zstLayer = layerOf(REPODATA + ZSTD_SUFFIX, 'repodata.json.zst', zst);
   const layers = plainJson ? [layerOf(REPODATA, 'repodata.json', composition), zstLayer] : [zstLayer];
@@ -41,7 +41,7 @@ export async function pushRepodata(
   const source = {
     fetch: (wanted: Descriptor, open?: Parameters<OpenBytes>[0]) => opener(openers, wanted)(open),
   };
-  const tags = isCheckpoint ? [] : [store.schema.historyTag(options.now())];
+  const tags = historyTag === undefined ? [] : [historyTag];
   return await copyMetadata(store, subdir, 'repodata.json', { layers, source }, { tags, signal });
 }
 

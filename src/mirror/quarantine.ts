@@ -8,6 +8,7 @@ import { encodeJson } from '../oci/manifest.js';
 import { receiveArchive } from './receive.js';
 import type { Failure } from './report.js';
 import type { RunContext } from './run-context.js';
+import { fetchSidecar } from './sidecars/fetch-sidecar.js';
 import { prepareOne } from './prepare.js';
 import type { SubdirWork } from './subdir-work.js';
 
@@ -23,7 +24,7 @@ export async function retryQuarantine(
     const record = quarantinedRecord(entry, subdir);
     if (record === undefined) return;
     try {
-      await using _ = await receiveArchive(record, { ...context, uploadTo: undefined });
+      await tryAgain(entry, record, context);
       recovered.push(entry.filename);
     } catch (error) {
       if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
@@ -38,11 +39,27 @@ export async function retryQuarantine(
 }
 
 /** Makes the ledger's entry for an archive that failed; without a record where that is unusable itself. */
-export function quarantinedOf(failure: Failure, record?: RepodataRecord): Quarantined {
+export function quarantinedOf(
+  failure: Failure,
+  record?: RepodataRecord,
+  attestationsSha256?: string,
+): Quarantined {
   const { filename, code, message } = failure;
   if (record === undefined) return { filename, code, message };
   const { name, version, build, sha256, md5, size, url } = record;
-  return { filename, name, version, build, sha256, md5, size, url, code, message };
+  const entry = { filename, name, version, build, sha256, md5, size, url, code, message };
+  return attestationsSha256 === undefined ? entry : { ...entry, attestations_sha256: attestationsSha256 };
+}
+
+/** Reads what failed before, whole: the archive, or the sidecar where that was what was wrong. */
+async function tryAgain(entry: Quarantined, record: RepodataRecord, context: RunContext): Promise<void> {
+  const { attestations_sha256: attestationsSha256 } = entry;
+  if (attestationsSha256 !== undefined) {
+    const { filename, url, listedIn: subdir } = record;
+    await fetchSidecar({ filename, attestationsSha256, url }, { ...context, subdir });
+    return;
+  }
+  await using _ = await receiveArchive(record, { ...context, uploadTo: undefined });
 }
 
 function quarantinedRecord(entry: Quarantined, subdir: string): RepodataRecord | undefined {

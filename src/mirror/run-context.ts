@@ -10,6 +10,8 @@ export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly reporter: MirrorReporter;
   /** Whether the uncompressed repodata is published too. */
   readonly plainJson: boolean;
+  /** Whether repositories are made that today's clients ask for in vain. */
+  readonly clientShims: boolean;
   /** Whether only a part of what is wanted is to be done this time. */
   readonly isPartial: boolean;
   /** Ends the run in order: what is under way is finished and published. */

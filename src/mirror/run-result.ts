@@ -1,6 +1,6 @@
 import type { Quarantined } from '../artifact/ledger.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { CopyError, messageOf, type FerryErrorCode } from '../errors.js';
+import { CopyError, messageOf } from '../errors.js';
 import { compareText } from '../io/compare-text.js';
 import type { PlanItem, SubdirPlan } from './plan.js';
 import { quarantinedOf } from './quarantine.js';
@@ -17,6 +17,8 @@ export class RunResult {
   readonly #added = new Set<string>();
   /** Archives that were there and are no longer. */
   readonly #lost = new Set<string>();
+  /** Archives that must not be listed although they may be there. */
+  readonly #heldBack = new Set<string>();
   /** Archives whose tags are in an unknown state. */
   readonly #uncertain = new Set<string>();
   readonly #packages = new Map<string, { archives: number; bytes: number }>();
@@ -36,9 +38,9 @@ export class RunResult {
 
   /** Listed archives that are there by now. */
   get there(): number {
-    const listed = (filenames: ReadonlySet<string>): number =>
+    const listed = (filenames: Iterable<string>): number =>
       [...filenames].filter((filename) => !this.#plan.unlisted.has(filename)).length;
-    return this.#plan.there + listed(this.#added) - listed(this.#lost);
+    return this.#plan.there + listed(this.#added) - listed(this.#lost) - listed(this.heldBack());
   }
 
   /** What was added of each package, largest first. */
@@ -56,15 +58,20 @@ export class RunResult {
     return this.#quarantine.toSorted(byFilename);
   }
 
-  /** Tells whether an archive is there, with the bytes that its record names. */
+  /** Tells whether an archive can be listed: it is there, with the bytes that its record names. */
   isThere(filename: string): boolean {
+    return !this.#heldBack.has(filename) && this.isStored(filename);
+  }
+
+  /** Tells whether an archive is there, whether it can be listed or not. */
+  isStored(filename: string): boolean {
     if (this.#added.has(filename)) return true;
     return this.#plan.isThere(filename) && !this.#lost.has(filename);
   }
 
   /** Whether an archive that was there before stays, unlisted. */
   keeps(filename: string): boolean {
-    return !this.isThere(filename) && !this.#uncertain.has(filename);
+    return !this.isThere(filename) && !this.#uncertain.has(filename) && !this.#added.has(filename);
   }
 
   /** Takes in what became of one tag. */
@@ -80,7 +87,7 @@ export class RunResult {
         this.#added.delete(filename);
         if (this.#plan.isThere(filename)) this.#lost.add(filename);
         this.fail(failure, result.record);
-      } else if (!this.isThere(filename)) {
+      } else if (!this.isStored(filename)) {
         // An archive that was there was only read again for its twin's sake.
         this.#added.add(filename);
         this.addedBytes += result.size;
@@ -102,12 +109,16 @@ export class RunResult {
     this.#reporter.archive?.({ subdir, filename: failure.filename, bytes: record.size ?? 0, failure });
   }
 
-  /** Takes an archive back that is there but cannot be listed. */
-  holdBack(record: RepodataRecord, code: FerryErrorCode, message: string): void {
-    const { filename } = record;
-    if (this.#plan.isThere(filename)) this.#lost.add(filename);
-    this.#added.delete(filename);
-    this.fail({ filename, code, message }, record);
+  /** Notes that an archive must not be listed, whether it is there or not. */
+  holdBack(failure: Failure, record: RepodataRecord | undefined, attestationsSha256?: string): void {
+    this.#heldBack.add(failure.filename);
+    this.#failed.push(failure);
+    this.#quarantine.push(quarantinedOf(failure, record, attestationsSha256));
+  }
+
+  /** Archives that are there, and must not be listed. */
+  *heldBack(): Generator<string> {
+    for (const filename of this.#heldBack) if (this.isStored(filename)) yield filename;
   }
 }
 

@@ -4,6 +4,13 @@ import type { RepodataRecord } from '../conda/package-record.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { Checkpoints } from './checkpoints.js';
+import { ensureClientShims } from './client-shims.js';
+import {
+  moveCompanions,
+  type CarriedCompanions,
+  type RememberedCompanions,
+} from './companions/carry-companion.js';
+import { carrySubdirCompanions } from './companions/subdir-companions.js';
 import { composeRepodata, type Composition } from './compose.js';
 import { firstLedger, makeLedger, seenOf } from './make-ledger.js';
 import type { PlanItem } from './plan.js';
@@ -12,14 +19,27 @@ import { isSameLedger } from './quarantine.js';
 import { changedAt, type PublishedAs, type SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
+import { attestedRecords } from './sidecars/attested-records.js';
+import { carrySidecars } from './sidecars/carry-sidecars.js';
 import type { PlannedWork } from './subdir-work.js';
 import { transferItem } from './transfer.js';
 
 /** What {@link SubdirRun.push} made ready. */
 interface Pushed {
-  readonly composition: Pick<Composition, 'unchanged'>;
+  readonly composition: Pick<Composition, 'unchanged' | 'digest'>;
   readonly latest: Descriptor;
   readonly isNew: boolean;
+  /** Archives that stay, unlisted: file name to identity. */
+  readonly kept: ReadonlyMap<string, string>;
+  readonly companions: CarriedCompanions;
+}
+
+/** What is known of the channel as a whole, for noarch's ledger to remember. */
+export interface ChannelFacts {
+  /** Subdirs of the channel, where its source could not list them. */
+  readonly discovered?: readonly string[] | undefined;
+  /** Metadata files of the channel itself. */
+  readonly companions?: RememberedCompanions | undefined;
 }
 
 /**
@@ -35,6 +55,7 @@ export class SubdirRun {
   #isMarked = false;
   #hasPublished = false;
   #untried = 0;
+  #hasShims = false;
   #pushed: Pushed | undefined;
 
   constructor(work: PlannedWork, context: RunContext) {
@@ -44,9 +65,25 @@ export class SubdirRun {
     this.#ledger = ledgerOfRun(work, context);
   }
 
-  /** Moves the archives. @throws CopyError where the destination fails as a whole, FerryError `DISK_FULL` */
+  /** Whether this run publishes other repodata than there was. */
+  get isListingChanged(): boolean {
+    return this.#pushed?.isNew === true;
+  }
+
+  /** Whether what is published has the source's bytes. */
+  get isUnchanged(): boolean {
+    return this.#pushed?.composition.unchanged === true;
+  }
+
+  /** Moves sidecars and archives. @throws CopyError where the destination fails as a whole, FerryError `DISK_FULL` */
   async transfer(): Promise<void> {
-    const { plan } = this.work;
+    const { plan, subdir, state, isTrusted } = this.work;
+    const context = this.#context;
+    if (context.clientShims) {
+      const known = isTrusted && state.ledger?.shims === true;
+      this.#hasShims = await ensureClientShims(context.store, subdir, { known, signal: context.signal });
+    }
+    await this.#carrySidecars();
     if (plan.toAdd === 0) return;
     await this.#mark();
     if (plan.replaced > 0 && this.#listsReplaced()) await this.#publishNow();
@@ -76,23 +113,54 @@ export class SubdirRun {
   async run(): Promise<void> {
     await this.transfer();
     await this.push();
+    await this.moveCompanions();
     await this.move();
   }
 
-  /** Makes the repodata ready under its history tag. */
+  /** Makes the repodata and the files beside it ready, under their history tag. */
   async push(): Promise<void> {
-    const { context, work } = { context: this.#context, work: this.work };
+    const { work, result } = this;
+    const context = this.#context;
+    const { subdir, plan, published, foreign } = work;
+    const historyTag = context.store.schema.historyTag(context.now());
     await using composition = await this.#compose();
+    const kept = this.#kept();
+    const identity = (filename: string): string | undefined =>
+      result.isThere(filename)
+        ? plan.identity(filename)
+        : foreign.has(filename)
+          ? published?.repodata.identity(filename)
+          : undefined;
+    const companions = await carrySubdirCompanions(
+      {
+        subdir,
+        unchanged: composition.unchanged,
+        listed: { get: identity, has: (filename) => identity(filename) !== undefined },
+        kept,
+        remembered: work.isTrusted ? work.state.ledger?.companions : undefined,
+      },
+      { ...context, historyTag },
+    );
+    for (const { warning } of companions.reports)
+      if (warning !== undefined) context.reporter.warning?.(warning);
     const current = this.#hasPublished
       ? undefined
-      : publishedAlready(work.published, composition, context.plainJson);
-    if (current !== undefined) {
-      this.#pushed = { composition, latest: current, isNew: false };
-      return;
-    }
-    const latest = await pushRepodata(work.subdir, composition, { ...context, isCheckpoint: false });
-    await this.#announce(latest);
-    this.#pushed = { composition, latest, isNew: true };
+      : publishedAlready(published, composition, context.plainJson);
+    const latest = current ?? (await pushRepodata(subdir, composition, { ...context, historyTag }));
+    if (current === undefined) await this.#announce(latest);
+    const { unchanged, digest } = composition;
+    this.#pushed = {
+      composition: { unchanged, digest },
+      latest,
+      isNew: current === undefined,
+      kept,
+      companions,
+    };
+  }
+
+  /** Makes the files beside the repodata current. @throws FerryError `TAG_MOVED` */
+  async moveCompanions(): Promise<void> {
+    await moveCompanions(this.#context.store, this.#pushed?.companions.moves ?? [], this.#context);
   }
 
   /** Makes the repodata current. @throws FerryError `TAG_MOVED` where somebody else has published meanwhile */
@@ -107,21 +175,13 @@ export class SubdirRun {
     );
   }
 
-  /**
-   * Closes the ledger.
-   * @param discovered subdirs of the channel, where its source could not list them; noarch's ledger remembers them
-   */
-  async finish(discovered: readonly string[] | undefined): Promise<SubdirReport> {
+  /** Closes the ledger. */
+  async finish({ discovered, companions: ofChannel = {} }: ChannelFacts = {}): Promise<SubdirReport> {
     const { work, result } = this;
     const { subdir, plan, selection } = work;
     const context = this.#context;
     if (this.#pushed === undefined) throw new Error('finished before it was pushed');
-    const { composition, latest, isNew } = this.#pushed;
-    const kept = new Map(
-      [...plan.before].filter(([filename]) => result.keeps(filename) && !work.foreign.has(filename)),
-    );
-    for (const filename of plan.unlisted)
-      if (result.isThere(filename)) kept.set(filename, plan.identity(filename) ?? '');
+    const { composition, latest, isNew, kept, companions } = this.#pushed;
     // What was not tried, or is left for another time, makes the next run look at everything.
     const isSettled = this.#untried === 0 && !context.isPartial;
     const final = makeLedger({
@@ -139,7 +199,12 @@ export class SubdirRun {
       kept,
       foreign: work.foreign,
       subdirs: subdir === 'noarch' ? (discovered ?? work.state.ledger?.subdirs) : undefined,
-      more: remembered(work, kept, context),
+      times: timesOf(work, kept, context),
+      beside: {
+        ...companionsOf({ ...companions.companions, ...ofChannel }),
+        sidecars: true,
+        ...(this.#hasShims ? { shims: true } : {}),
+      },
     });
     if (this.#isMarked || isNew || !isSameLedger(final, work.state.ledger))
       await writeLedger(context.store, final, context);
@@ -165,6 +230,44 @@ export class SubdirRun {
     };
   }
 
+  /**
+   * Stores the sidecars of all that is to be listed: a record whose sidecar is not to be had must not be listed, for that
+   * would promise it. @see cep142/order
+   */
+  async #carrySidecars(): Promise<void> {
+    const { work, result } = this;
+    const { plan, snapshot, published, state, subdir } = work;
+    const isKnown = work.isTrusted && state.ledger?.sidecars === true;
+    const isWanted = (filename: string): boolean => plan.identity(filename) !== undefined;
+    const { failed } = await carrySidecars(attestedRecords(snapshot.repodata, isWanted), {
+      ...this.#context,
+      subdir,
+      known: new Set(
+        isKnown ? Array.from(published?.repodata.attestations() ?? [], ({ sha256 }) => sha256) : [],
+      ),
+      asksFirst: state.trust === 'interrupted' || state.trust === 'unknown' || this.#context.deep,
+    });
+    if (failed.length === 0) return;
+    const digests = new Map(
+      Array.from(snapshot.repodata.attestations(), ({ filename, sha256 }) => [filename, sha256]),
+    );
+    for (const failure of failed) {
+      const read = snapshot.repodata.get(failure.filename);
+      const record = read !== undefined && 'record' in read ? read.record : undefined;
+      result.holdBack(failure, record, digests.get(failure.filename));
+    }
+  }
+
+  #kept(): ReadonlyMap<string, string> {
+    const { plan, foreign } = this.work;
+    const kept = new Map<string, string>();
+    for (const [filename, identity] of plan.before)
+      if (this.result.keeps(filename) && !foreign.has(filename)) kept.set(filename, identity);
+    for (const filename of [...this.result.heldBack(), ...plan.unlisted])
+      if (this.result.isStored(filename)) kept.set(filename, plan.identity(filename) ?? '');
+    return kept;
+  }
+
   /** Writes into the ledger that a run is under way: the registry may hold more than the ledger knows from here on. */
   async #mark(): Promise<void> {
     this.#ledger = { ...this.#ledger, running: newRunning(this.#context.now()) };
@@ -177,7 +280,7 @@ export class SubdirRun {
     const context = this.#context;
     const { subdir } = this.work;
     await using composition = await this.#compose();
-    const pushed = await pushRepodata(subdir, composition, { ...context, isCheckpoint: true });
+    const pushed = await pushRepodata(subdir, composition, { ...context, historyTag: undefined });
     await this.#announce(pushed);
     await moveLatest(context.store, subdir, 'repodata.json', pushed, context);
     this.#ledger = { ...this.#ledger, repodata: pushed.digest };
@@ -232,26 +335,31 @@ function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
 }
 
 /** What the next runs need to know: when archives ripen, since when others are not listed, what a blob costs. */
-function remembered(
+function timesOf(
   { selection, state }: PlannedWork,
   kept: ReadonlyMap<string, string>,
   { now, store }: RunContext,
-): Partial<Ledger> {
+): Pick<Ledger, 'unlisted' | 'ripens' | 'waiting' | 'requests_per_blob'> {
   const today = now().toISOString();
   const since = state.ledger?.unlisted ?? {};
-  const unlisted = Object.fromEntries(
-    [...kept.keys()].map((filename) => [filename, since[filename] ?? today]),
-  );
-  const waiting = [...(selection?.waiting ?? [])];
+  const unlisted = [...kept.keys()].map((filename) => [filename, since[filename] ?? today] as const);
+  const waiting = [...(selection?.waiting ?? [])].map(([name, ms]) => [name, isoDate(ms)] as const);
+  const ripens = selection?.ripensAtMs;
   const perBlob = store.registry.requestsPerBlob ?? state.ledger?.requests_per_blob;
   return {
+    ...(unlisted.length === 0 ? {} : { unlisted: Object.fromEntries(unlisted) }),
+    ...(ripens === undefined ? {} : { ripens: isoDate(ripens) }),
+    ...(waiting.length === 0 ? {} : { waiting: Object.fromEntries(waiting) }),
     ...(perBlob === undefined || perBlob === 0 ? {} : { requests_per_blob: perBlob }),
-    ...(kept.size === 0 ? {} : { unlisted }),
-    ...(selection?.ripensAtMs === undefined ? {} : { ripens: new Date(selection.ripensAtMs).toISOString() }),
-    ...(waiting.length === 0
-      ? {}
-      : { waiting: Object.fromEntries(waiting.map(([name, ms]) => [name, new Date(ms).toISOString()])) }),
   };
+}
+
+function companionsOf(companions: RememberedCompanions): Pick<Ledger, 'companions'> {
+  return Object.keys(companions).length === 0 ? {} : { companions: { ...companions } };
+}
+
+function isoDate(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 /** The archives whose records stop to be true while an item is worked on. */

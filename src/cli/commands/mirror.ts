@@ -36,6 +36,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
   readonly quarantine?: string;
   readonly plainJson: boolean;
   readonly includeRemoved?: boolean;
+  readonly clientShims: boolean;
   readonly tempDir?: string;
 }
 
@@ -64,6 +65,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--include-removed', 'also archives that the source has and lists no more; they stay unlisted')
     .option('--no-plain-json', 'publish repodata compressed only (schema v0)')
+    .option('--no-client-shims', 'leave out repositories that clients ask for in vain (schema v0)')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
@@ -122,6 +124,7 @@ async function mirror(
     merge: flags.merge,
     plainJson: flags.plainJson,
     includeRemoved: flags.includeRemoved,
+    clientShims: flags.clientShims,
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
     tempDir: flags.tempDir,

@@ -1,30 +1,19 @@
 /** Makes a channel's `channeldata.json` say no more than what the mirror lists. */
-import { JsonCursor } from '../../conda/json-cursor.js';
+import type { Repodata } from '../../conda/repodata/repodata.js';
 import type { PackageSummaries } from '../../conformance/rules/channeldata.js';
 import { FerryError } from '../../errors.js';
 import { checkJson } from './filter-json.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-/** The sections of repodata that list archives. */
-const SECTIONS: ReadonlySet<string> = new Set(['packages', 'packages.conda']);
-
-/**
- * Adds what a subdir's published repodata lists, record by record.
- * @throws ParseError `REPODATA_INVALID`
- */
-export function summarizeRepodata(bytes: Uint8Array, subdir: string, summaries: PackageSummaries): void {
-  if (bytes.byteLength === 0) return;
-  const cursor = new JsonCursor(bytes);
-  cursor.readObject((key) => {
-    if (!SECTIONS.has(key)) {
-      cursor.skipValue();
-      return;
-    }
-    cursor.readObject(() => {
-      summaries.add({ value: cursor.decode(cursor.skipValue()) }, subdir);
-    });
-  });
+/** Adds what a subdir lists, record by record. @param isListed tells which records of the repodata count */
+export async function summarizeRepodata(
+  repodata: Repodata,
+  summaries: PackageSummaries,
+  isListed?: (filename: string) => boolean,
+): Promise<void> {
+  for await (const { name, version, timestampMs } of repodata.details(isListed))
+    summaries.add({ value: { name, version, timestamp: timestampMs } }, repodata.subdir);
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Makes a subdir's metadata files say no more than what the mirror has. */
 import { formatArchiveFilename, isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { archiveIdentity } from '../../conda/package-record.js';
-import { Repodata } from '../../conda/repodata.js';
+import { Repodata } from '../../conda/repodata/repodata.js';
+import { collect, openerOf } from '../../io/bytes.js';
 import { checkJson, filterJson } from './filter-json.js';
 
 /** The metadata files that lie beside a subdir's repodata, in the order they are published. */
@@ -15,15 +16,18 @@ export const SUBDIR_COMPANIONS = [
 /** One of {@link SUBDIR_COMPANIONS}. */
 export type SubdirCompanion = (typeof SUBDIR_COMPANIONS)[number];
 
+/** Archives by file name, with their identity. */
+export type ArchiveLookup = Pick<ReadonlyMap<string, string>, 'get' | 'has'>;
+
 /** What a subdir of the mirror holds, for its metadata files to be made to fit. */
 export interface SubdirContents {
   readonly subdir: string;
   /** Whether the published repodata has the source's bytes. */
   readonly unchanged: boolean;
   /** Archives that the published repodata lists: file name to identity, such as `sha256:…`. */
-  readonly listed: ReadonlyMap<string, string>;
+  readonly listed: ArchiveLookup;
   /** Archives that are there and not listed: file name to identity. */
-  readonly kept: ReadonlyMap<string, string>;
+  readonly kept: ArchiveLookup;
 }
 
 /**
@@ -31,11 +35,11 @@ export interface SubdirContents {
  * @returns the text to publish; `undefined` where the source's own bytes fit
  * @throws FerryError `REPODATA_INVALID` for what is malformed
  */
-export function fitCompanion(
+export async function fitCompanion(
   file: SubdirCompanion,
   bytes: Uint8Array,
   contents: SubdirContents,
-): Uint8Array | undefined {
+): Promise<Uint8Array | undefined> {
   const { listed, kept, unchanged, subdir } = contents;
   const isStored = (filename: string): boolean => listed.has(filename) || kept.has(filename);
   switch (file) {
@@ -70,14 +74,14 @@ function patchFilter(isStored: (filename: string) => boolean) {
 }
 
 /** A listing promises what the repodata does: whatever it lists is there, with these bytes. */
-function fitListing(
+async function fitListing(
   bytes: Uint8Array,
   subdir: string,
   identityOf: (filename: string) => string | undefined,
-): Uint8Array | undefined {
+): Promise<Uint8Array | undefined> {
   // An empty repodata is one without packages, but no JSON layer.
   if (bytes.byteLength === 0) checkJson(bytes);
-  const listing = new Repodata(bytes, subdir);
+  const listing = await Repodata.read(openerOf(bytes), subdir);
   const keep = new Set<string>();
   for (const read of listing.records()) {
     if ('error' in read) continue;
@@ -85,5 +89,7 @@ function fitListing(
     if (identity !== undefined && identity === identityOf(read.filename)) keep.add(read.filename);
   }
   if (keep.size === listing.recordCount && listing.neededChanges().length === 0) return undefined;
-  return listing.splice((filename) => keep.has(filename));
+  const spliced = listing.splice((filename) => keep.has(filename));
+  // What is spliced is the source's, less some records, and counts of them.
+  return collect(spliced, 2 * bytes.byteLength + 1024, 'what is listed');
 }

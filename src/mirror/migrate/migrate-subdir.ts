@@ -43,7 +43,7 @@ export async function migrateSubdir(
   });
 
   const isThere = (filename: string): boolean => tally.there.has(filename);
-  const attested = attestedRecords(snapshot.bytes).filter(({ filename }) => isThere(filename));
+  const attested = attestedRecords(snapshot.repodata, isThere);
   const sidecars = await carrySidecars(attested, {
     ...context,
     source: context.channel,
@@ -74,7 +74,10 @@ async function publish(
   ledger: Ledger,
   { destination: store, temp, now, signal }: MigrationContext,
 ): Promise<Descriptor> {
-  const pushed = await pushRepodata(subdir, composition, { store, temp, now, signal, isCheckpoint: false });
+  const pushed = await pushRepodata(subdir, composition, {
+    ...{ store, temp, signal },
+    historyTag: store.schema.historyTag(now()),
+  });
   const running = ledger.running ?? newRunning(now());
   await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
   await moveLatest(store, subdir, 'repodata.json', pushed, { signal });

@@ -11,6 +11,8 @@ import {
   carryChannelCompanions,
   type ChannelCompanionsInput,
 } from '#ferry/mirror/companions/channel-companions.js';
+import { Repodata } from '#ferry/conda/repodata/repodata.js';
+import { openerOf } from '#ferry/io/bytes.js';
 import { summarizeRepodata } from '#ferry/mirror/companions/fit-channeldata.js';
 import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { writeChannel } from '../../../fixtures/build/channel.mjs';
@@ -49,12 +51,10 @@ async function carryChannel(
 /** What a store lists, as a run that filters would read it. */
 async function summaryOf(store: ChannelStore, subdirs: readonly string[]): Promise<PackageSummaries> {
   const summaries = new PackageSummaries();
-  for (const subdir of subdirs)
-    summarizeRepodata(
-      (await published(store, `${subdir}/repodata.json`)) ?? Buffer.alloc(0),
-      subdir,
-      summaries,
-    );
+  for (const subdir of subdirs) {
+    const bytes = (await published(store, `${subdir}/repodata.json`)) ?? Buffer.alloc(0);
+    await summarizeRepodata(await Repodata.read(openerOf(bytes), subdir), summaries);
+  }
   return summaries;
 }
 

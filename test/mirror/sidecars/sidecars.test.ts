@@ -12,6 +12,8 @@ import { check } from '#ferry/conformance/check.js';
 import { CopyError, FerryError } from '#ferry/errors.js';
 import { collect } from '#ferry/io/bytes.js';
 import { mirrorChannel } from '#ferry/mirror/mirror.js';
+import { Repodata } from '#ferry/conda/repodata/repodata.js';
+import { openerOf } from '#ferry/io/bytes.js';
 import { attestedRecords, type AttestedRecord } from '#ferry/mirror/sidecars/attested-records.js';
 import { carrySidecars, type SidecarContext } from '#ferry/mirror/sidecars/carry-sidecars.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
@@ -225,32 +227,38 @@ test('cep151/resolution: beside an archive that lies elsewhere lies its sidecar,
 });
 
 describe('records that name a sidecar', () => {
-  test('are found in both sections, with what their writers took for a digest', () => {
+  const attested = async (text: string): Promise<AttestedRecord[]> => [
+    ...attestedRecords(await Repodata.read(openerOf(Buffer.from(text)), 'noarch')),
+  ];
+  const record = (name: string, more: object): object => ({ name, version: '1', build: '0', ...more });
+
+  test('are found in both sections, with where their archives lie', async () => {
     const repodata = {
       info: { attestations_sha256: 'no record' },
       packages: {
-        'a-1-0.tar.bz2': { attestations_sha256: 'a'.repeat(64), url: 'https://x.example/a' },
-        'b-1-0.tar.bz2': { attestations_sha256: null },
+        'a-1-0.tar.bz2': record('a', { attestations_sha256: 'a'.repeat(64), url: 'https://x.example/a' }),
+        'b-1-0.tar.bz2': record('b', { attestations_sha256: null }),
       },
-      'packages.conda': { 'c-1-0.conda': { attestations_sha256: 3 }, 'd-1-0.conda': {} },
+      'packages.conda': {
+        'c-1-0.conda': record('c', { attestations_sha256: 'no digest' }),
+        'd-1-0.conda': record('d', {}),
+      },
       removed: [],
     };
-    expect(attestedRecords(Buffer.from(JSON.stringify(repodata)))).toEqual([
+    expect(await attested(JSON.stringify(repodata))).toEqual([
       { filename: 'a-1-0.tar.bz2', attestationsSha256: 'a'.repeat(64), url: 'https://x.example/a' },
-      { filename: 'c-1-0.conda', attestationsSha256: '3', url: undefined },
+      { filename: 'c-1-0.conda', attestationsSha256: 'no digest', url: undefined },
     ]);
   });
 
-  test('are found under an escaped key, and once where a record stands twice', () => {
+  test('are found under an escaped key, and once where a record stands twice', async () => {
     const text =
       '{"packages":{"a-1-0.tar.bz2":{"attestations_sha25\\u0036":"x"},"a-1-0.tar.bz2":{"attestations_sha256":"y"}}}';
-    expect(attestedRecords(Buffer.from(text)).map(({ attestationsSha256 }) => attestationsSha256)).toEqual([
-      'y',
-    ]);
+    expect((await attested(text)).map(({ attestationsSha256 }) => attestationsSha256)).toEqual(['y']);
   });
 
-  test('are none in repodata without any', () => {
-    expect(attestedRecords(Buffer.from('{"packages":{"a-1-0.tar.bz2":{}}}'))).toEqual([]);
-    expect(attestedRecords(Buffer.alloc(0))).toEqual([]);
+  test('are none in repodata without any', async () => {
+    expect(await attested('{"packages":{"a-1-0.tar.bz2":{}}}')).toEqual([]);
+    expect(await attested('')).toEqual([]);
   });
 });
