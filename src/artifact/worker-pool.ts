@@ -1,16 +1,23 @@
 import { availableParallelism } from 'node:os';
+import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { FerryError } from '../errors.js';
+import type { Bytes, OpenBytes } from '../io/bytes.js';
+import { receiveBytes, sendBytes } from '../io/port-bytes.js';
+import type { CompressOptions, DecompressOptions } from '../io/zstd-stream.js';
 import type { WorkerAnswer, WorkerMessage, WorkerTaskName, WorkerTasks } from './worker.js';
 
 /** The network limits a mirror before more threads than this would help. */
 const MAX_THREADS = 4;
 const IDLE_TIMEOUT_MS = 10_000;
+/** Streams take turns on a thread: one may wait for what another one gives, so none may wait for a thread. */
+const STREAMS_PER_THREAD = 64;
 
 /** Worker threads for what costs processor time, so that the event loop stays free. They start with the first task. */
 export class WorkerPool implements AsyncDisposable {
   readonly #threads: number;
   #piscina: Piscina<WorkerMessage, WorkerAnswer> | undefined;
+  #streams: Piscina<WorkerMessage, WorkerAnswer> | undefined;
 
   /** @param threads @defaultValue one per processor, four at most */
   constructor(threads: number = Math.min(MAX_THREADS, availableParallelism())) {
@@ -24,12 +31,7 @@ export class WorkerPool implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<WorkerTasks[Name]['output']> {
     signal?.throwIfAborted();
-    this.#piscina ??= new Piscina({
-      filename: new URL('./worker.js', import.meta.url).href,
-      minThreads: 1,
-      maxThreads: this.#threads,
-      idleTimeout: IDLE_TIMEOUT_MS,
-    });
+    this.#piscina ??= startThreads(this.#threads, 1);
     let answer: WorkerAnswer;
     try {
       answer = await this.#piscina.run({ name, input }, signal === undefined ? {} : { signal });
@@ -41,7 +43,68 @@ export class WorkerPool implements AsyncDisposable {
     return answer.output;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#piscina?.destroy();
+  /**
+   * Opens the plain bytes of what `open` gives compressed, decompressing them in a worker as they are read.
+   * @throws FerryError (its opener) as {@link decompressZstdStream}, and what the source fails with
+   */
+  decompressing(open: OpenBytes, options: DecompressOptions): OpenBytes {
+    return ({ signal, offset = 0 } = {}) =>
+      this.#stream(
+        'decompressStream',
+        { ...options, offset },
+        open(signal === undefined ? {} : { signal }),
+        signal,
+      );
   }
+
+  /** Compresses bytes in a worker as they are read. @throws FerryError as {@link compressZstdStream}, and what the source fails with */
+  compressing(source: Bytes, options: CompressOptions, signal?: AbortSignal): Bytes {
+    return this.#stream('compressStream', options, source, signal);
+  }
+
+  async *#stream<Name extends 'compressStream' | 'decompressStream'>(
+    name: Name,
+    options: Omit<WorkerTasks[Name]['input'], 'from' | 'to'>,
+    source: Bytes,
+    signal: AbortSignal | undefined,
+  ): Bytes {
+    signal?.throwIfAborted();
+    this.#streams ??= startThreads(this.#threads, STREAMS_PER_THREAD);
+    const input = new MessageChannel();
+    const output = new MessageChannel();
+    const message = { name, input: { ...options, from: input.port2, to: output.port2 } } as WorkerMessage;
+    const running = this.#streams.run(message, { transferList: [input.port2, output.port2] });
+    const failed = running.then(undefined, () => {
+      output.port1.close();
+    });
+    const sent = sendBytes(source, input.port1, false);
+    try {
+      yield* receiveBytes(output.port1, signal);
+    } catch (error) {
+      // What the source failed with is more than what came of it.
+      input.port1.close();
+      const failure = await sent;
+      throw failure === undefined ? error : failure.error;
+    } finally {
+      input.port1.close();
+      await Promise.all([sent, failed]);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#piscina?.destroy(), this.#streams?.destroy()]);
+  }
+}
+
+function startThreads(
+  threads: number,
+  concurrentTasksPerWorker: number,
+): Piscina<WorkerMessage, WorkerAnswer> {
+  return new Piscina({
+    filename: new URL('./worker.js', import.meta.url).href,
+    minThreads: 1,
+    maxThreads: threads,
+    idleTimeout: IDLE_TIMEOUT_MS,
+    concurrentTasksPerWorker,
+  });
 }

@@ -2,10 +2,18 @@
  * The work that costs processor time, as tasks of a worker thread: take the info out of an archive, compress and
  * decompress repodata. What goes in and out is plain data, so that it crosses the thread's border.
  */
+import type { MessagePort } from 'node:worker_threads';
 import { readInfo } from '../conda/archive/read-info.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import { isFerryError, type FerryErrorCode } from '../errors.js';
 import type { SpooledBytes } from '../io/spool.js';
+import { receiveBytes, sendBytes } from '../io/port-bytes.js';
+import {
+  compressZstdStream,
+  decompressZstdStream,
+  type CompressOptions,
+  type DecompressOptions,
+} from '../io/zstd-stream.js';
 import { compressZstd, decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
 
@@ -17,6 +25,12 @@ export interface PackedInfo {
   readonly infoLayer: Uint8Array;
   /** Of a `.conda`: the `<name>-<version>-<build>` in the names of its two inner tarballs. */
   readonly innerStem: string | undefined;
+}
+
+/** Bytes that pass through a worker: it reads from one port and writes to the other. */
+export interface StreamPorts {
+  readonly from: MessagePort;
+  readonly to: MessagePort;
 }
 
 /** The tasks with what they take and give, by name. */
@@ -32,6 +46,12 @@ export interface WorkerTasks {
   readonly decompress: {
     readonly input: { readonly bytes: Uint8Array; readonly maxBytes: number; readonly what: string };
     readonly output: Uint8Array;
+  };
+  readonly compressStream: { readonly input: StreamPorts & CompressOptions; readonly output: undefined };
+  readonly decompressStream: {
+    /** `offset`: bytes of the result that are left out. */
+    readonly input: StreamPorts & DecompressOptions & { readonly offset: number };
+    readonly output: undefined;
   };
 }
 
@@ -60,7 +80,28 @@ const tasks: {
   },
   compress: async ({ bytes, level }) => compressZstd(bytes, level),
   decompress: async ({ bytes, maxBytes, what }) => decompressZstd(bytes, maxBytes, what),
+  // A failure goes to whoever receives the bytes.
+  compressStream: async ({ from, to, ...options }) => {
+    await sendBytes(compressZstdStream(receiveBytes(from), options), to, true);
+    return undefined;
+  },
+  decompressStream: async ({ from, to, offset, ...options }) => {
+    await sendBytes(skipBytes(decompressZstdStream(receiveBytes(from), options), offset), to, true);
+    return undefined;
+  },
 };
+
+async function* skipBytes(
+  source: AsyncIterable<Uint8Array>,
+  count: number,
+): AsyncGenerator<Uint8Array, void> {
+  let left = count;
+  for await (const piece of source) {
+    const skipped = Math.min(left, piece.byteLength);
+    left -= skipped;
+    if (skipped < piece.byteLength) yield skipped === 0 ? piece : piece.subarray(skipped);
+  }
+}
 
 /** Runs one task; the worker pool calls it. */
 export default async function runTask(message: WorkerMessage): Promise<WorkerAnswer> {

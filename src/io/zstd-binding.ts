@@ -2,7 +2,10 @@ import type * as Binding from 'zstd-napi/binding.js';
 import { FerryError } from '../errors.js';
 
 /** What is used of zstd-napi, which is a CommonJS module. */
-export type ZstdBinding = Pick<typeof Binding, 'DCtx' | 'DParameter'>;
+export type ZstdBinding = Pick<
+  typeof Binding,
+  'CCtx' | 'CParameter' | 'DCtx' | 'DParameter' | 'EndDirective'
+>;
 
 /** Loads zstd-napi, whose native part is built at install time. @throws FerryError `UNSUPPORTED` */
 export async function loadZstd(): Promise<ZstdBinding> {
