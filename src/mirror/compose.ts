@@ -1,8 +1,8 @@
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import type { TempFolder } from '../io/temp-folder.js';
-import { compressInWorker } from '../io/zstd-stream.js';
 import type { Snapshot } from './snapshot.js';
 import { spoolBlob, type SpooledBlob } from './spooled-text.js';
 
@@ -36,13 +36,14 @@ export interface CompositionInput {
 /** What composing works with. */
 export interface ComposeOptions {
   readonly temp: TempFolder;
+  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Makes the repodata to publish: the source's bytes if all of it is there, else spliced out of them. */
 export async function composeRepodata(
   { snapshot, isThere, foreign }: CompositionInput,
-  { temp }: ComposeOptions,
+  { temp }: Pick<ComposeOptions, 'temp'>,
 ): Promise<Composition> {
   const { repodata, open, zst } = snapshot;
   const hasForeign = foreign !== undefined && foreign.filenames.size > 0;
@@ -62,13 +63,13 @@ export async function composeRepodata(
 /** The compressed form of a composition: the source's own where there is one. */
 export async function compressComposition(
   composition: Composition,
-  { temp, signal, isCheckpoint }: ComposeOptions & { readonly isCheckpoint: boolean },
+  { temp, workers, signal, isCheckpoint }: ComposeOptions & { readonly isCheckpoint: boolean },
 ): Promise<SpooledBlob> {
   const { zst, size } = composition;
   // Whoever lets go of this lets go of nothing: the snapshot keeps it.
   if (zst !== undefined) return { ...zst, [Symbol.asyncDispose]: async () => Promise.resolve() };
   const level = isCheckpoint ? CHECKPOINT_ZSTD_LEVEL : ZSTD_LEVEL;
-  return spoolBlob(compressInWorker(composition.open, { level, size, signal }), temp);
+  return spoolBlob(workers.compressing(composition.open({ signal }), { level, size }, signal), temp);
 }
 
 function isComplete(repodata: Repodata, isThere: (filename: string) => boolean): boolean {

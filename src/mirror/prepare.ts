@@ -156,8 +156,8 @@ async function planFound(
 
 /** Reads the records of all that the source ever built, where it tells them. @see CEP 36 */
 async function readRemoved(subdir: string, options: PrepareAllOptions): Promise<Repodata | undefined> {
-  const { source, temp, signal, resources } = options;
-  const answer = await takeSnapshot(source, subdir, { temp, signal, files: REMOVED_FILES });
+  const { source, temp, workers, signal, resources } = options;
+  const answer = await takeSnapshot(source, subdir, { temp, workers, signal, files: REMOVED_FILES });
   return answer.status === 'found' ? resources.use(answer.snapshot).repodata : undefined;
 }
 

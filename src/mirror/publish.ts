@@ -4,6 +4,7 @@ import type { Ledger } from '../artifact/ledger.js';
 import { TITLE } from '../artifact/manifest-parts.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
 import { copyMetadata } from '../artifact/metadata-artifact.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import type { TempFolder } from '../io/temp-folder.js';
@@ -15,6 +16,7 @@ import type { Published } from './state.js';
 export interface PublishOptions {
   readonly store: ChannelStore;
   readonly temp: TempFolder;
+  readonly workers: WorkerPool;
   /** Whether the uncompressed form is published too. @defaultValue true */
   readonly plainJson?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -29,9 +31,9 @@ export async function pushRepodata(
   composition: Composition,
   options: PublishOptions & { readonly historyTag: string | undefined },
 ): Promise<Descriptor> {
-  const { store, temp, signal, historyTag, plainJson = true } = options;
+  const { store, temp, workers, signal, historyTag, plainJson = true } = options;
   const isCheckpoint = historyTag === undefined;
-  await using zst = await compressComposition(composition, { temp, signal, isCheckpoint });
+  await using zst = await compressComposition(composition, { temp, workers, signal, isCheckpoint });
   const zstLayer = layerOf(REPODATA + ZSTD_SUFFIX, 'repodata.json.zst', zst);
   const layers = plainJson ? [layerOf(REPODATA, 'repodata.json', composition), zstLayer] : [zstLayer];
   const openers = new Map<Digest, OpenBytes>([

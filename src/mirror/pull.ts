@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { matchesRecord, parseMatchSpec } from '../conda/match-spec.js';
 import type { RepodataRecord } from '../conda/package-record.js';
@@ -16,6 +17,7 @@ export interface PullOptions {
   /** Folder for the archives; made if absent. */
   readonly folder: string;
   readonly subdirs?: readonly string[] | undefined;
+  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,3 +1,4 @@
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
@@ -10,6 +11,7 @@ import { takeSnapshot } from './snapshot.js';
 export interface ReadChannelOptions {
   /** @defaultValue all that the channel has */
   readonly subdirs?: readonly string[] | undefined;
+  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -26,7 +28,7 @@ export async function* readChannelRecords(
   let found = false;
   for (const subdir of wanted) {
     if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
-    const answer = await takeSnapshot(channel, subdir, { temp, signal: options.signal });
+    const answer = await takeSnapshot(channel, subdir, { ...options, temp });
     if (answer.status !== 'found') continue;
     found = true;
     await using snapshot = answer.snapshot;

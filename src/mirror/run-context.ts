@@ -1,4 +1,3 @@
-import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { CheckpointOptions } from './checkpoints.js';
 import type { MirrorReporter } from './report.js';
 import type { PrepareAllOptions } from './prepare.js';
@@ -6,7 +5,6 @@ import type { PrepareAllOptions } from './prepare.js';
 /** What a run has at hand. */
 export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly now: () => Date;
-  readonly workers: WorkerPool;
   readonly reporter: MirrorReporter;
   /** Whether the uncompressed repodata is published too. */
   readonly plainJson: boolean;

@@ -1,3 +1,4 @@
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource, Validators } from '../conda/channel-source.js';
 import { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../errors.js';
@@ -45,6 +46,7 @@ export interface SnapshotOptions {
   /** Files to look for, in that order. @defaultValue repodata.json.zst, repodata.json */
   readonly files?: readonly string[] | undefined;
   readonly temp: TempFolder;
+  readonly workers: WorkerPool;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,7 +60,7 @@ export async function takeSnapshot(
   subdir: string,
   options: SnapshotOptions,
 ): Promise<SnapshotAnswer> {
-  const { unless, temp, signal, files = REPODATA_FILES } = options;
+  const { unless, temp, workers, signal, files = REPODATA_FILES } = options;
   for (const file of unless === undefined ? files : [unless.file]) {
     const path = `${subdir}/${file}`;
     const answer = await source.openMetadata(path, { unless: unless?.validators, signal });
@@ -75,7 +77,7 @@ export async function takeSnapshot(
       maxBytes: MAX_REPODATA_BYTES,
       what: `\`${path}\``,
       temp,
-      signal,
+      workers,
     });
     try {
       const repodata = await parse(text.open, subdir, `${source.url}/${path}`, signal);
@@ -92,7 +94,9 @@ export async function takeSnapshot(
     }
   }
   // The file that was read last time is gone; another form of it may still be there.
-  return unless === undefined ? { status: 'absent' } : takeSnapshot(source, subdir, { temp, signal, files });
+  return unless === undefined
+    ? { status: 'absent' }
+    : takeSnapshot(source, subdir, { temp, workers, signal, files });
 }
 
 /** Refuses a snapshot that is older than the one before. @throws FerryError `SOURCE_OLDER` */

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
 import { IntegrityError } from '../errors.js';
 import { sha256Digest, type Digest } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
 import type { TempFolder } from '../io/temp-folder.js';
-import { decompressInWorker } from '../io/zstd-stream.js';
 
 /** Bytes that lie in a temporary file, or in memory where they are few. */
 export interface SpooledBlob extends AsyncDisposable {
@@ -28,17 +28,16 @@ export interface ReadTextOptions {
   /** Names it in errors. */
   readonly what: string;
   readonly temp: TempFolder;
-  readonly signal?: AbortSignal | undefined;
+  readonly workers: WorkerPool;
 }
 
 /** Takes in a document, compressed or not. @throws IntegrityError `SIZE_EXCEEDED`; FerryError `DISK_FULL` */
 export async function readText(body: Bytes, options: ReadTextOptions): Promise<SpooledText> {
-  const { isCompressed, maxBytes, what, temp, signal } = options;
+  const { isCompressed, maxBytes, what, temp, workers } = options;
   const blob = await spoolBlob(limited(body, maxBytes, what), temp);
   const dispose = (): PromiseLike<void> => blob[Symbol.asyncDispose]();
   if (!isCompressed) return { open: blob.open, zst: undefined, [Symbol.asyncDispose]: dispose };
-  const open: OpenBytes = (open) =>
-    decompressInWorker(blob.open, { maxBytes, what, signal: open?.signal ?? signal });
+  const open = workers.decompressing(blob.open, { maxBytes, what });
   return { open, zst: blob, [Symbol.asyncDispose]: dispose };
 }
 

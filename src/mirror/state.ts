@@ -8,6 +8,7 @@ import {
   openMetadataLayer,
   type FoundMetadata,
 } from '../artifact/metadata-artifact.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import { Repodata } from '../conda/repodata/repodata.js';
 import { isFerryError } from '../errors.js';
 import type { TempFolder } from '../io/temp-folder.js';
@@ -83,9 +84,13 @@ export async function readPublished(
   store: ChannelStore,
   subdir: string,
   latest: Descriptor,
-  options: { readonly temp: TempFolder; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly temp: TempFolder;
+    readonly workers: WorkerPool;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<Published | undefined> {
-  const { temp, signal } = options;
+  const { temp, workers, signal } = options;
   const find = (reference: string): Promise<FoundMetadata | undefined> =>
     findMetadata(store, subdir, 'repodata.json', { signal, reference });
   // Some registries tell another digest than that of the bytes, and then know nothing by it.
@@ -98,7 +103,7 @@ export async function readPublished(
     maxBytes: MAX_REPODATA_BYTES,
     what: `\`${found.repository.name}\``,
     temp,
-    signal,
+    workers,
   });
   try {
     const repodata = await Repodata.read(text.open, subdir, { signal });

@@ -1,5 +1,6 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger } from '../artifact/ledger.js';
+import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
@@ -37,6 +38,7 @@ export interface ViewOptions {
   readonly filters: Digest;
   readonly now: () => Date;
   readonly temp: TempFolder;
+  readonly workers: WorkerPool;
   /** Holds the snapshots until the run ends. */
   readonly resources: Resources;
   readonly signal?: AbortSignal | undefined;
@@ -60,10 +62,10 @@ export async function viewSource(
   options: ViewOptions,
   again = false,
 ): Promise<SubdirView> {
-  const { source, temp, signal } = options;
+  const { source, temp, workers, signal } = options;
   const { ledger } = state;
   const unless = again || !isSettled(state, options) ? undefined : originOf(ledger);
-  const answer = await takeSnapshot(source, subdir, { unless, temp, signal });
+  const answer = await takeSnapshot(source, subdir, { unless, temp, workers, signal });
   if (answer.status === 'absent') return { status: 'absent', subdir };
   if (answer.status === 'unchanged') {
     if (ledger === undefined) throw new FerryError('INTERNAL', `\`${subdir}\` has no ledger`);

@@ -60,7 +60,7 @@ Examples:
       const place =
         location.kind === 'registry' || location.kind === 'layout' ? formatStore(location) : undefined;
       const subdirs: { subdir: string; archives: ListedArchive[] }[] = [];
-      const options = { subdirs: flags.subdir, signal: context.signal };
+      const options = { subdirs: flags.subdir, workers: session.workers, signal: context.signal };
       for await (const { subdir, records } of readChannelRecords(channel, options)) {
         subdirs.push({ subdir, archives: Array.from(records, (record) => listedArchive(record, store, place)) });
       }

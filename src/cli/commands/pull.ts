@@ -42,6 +42,7 @@ Examples:
         specs,
         folder: flags.output,
         subdirs: flags.subdir,
+        workers: session.workers,
         signal: context.signal,
       });
       const failed: { subdir: string; filename: string; code: string; message: string }[] = [];

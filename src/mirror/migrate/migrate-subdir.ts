@@ -72,10 +72,10 @@ async function publish(
   subdir: string,
   composition: Composition,
   ledger: Ledger,
-  { destination: store, temp, now, signal }: MigrationContext,
+  { destination: store, temp, workers, now, signal }: MigrationContext,
 ): Promise<Descriptor> {
   const pushed = await pushRepodata(subdir, composition, {
-    ...{ store, temp, signal },
+    ...{ store, temp, workers, signal },
     historyTag: store.schema.historyTag(now()),
   });
   const running = ledger.running ?? newRunning(now());

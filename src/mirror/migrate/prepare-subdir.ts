@@ -54,8 +54,8 @@ export async function prepareSubdir(
   subdir: string,
   context: MigrationContext,
 ): Promise<PreparedSubdir | undefined> {
-  const { channel, destination, temp, resources, signal, only } = context;
-  const answer = await takeSnapshot(channel, subdir, { temp, signal });
+  const { channel, destination, temp, workers, resources, signal, only } = context;
+  const answer = await takeSnapshot(channel, subdir, { temp, workers, signal });
   if (answer.status !== 'found') return undefined;
   const snapshot = resources.use(answer.snapshot);
   const { repodata } = snapshot;
@@ -73,7 +73,9 @@ export async function prepareSubdir(
   }
   const { latest } = state;
   const published =
-    latest === undefined ? undefined : await readPublished(destination, subdir, latest, { temp, signal });
+    latest === undefined
+      ? undefined
+      : await readPublished(destination, subdir, latest, { temp, workers, signal });
   if (published !== undefined) resources.use(published);
   checkNotForeign(repodata, published, state, context);
   if (only !== undefined && published === undefined) {
