@@ -75,7 +75,7 @@ function parseSlice(slice: Slice, hasConditions: boolean): MatchSpec {
 
   const parts = splitChannel(rest);
   if (parts.namespace !== undefined) fields.namespace = parts.namespace.text;
-  if (parts.channel !== undefined) readChannel(fields, parts.channel);
+  if (parts.channel !== undefined && parts.channel.text !== '') readChannel(fields, parts.channel);
   const { name, rest: positional } = takeName(parts.rest);
   if (positional.text !== '') {
     const { version, build } = splitVersionAndBuild(positional);

@@ -41,9 +41,12 @@ export function parseStringMatcher(slice: Slice, options: StringMatcherOptions):
 }
 
 /** A matcher of one text only, whatever characters it has. */
-export function exactMatcher(source: string, options: StringMatcherOptions): StringMatcher {
+function exactMatcher(source: string, options: StringMatcherOptions): StringMatcher {
   const wanted = folded(source, options);
-  return { kind: 'exact', source, matches: (text) => folded(text, options) === wanted };
+  // The length settles it nearly always, without a look at the text.
+  const matches = (text: string): boolean =>
+    text.length === wanted.length && folded(text, options) === wanted;
+  return { kind: 'exact', source, matches };
 }
 
 function machineOf(slice: Slice, pattern: Pattern): (text: string) => boolean {
@@ -81,5 +84,5 @@ function folded(text: string, { ignoreCase }: StringMatcherOptions): string {
 
 /** Lower case for A to Z alone: other letters never stand in names and builds, and are compared as they are. */
 export function lowerAscii(text: string): string {
-  return /[A-Z]/.test(text) ? text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase()) : text;
+  return text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
 }

@@ -15,6 +15,8 @@ export interface VersionSpec {
   readonly matches: (version: string) => boolean;
 }
 
+/** Versions whose answer a condition remembers: a channel has far fewer versions than records. */
+const MAX_ANSWERS = 10_000;
 /** Parentheses inside parentheses. */
 const MAX_DEPTH = 50;
 
@@ -46,14 +48,19 @@ const HINT = 'write 1.2, 1.2.*, ==1.2, !=1.2, >=1.2, ~=1.2, joined by `,` for an
 export function parseVersionSpec(slice: Slice): VersionSpec {
   const parser = new VersionSpecParser(slice);
   const tree = parser.parse();
-  return {
-    text: format(tree, undefined),
-    matches: (text) => {
-      if (tree.kind === 'any') return true;
+  const answers = new Map<string, boolean>();
+  const matches = (text: string): boolean => {
+    if (tree.kind === 'any') return true;
+    let answer = answers.get(text);
+    if (answer === undefined) {
       const version = parsedVersion(text);
-      return version !== undefined && isMet(tree, { version, text });
-    },
+      answer = version !== undefined && isMet(tree, { version, text });
+      if (answers.size >= MAX_ANSWERS) answers.clear();
+      answers.set(text, answer);
+    }
+    return answer;
   };
+  return { text: format(tree, undefined), matches };
 }
 
 class VersionSpecParser {
