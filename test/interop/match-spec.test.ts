@@ -16,6 +16,8 @@ import { openRattlerOracle, type RattlerAnswer, type RattlerOracle } from '../su
 const DEVIATIONS: Readonly<Record<string, string>> = {
   '^r-(?=b).*$': 'look-around is refused',
   '^r-(.)\\1.*$': 'a back-reference is refused',
+  '* * ^r.?+$': 'a possessive repeat is refused',
+  '* * ^r.{1}{2}.*$': 'a repeat of a repeat is refused; rattler takes the second one as text',
 };
 
 function parsed(text: string): MatchSpec | undefined {

@@ -163,32 +163,27 @@ class RegexParser {
   }
 
   #repeated(part: Pattern): Pattern {
-    let result = part;
-    for (;;) {
-      const match = /^(?:([*+?])|\{(\d{1,9})(,(\d{0,9}))?\})/.exec(this.#rest(25));
-      if (match === null) return result;
-      this.#index += match[0].length;
-      const [, sign, from, comma, to] = match;
-      const min = sign === undefined ? Number(from) : sign === '+' ? 1 : 0;
-      const max =
-        sign === undefined
-          ? comma === undefined
-            ? min
-            : to === undefined || to === ''
-              ? Infinity
-              : Number(to)
-          : sign === '?'
-            ? 1
-            : Infinity;
-      if (max < min) throw this.#error('a repeat ends below its start');
-      if (min > MAX_REPEAT || (max > MAX_REPEAT && max !== Infinity)) {
-        throw this.#error(`a repeat counts beyond ${String(MAX_REPEAT)}`);
-      }
-      result = { kind: 'repeat', part: result, min, max };
-      // Whether as few or as many as possible are taken makes no difference to whether there is a match.
-      if (this.#peek() === '?') this.#index++;
-      else if (this.#peek() === '+') throw this.#error('possessive repeats are not supported');
+    const match = this.#repeat();
+    if (match === null) return part;
+    const [text, sign, from, comma, to] = match;
+    this.#index += text.length;
+    const min = sign === undefined ? Number(from) : sign === '+' ? 1 : 0;
+    let max = sign === '?' ? 1 : Infinity;
+    if (sign === undefined && comma === undefined) max = min;
+    else if (sign === undefined && to !== undefined && to !== '') max = Number(to);
+    if (max < min) throw this.#error('a repeat ends below its start');
+    if (min > MAX_REPEAT || (max > MAX_REPEAT && max !== Infinity)) {
+      throw this.#error(`a repeat counts beyond ${String(MAX_REPEAT)}`);
     }
+    // Whether as few or as many as possible are taken makes no difference to whether there is a match.
+    if (this.#peek() === '?') this.#index++;
+    else if (this.#peek() === '+') throw this.#error('possessive repeats are not supported');
+    if (this.#repeat() !== null) throw this.#error('a repeat is repeated');
+    return { kind: 'repeat', part, min, max };
+  }
+
+  #repeat(): RegExpExecArray | null {
+    return /^(?:([*+?])|\{(\d{1,9})(,(\d{0,9}))?\})/.exec(this.#rest(25));
   }
 
   #escape(flags: Flags): Pattern {
