@@ -1,35 +1,64 @@
+/**
+ * The order of versions (CEP 33), by the `Version` of rattler. rattler is WebAssembly: it is loaded when the first
+ * version is looked at, and what it parsed is kept, since parsing costs more than comparing.
+ */
 import { createRequire } from 'node:module';
-import type * as rattler from '@conda-org/rattler';
-import { compareText } from '../io/compare-text.js';
+import type * as Rattler from '@conda-org/rattler';
 
-// Its ES module is for bundlers, and Node cannot load it.
-const { Version } = createRequire(import.meta.url)('@conda-org/rattler') as typeof rattler;
+/** Parsed versions that are kept; the whole of conda-forge has about four times as many. Some 200 bytes each. */
+const MAX_PARSED = 10_000;
+
+const parsed = new Map<string, Rattler.Version | undefined>();
+let rattler: typeof Rattler | undefined;
 
 /**
- * Orders versions, older ones first: `1.0a1` < `1.0` = `1` < `1.0.1` < `1!0.1`. A text that is no version comes before
- * all versions, and among its like by its characters, so that the order is total.
- * @see CEP 33
+ * Compares two versions as conda orders them: `1.0rc1` < `1.0` = `1.0.0` < `1.0.post1` < `1!0.1`. What is no version
+ * stands below all versions, and among itself in the order of its characters.
+ * @returns a number below, at or above 0; 0 does not mean the same text
+ * @see CEP 33, "Version ordering"
  */
 export function compareVersions(a: string, b: string): number {
-  if (a === b) return 0;
-  const first = readVersion(a);
-  const second = readVersion(b);
-  try {
-    if (first === undefined || second === undefined) {
-      return Number(first !== undefined) - Number(second !== undefined) || compareText(a, b);
-    }
-    return first.compare(second);
-  } finally {
-    // They live outside of what the garbage collector sees.
-    first?.free();
-    second?.free();
-  }
+  const [left, right] = [parsedVersion(a), parsedVersion(b)];
+  if (left !== undefined && right !== undefined) return left.compare(right);
+  if (left !== undefined) return 1;
+  if (right !== undefined) return -1;
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function readVersion(text: string): rattler.Version | undefined {
+/**
+ * Parses a version for keeping, or returns `undefined` where it is none.
+ * @see CEP 33
+ */
+export function newVersion(text: string): Rattler.Version | undefined {
+  // As CommonJS it is loaded in less than half the time of its ES module, and synchronously.
+  rattler ??= createRequire(import.meta.url)('@conda-org/rattler') as typeof Rattler;
   try {
-    return new Version(text);
+    return new rattler.Version(text);
   } catch {
     return undefined;
   }
+}
+
+/**
+ * As {@link newVersion}, but out of the cache: good until the next call but one, since what leaves the cache gives its
+ * memory back.
+ */
+export function parsedVersion(text: string): Rattler.Version | undefined {
+  const known = parsed.get(text);
+  if (known !== undefined || parsed.has(text)) {
+    // Moved to the end, so that what is in use is never the one to go.
+    parsed.delete(text);
+    parsed.set(text, known);
+    return known;
+  }
+  const version = newVersion(text);
+  parsed.set(text, version);
+  if (parsed.size > MAX_PARSED) {
+    for (const [oldest, value] of parsed) {
+      parsed.delete(oldest);
+      value?.free();
+      break;
+    }
+  }
+  return version;
 }

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
-import { matchesRecord, parseMatchSpec } from '../conda/match-spec.js';
+import { parseMatchSpec } from '../conda/match-spec/match-spec.js';
+import { matchesRecord } from '../conda/match-spec/matches-record.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';

@@ -191,7 +191,7 @@ test.each([
   [['list', 'oci-layout:./nowhere'], 3, 'CHANNEL_NOT_FOUND'],
   [['inspect', 'oci-layout:./nowhere/noarch/x:1-0'], 3, 'NOT_FOUND'],
   [['inspect', 'oci://127.0.0.1:1/x'], 2, 'a tag or digest is missing'],
-  [['pull', FIXTURE_CHANNEL, 'a >1,<2'], 2, 'MATCH_SPEC_INVALID'],
+  [['pull', FIXTURE_CHANNEL, 'a[versoin=1]'], 2, 'MATCH_SPEC_INVALID'],
   [['pack', './nowhere.conda', '--output', 'oci-layout:./m'], 1, 'RECORD_INVALID'],
   [['pack', './nowhere-1-0.conda', '--output', 'oci-layout:./m'], 1, 'NOT_FOUND'],
   [['ferry'], 2, "unknown command 'ferry'"],

@@ -16,7 +16,7 @@ interface Snippet {
   readonly code: string;
 }
 
-const snippets = ['README.md', 'docs/registry-client.md', 'docs/decisions.md'].flatMap(
+const snippets = ['README.md', 'docs/registry-client.md', 'docs/match-specs.md', 'docs/decisions.md'].flatMap(
   (document): Snippet[] => {
     const text = readFileSync(join(ROOT, document), 'utf8');
     return [...text.matchAll(/^```(?:js|ts)\n([^]*?)^```$/gm)]
@@ -54,7 +54,7 @@ function faultsOf(code: string): string[] {
 
 test('documents show how the package is used', () => {
   expect(snippets.map(({ document }) => document)).toEqual(
-    expect.arrayContaining(['README.md', 'docs/registry-client.md']),
+    expect.arrayContaining(['README.md', 'docs/registry-client.md', 'docs/match-specs.md']),
   );
 });
 

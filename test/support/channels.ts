@@ -14,3 +14,7 @@ export const HAS_REAL_CHANNELS = existsSync(REAL_CHANNELS);
 export function realChannel(name: 'conda-format' | 'test-recipes'): string {
   return join(REAL_CHANNELS, name);
 }
+
+/** Repodata of 4,211 packages of 2018, beside the real channels. */
+export const REAL_REPODATA = join(REAL_CHANNELS, 'r_linux-64.repodata.json');
+export const HAS_REAL_REPODATA = existsSync(REAL_REPODATA);

@@ -9,7 +9,8 @@ import { tempFolder } from './temp.js';
 
 const run = promisify(execFile);
 
-const PY_RATTLER = 'py-rattler==0.28.0';
+/** The release of rattler for Python that tests run. */
+export const PY_RATTLER = 'py-rattler==0.28.0';
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 
 // Fetches every archive that a subdir of the channel lists, as a conda client does, and prints its name and sha256.

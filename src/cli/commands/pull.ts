@@ -20,7 +20,7 @@ export function addPullCommand(program: Command, context: CommandContext): void 
     .argument('<channel>', 'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name')
     .argument(
       '<spec...>',
-      'NAME, NAME=VERSION, NAME==VERSION, NAME=VERSION=BUILD, a file name or sha256:… digest',
+      'match specs such as zlib, zlib=1.2 or "zlib>=1.2,<2", file names or sha256:… digests',
     )
     .option('--output <dir>', 'folder for the archives', '.')
     .option('--subdir <name...>', 'only these subdirs')
