@@ -72,14 +72,7 @@ export class HttpChannel implements ChannelSource {
     archive: ArchiveLocation,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Bytes {
-    const url = this.#archiveUrl(archive);
-    const request: HttpRequest = {
-      method: 'GET',
-      url,
-      signal: options.signal,
-      // A record may send us anywhere, without what is meant for the channel.
-      givenBy: url.origin === this.#base.origin ? undefined : this.#base,
-    };
+    const request = this.#archiveRequest('GET', archive, options.signal);
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {
       await response.discard();
@@ -93,6 +86,36 @@ export class HttpChannel implements ChannelSource {
       size: archive.size,
       clock: this.#clock,
     });
+  }
+
+  async statArchive(
+    archive: ArchiveLocation,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly size: number | undefined } | undefined> {
+    const request = this.#archiveRequest('HEAD', archive, options.signal);
+    const response = await this.#send(request);
+    if (response.status !== 200 && response.status !== 404 && response.status !== 410) {
+      throw await responseError(request, response);
+    }
+    await response.discard();
+    if (response.status !== 200) return undefined;
+    const size = response.header('content-length');
+    return { size: size === undefined ? undefined : Number(size) };
+  }
+
+  #archiveRequest(
+    method: 'GET' | 'HEAD',
+    archive: ArchiveLocation,
+    signal: AbortSignal | undefined,
+  ): HttpRequest {
+    const url = this.#archiveUrl(archive);
+    return {
+      method,
+      url,
+      signal,
+      // A record may send us anywhere, without what is meant for the channel.
+      givenBy: url.origin === this.#base.origin ? undefined : this.#base,
+    };
   }
 
   /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */

@@ -43,6 +43,9 @@ export function composeRepodata(input: CompositionInput): Composition {
   return { bytes: repodata.splice(input.isThere, foreign), unchanged: false };
 }
 
+/** Of a snapshot, what is published beside its text. */
+export type RepodataForms = Pick<Snapshot, 'subdir' | 'zst'>;
+
 /** What {@link publishRepodata} works with. */
 export interface PublishOptions {
   readonly store: ChannelStore;
@@ -57,20 +60,30 @@ export interface PublishOptions {
  * @returns the manifest's descriptor
  */
 export async function publishRepodata(
-  snapshot: Snapshot,
+  snapshot: RepodataForms,
   composition: Composition,
   ledger: Ledger,
   options: PublishOptions,
 ): Promise<Descriptor> {
   const { store, signal } = options;
   const { subdir } = snapshot;
-  const layers = await layersOfRepodata(snapshot, composition, options);
-  const history = store.schema.historyTag(options.now());
-  const pushed = await pushMetadata(store, subdir, 'repodata.json', layers, { tags: [history], signal });
+  const pushed = await pushGeneration(snapshot, composition, options);
   const running = ledger.running ?? newRunning(options.now());
   await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
   await moveLatest(store, subdir, 'repodata.json', pushed, { signal });
   return pushed;
+}
+
+/** Stores repodata under a history tag, where nobody finds it until `latest` moves there. */
+export async function pushGeneration(
+  snapshot: RepodataForms,
+  composition: Composition,
+  options: PublishOptions,
+): Promise<Descriptor> {
+  const { store, signal } = options;
+  const layers = await layersOfRepodata(snapshot, composition, options);
+  const history = store.schema.historyTag(options.now());
+  return pushMetadata(store, snapshot.subdir, 'repodata.json', layers, { tags: [history], signal });
 }
 
 /** The manifest behind `latest`, if it holds just these bytes. */
@@ -171,7 +184,7 @@ export function filtersDigest(store: ChannelStore): Digest {
 }
 
 async function layersOfRepodata(
-  snapshot: Snapshot,
+  snapshot: RepodataForms,
   composition: Composition,
   options: PublishOptions,
 ): Promise<MetadataLayer[]> {

@@ -83,7 +83,12 @@ export async function readPublished(
   store: ChannelStore,
   subdir: string,
   latest: Descriptor,
-  options: { readonly workers: WorkerPool; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly workers: WorkerPool;
+    /** Read the plain form although there is a compressed one. @defaultValue false */
+    readonly plain?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<Published | undefined> {
   const find = (reference: string): Promise<FoundMetadata | undefined> =>
     findMetadata(store, subdir, 'repodata.json', { signal: options.signal, reference });
@@ -92,7 +97,7 @@ export async function readPublished(
   if (found === undefined) return undefined;
   const zst = REPODATA + ZSTD_SUFFIX;
   const what = `\`${found.repository.name}\``;
-  const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
+  const isCompressed = options.plain !== true && found.layers.some((layer) => layer.mediaType === zst);
   const body = await readMetadataLayer(found, isCompressed ? zst : REPODATA, MAX_REPODATA_BYTES, options);
   const bytes = isCompressed
     ? await options.workers.run(
