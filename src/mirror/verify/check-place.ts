@@ -1,7 +1,7 @@
 /** One artifact against the records that point to it. */
 import type { RepodataRecord } from '../../conda/package-record.js';
 import { layersOf, type PackageArtifactLayers } from '../../artifact/package-artifact.js';
-import { FerryError, isFerryError, messageOf } from '../../errors.js';
+import { FerryError, IntegrityError, isFerryError, messageOf } from '../../errors.js';
 import type { Bytes } from '../../io/bytes.js';
 import { sha256Digest } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
@@ -78,7 +78,10 @@ class PlaceLook implements PlaceAudit {
       const stored =
         (await this.#repository.fetchManifest(tag, { signal })) ??
         (await this.#repository.fetchManifest(tag, { signal }));
-      if (stored !== undefined) return parseImageManifest(stored.bytes);
+      if (stored !== undefined) {
+        await this.#checkManifest(stored.descriptor);
+        return parseImageManifest(stored.bytes);
+      }
       this.#addToAll('ARTIFACT_MISSING', `\`${this.#where}\` is not there`);
     } catch (error) {
       const fault = await faultOrThrow(error, this.place.subdir, this.#context);
@@ -89,6 +92,19 @@ class PlaceLook implements PlaceAudit {
       this.#addToAll('MANIFEST_UNREADABLE', `\`${this.#where}\`: ${messageOf(fault)}`);
     }
     return undefined;
+  }
+
+  /**
+   * By tag, a registry's bytes are taken for what they are, since not every registry tells the right digest. One that
+   * has other bytes under the digest it tells has damaged ones.
+   * @throws IntegrityError `DIGEST_MISMATCH`
+   */
+  async #checkManifest({ digest }: Descriptor): Promise<void> {
+    if (this.#context.depth !== 'deep') return;
+    const { signal } = this.#context;
+    const told = await this.#repository.resolve(this.place.place.tag, { signal });
+    if (told !== undefined && told.digest !== digest)
+      await this.#repository.fetchManifest(told.digest, { signal });
   }
 
   async #checkArchive(archive: PlacedArchive, { packages }: PackageArtifactLayers): Promise<void> {
@@ -180,11 +196,12 @@ class PlaceLook implements PlaceAudit {
       return;
     }
     this.damaged.push(blob);
-    this.#add(archive, 'BLOB_DAMAGED', `${this.#describe(blob)}: ${messageOf(fault)}`);
+    const found = fault instanceof IntegrityError ? `it is ${fault.actual}` : messageOf(fault);
+    this.#add(archive, 'BLOB_DAMAGED', `${this.#describe(blob)}: ${found}`);
   }
 
   #describe({ mediaType, digest }: Descriptor): string {
-    return `${mediaType.replace('application/vnd.conda.', '')} ${digest} of \`${this.#where}\``;
+    return `\`${this.#where}\`, ${mediaType.replace('application/vnd.conda.', '')} ${digest}`;
   }
 
   /** The archive that info and index come from; a fault of theirs is told of it. */

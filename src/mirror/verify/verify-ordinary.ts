@@ -27,7 +27,8 @@ export interface VerifyOrdinaryOptions extends VerifyLook {
  * @throws FerryError `CHANNEL_NOT_FOUND`, `USAGE`, `DISK_FULL`; what the channel throws where it cannot be asked
  */
 export async function verifyOrdinaryChannel(options: VerifyOrdinaryOptions): Promise<VerifyReport> {
-  await using workers = new WorkerPool();
+  await using own = options.workers === undefined ? new WorkerPool() : undefined;
+  const workers = options.workers ?? own ?? new WorkerPool();
   await using temp = await TempFolder.create(options.tempDir);
   const { channel, against, sample, subdirs } = options;
   const signal = options.signal === undefined ? undefined : quietSignal(options.signal);

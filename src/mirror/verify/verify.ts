@@ -38,6 +38,8 @@ export interface VerifyLook {
   readonly sample?: VerifySample | undefined;
   /** Artifacts under way at once. @defaultValue 16 */
   readonly concurrency?: number | undefined;
+  /** Threads to share with others. @defaultValue threads of its own, which end with it */
+  readonly workers?: WorkerPool | undefined;
   /** Where large archives lie while they are read. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly reporter?: VerifyReporter | undefined;
@@ -74,7 +76,7 @@ export interface VerifyOptions extends VerifyLook {
  * @see hackage-server 116, bandersnatch 658
  */
 export async function verifyChannel(options: VerifyOptions): Promise<VerifyReport> {
-  await using workers = new WorkerPool();
+  await using own = options.workers === undefined ? new WorkerPool() : undefined;
   await using temp = await TempFolder.create(options.tempDir);
   const { channel: store, repair } = options;
   const wished = options.depth ?? 'manifests';
@@ -85,7 +87,7 @@ export async function verifyChannel(options: VerifyOptions): Promise<VerifyRepor
     depth: repair !== undefined && wished === 'manifests' ? 'full' : wished,
     sample: options.sample,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-    workers,
+    workers: options.workers ?? own ?? new WorkerPool(),
     temp,
     reporter: countingReporter(options.reporter ?? {}),
     now: options.now ?? (() => new Date()),
