@@ -97,17 +97,6 @@ export async function putManifest(
   await repository.push(describeContent(mediaType, bytes), openerOf(bytes), { tags: [tag] });
 }
 
-/** Stores a small blob. */
-export async function putBlob(
-  repository: Repository,
-  mediaType: string,
-  bytes: Uint8Array,
-): Promise<Descriptor> {
-  const descriptor = describeContent(mediaType, bytes);
-  await repository.push(descriptor, openerOf(bytes));
-  return descriptor;
-}
-
 async function remove(path: string): Promise<void> {
   await rm(path, { recursive: true });
 }

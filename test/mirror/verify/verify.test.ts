@@ -2,6 +2,7 @@ import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger, writeLedger } from '#ferry/artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '#ferry/artifact/media-types.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
@@ -15,7 +16,9 @@ import { verifyChannel, type VerifyOptions } from '#ferry/mirror/verify/verify.j
 import { IMAGE_INDEX } from '#ferry/oci/media-types.js';
 import { writeChannel } from '../../../fixtures/build/channel.mjs';
 import { zstd } from '../../../fixtures/build/zstd.mjs';
-import { faultsOf } from '../../support/audit.js';
+import { faultsOf, publishedRepodata } from '../../support/audit.js';
+import { failingRegistry } from '../../support/failing-registry.js';
+import { watchedRegistry } from '../../support/watched-registry.js';
 import { mirrorFolder, writesOf, type StoreUnderTest } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
 import { smallConda, smallTarBz2, type BuiltArchive } from '../../support/v1-channel.js';
@@ -55,8 +58,8 @@ const kinds = ['docker-registry', 'image layouts'] as const;
 interface Scene {
   readonly store: FragileStore;
   readonly source: string;
-  verify(options?: Partial<VerifyOptions>): Promise<VerifyReport>;
-  repair(options?: Partial<VerifyOptions>): Promise<VerifyReport>;
+  readonly verify: (options?: Partial<VerifyOptions>) => Promise<VerifyReport>;
+  readonly repair: (options?: Partial<VerifyOptions>) => Promise<VerifyReport>;
 }
 
 async function mirroredOnce(kind: string): Promise<FragileStore> {
@@ -546,6 +549,52 @@ test('both sides: what the source has anew, what it replaced, what is only here'
     ['LEDGER_SOURCE', 'ledger'],
     ['ONLY_HERE', ALONE.filename],
   ]);
+});
+
+test('a repair that finds repodata of somebody else stops, and takes nothing of theirs away', async () => {
+  const { store, source, verify } = await mirroredLayouts([ALONE, CONDA]);
+  await store.untag('noarch/alone', '1.0-0');
+  await rm(join(source, 'noarch', ALONE.filename));
+  await store.untag('noarch/twin', '1.0-0');
+  const own = store.view().store;
+  let isTheirs = false;
+  const theirs = Buffer.from('{"packages":{},"packages.conda":{}}');
+  const registry = watchedRegistry(own.registry, async ({ repository, verb }) => {
+    if (isTheirs || verb !== 'push' || repository !== 'noarch/twin') return;
+    isTheirs = true;
+    const layers = [{ mediaType: REPODATA, title: 'repodata.json', bytes: theirs }];
+    await pushMetadata(store.view().store, 'noarch', 'repodata.json', layers, { tags: [LATEST] });
+  });
+  const channel = new ChannelStore(registry, own.path, own.schema);
+  const against = new DirectoryChannel(source);
+  await expect(verify({ channel, against, repair: { dropMissing: true } })).rejects.toMatchObject({
+    code: 'TAG_MOVED',
+  });
+  const { reader, path } = store.view();
+  expect(await publishedRepodata(reader, `${path}noarch`)).toEqual(theirs);
+});
+
+test('a repair that is killed between any two writes leaves what the next one mends', async () => {
+  const { store, source, verify } = await mirroredLayouts([ALONE, CONDA, TAR_BZ2]);
+  const against = new DirectoryChannel(source);
+  for (let writes = 1, isDone = false; !isDone; writes += 1) {
+    await store.untag('noarch/alone', '1.0-0');
+    // What is right needs no source.
+    await rm(join(source, 'noarch', CONDA.filename), { force: true });
+    await damages[1]?.harm(store);
+    const own = store.view().store;
+    let left = writes;
+    const registry = failingRegistry(own.registry, () => (left -= 1) < 0);
+    const channel = new ChannelStore(registry, own.path, own.schema);
+    isDone = await verify({ channel, against, repair: {} }).then(
+      () => true,
+      () => false,
+    );
+    const now = seen(await verify({ depth: 'deep' }));
+    expect(now.filter((line) => !line.includes('MISSING'))).toEqual([]);
+    if (isDone) expect(now).toEqual([]);
+    expect(writes).toBeLessThan(30);
+  }
 });
 
 test('a sample is the same for the same seed, and is told', async () => {
