@@ -43,4 +43,8 @@ export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js'
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
 export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
+export { FINDING_CODES, type Finding as VerifyFinding, type FindingCode } from './mirror/verify/findings.js';
+export type { SubdirAudit, VerifyDepth, VerifyReport, VerifyReporter } from './mirror/verify/report.js';
+export { verifyChannel, type RepairWish, type VerifyOptions } from './mirror/verify/verify.js';
+export { verifyOrdinaryChannel, type VerifyOrdinaryOptions } from './mirror/verify/verify-ordinary.js';
 export * as oci from './oci.js';

@@ -70,6 +70,12 @@ export class DirectoryChannel implements ChannelSource {
     yield* readFile(file, options.signal);
   }
 
+  async statArchive(archive: ArchiveLocation): Promise<{ readonly size: number } | undefined> {
+    parseArchiveFilename(archive.filename);
+    const found = await statOrUndefined(join(this.#root, archive.subdir, archive.filename));
+    return found === undefined ? undefined : { size: Number(found.size) };
+  }
+
   /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */
   #inside(path: string): string {
     const file = join(this.#root, path);

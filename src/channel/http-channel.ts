@@ -77,7 +77,7 @@ export class HttpChannel implements ChannelSource {
     const url = new URL(this.#archiveUrl(archive));
     // Behind the name: a query stays what it is.
     url.pathname = sidecarFilename(url.pathname, sha256);
-    const request = this.#requestFor(url, options.signal);
+    const request = this.#requestFor('GET', url, options.signal);
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {
       await response.discard();
@@ -91,7 +91,7 @@ export class HttpChannel implements ChannelSource {
     archive: ArchiveLocation,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Bytes {
-    const request = this.#requestFor(this.#archiveUrl(archive), options.signal);
+    const request = this.#requestFor('GET', this.#archiveUrl(archive), options.signal);
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {
       await response.discard();
@@ -107,16 +107,30 @@ export class HttpChannel implements ChannelSource {
     });
   }
 
-  /** A path in the channel. @throws FerryError `CHANNEL_INVALID` for one that leads out of it */
+  async statArchive(
+    archive: ArchiveLocation,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly size: number | undefined } | undefined> {
+    const request = this.#requestFor('HEAD', this.#archiveUrl(archive), options.signal);
+    const response = await this.#send(request);
+    if (response.status !== 200 && response.status !== 404 && response.status !== 410) {
+      throw await responseError(request, response);
+    }
+    await response.discard();
+    if (response.status !== 200) return undefined;
+    const size = response.header('content-length');
+    return { size: size === undefined ? undefined : Number(size) };
+  }
+
   #inside(path: string): URL {
     const url = new URL(path, this.#base);
     if (url.origin === this.#base.origin && url.pathname.startsWith(this.#base.pathname)) return url;
     throw new FerryError('CHANNEL_INVALID', `\`${path}\` leads out of \`${this.url}\``);
   }
 
-  #requestFor(url: URL, signal: AbortSignal | undefined): HttpRequest {
+  #requestFor(method: 'GET' | 'HEAD', url: URL, signal: AbortSignal | undefined): HttpRequest {
     // A record may send us anywhere, without what is meant for the channel.
-    return { method: 'GET', url, signal, givenBy: url.origin === this.#base.origin ? undefined : this.#base };
+    return { method, url, signal, givenBy: url.origin === this.#base.origin ? undefined : this.#base };
   }
 
   #archiveUrl(archive: ArchiveLocation): URL {

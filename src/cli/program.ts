@@ -10,6 +10,7 @@ import { addPackCommand } from './commands/pack.js';
 import { addProbeCommand } from './commands/probe.js';
 import { addPullCommand } from './commands/pull.js';
 import { addConfigOption } from './config-file.js';
+import { addVerifyCommand } from './commands/verify.js';
 import type { CommandContext } from './context.js';
 import { VERSION } from './version.js';
 
@@ -32,6 +33,7 @@ export function createProgram(context: CommandContext): Command {
   addPullCommand(program, context);
   addPackCommand(program, context);
   addCheckCommand(program, context);
+  addVerifyCommand(program, context);
   addLoginCommand(program, context);
   addLogoutCommand(program, context);
   addProbeCommand(program, context);

@@ -78,6 +78,13 @@ export class Session implements AsyncDisposable {
     return new OciChannel(store);
   }
 
+  /** Opens a channel that a ledger names: a label is part of the name. */
+  openNamedChannel(location: Location): ChannelSource {
+    if (location.kind !== 'registry' && location.kind !== 'layout') return this.openChannel(location);
+    const { schema = 'v0', sourceSchema = schema } = this.#flags;
+    return new OciChannel(this.#openStore(location, 'source', { schema: sourceSchema, label: undefined }));
+  }
+
   /**
    * Opens a location to keep a channel in.
    * @throws FerryError `USAGE` for ordinary channels and unknown schemas

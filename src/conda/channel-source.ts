@@ -59,4 +59,12 @@ export interface ChannelSource {
   ): Promise<MetadataAnswer>;
   /** Opens an archive. @throws FerryError `ARCHIVE_ABSENT` where the source does not have it */
   openArchive(archive: ArchiveLocation, options?: { readonly signal?: AbortSignal | undefined }): Bytes;
+  /**
+   * Asks for an archive without reading it; `undefined` where the source does not have it. Its size is told as far as
+   * the source tells it, in bytes.
+   */
+  statArchive?(
+    archive: ArchiveLocation,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<{ readonly size: number | undefined } | undefined>;
 }

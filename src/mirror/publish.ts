@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { ChannelStore } from '../artifact/channel-store.js';
-import type { Ledger } from '../artifact/ledger.js';
+import { writeLedger, type Ledger } from '../artifact/ledger.js';
 import { TITLE } from '../artifact/manifest-parts.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
-import { copyMetadata } from '../artifact/metadata-artifact.js';
+import { copyMetadata, moveLatest } from '../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
@@ -45,6 +45,26 @@ export async function pushRepodata(
   };
   const tags = historyTag === undefined ? [] : [historyTag];
   return await copyMetadata(store, subdir, 'repodata.json', { layers, source }, { tags, signal });
+}
+
+/**
+ * Publishes repodata of a subdir: content and history tag, a ledger that says so, then `latest`. A kill at any point
+ * leaves the old state or the new one, and a ledger that vouches for it.
+ * @returns the manifest's descriptor
+ */
+export async function publishRepodata(
+  subdir: string,
+  composition: Composition,
+  ledger: Ledger,
+  options: PublishOptions & { readonly now: () => Date },
+): Promise<Descriptor> {
+  const { store, now, signal } = options;
+  const historyTag = store.schema.historyTag(now());
+  const pushed = await pushRepodata(subdir, composition, { ...options, historyTag });
+  const running = ledger.running ?? newRunning(now());
+  await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
+  await moveLatest(store, subdir, 'repodata.json', pushed, { signal });
+  return pushed;
 }
 
 /** The manifest behind `latest`, if it holds just these bytes in the forms that are wanted. */

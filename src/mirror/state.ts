@@ -11,6 +11,7 @@ import {
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import { Repodata } from '../conda/repodata/repodata.js';
 import { isFerryError } from '../errors.js';
+import type { OpenBytes } from '../io/bytes.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { MAX_REPODATA_BYTES } from './snapshot.js';
@@ -74,6 +75,8 @@ function trustIn(
 export interface Published extends AsyncDisposable {
   readonly repodata: Repodata;
   readonly found: FoundMetadata;
+  /** Reads the JSON text again. */
+  readonly open: OpenBytes;
 }
 
 /**
@@ -87,6 +90,8 @@ export async function readPublished(
   options: {
     readonly temp: TempFolder;
     readonly workers: WorkerPool;
+    /** Read the plain form although there is a compressed one. @defaultValue false */
+    readonly plain?: boolean | undefined;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<Published | undefined> {
@@ -97,7 +102,7 @@ export async function readPublished(
   const found = (await find(latest.digest)) ?? (await find(LATEST));
   if (found === undefined) return undefined;
   const zst = REPODATA + ZSTD_SUFFIX;
-  const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
+  const isCompressed = options.plain !== true && found.layers.some((layer) => layer.mediaType === zst);
   const text = await readText(openMetadataLayer(found, isCompressed ? zst : REPODATA, { signal }), {
     isCompressed,
     maxBytes: MAX_REPODATA_BYTES,
@@ -107,7 +112,7 @@ export async function readPublished(
   });
   try {
     const repodata = await Repodata.read(text.open, subdir, { signal });
-    return { repodata, found, [Symbol.asyncDispose]: () => text[Symbol.asyncDispose]() };
+    return { repodata, found, open: text.open, [Symbol.asyncDispose]: () => text[Symbol.asyncDispose]() };
   } catch (error) {
     await text[Symbol.asyncDispose]();
     throw error;

@@ -14,7 +14,8 @@ import { CopyError, FerryError, isFerryError, isSystemError, TransportError } fr
 import { digestHex, sha256Digest, type Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
-import type { Repository } from '../oci/storage.js';
+import type { Descriptor } from '../oci/descriptor.js';
+import type { DeleteOptions, Repository } from '../oci/storage.js';
 import type { PlanItem } from './plan.js';
 import { destinationError, receiveArchive, type ReceivedArchive, type ReceiveOptions } from './receive.js';
 
@@ -27,6 +28,16 @@ export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo' | 'sour
   readonly store: ChannelStore;
   /** Archives that failed before: nothing of them is sent until they are checked. */
   readonly isSuspect: (record: RepodataRecord) => boolean;
+  /** What the caller knows of the destination. @defaultValue what a manifest there names is there */
+  readonly known?: KnownContent | undefined;
+}
+
+/** What is known of one repository by having looked. */
+export interface KnownContent {
+  /** `true` there, `false` not there whatever a manifest says, `undefined` not looked at. */
+  has(digest: Digest): boolean | undefined;
+  /** What is there and damaged. It is removed, where that is possible, just before the right bytes are sent. */
+  readonly damaged: readonly Descriptor[];
 }
 
 /** What became of one archive. */
@@ -172,9 +183,11 @@ async function pushMerged(
   for (let merges = 1; ; merges += 1) {
     for (const layer of base?.layers ?? []) atDestination.add(layer.digest);
     const artifact = makePackageArtifact(store.schema, archives, { existing: base });
+    const { known } = options;
+    if (merges === 1) await makeRoom(repository, artifact, item, options);
     await copyGraph(artifact, repository, artifact.descriptor, {
       tags: [item.place.tag],
-      destinationHas: ({ digest }) => atDestination.has(digest),
+      destinationHas: ({ digest }) => known?.has(digest) ?? atDestination.has(digest),
       signal,
     });
     if (layersOf(artifact.manifest).packages.length < 2) return;
@@ -188,6 +201,38 @@ async function pushMerged(
       );
     }
     base = parseImageManifest(after.bytes);
+  }
+}
+
+/** Stores take what has the right digest and size for what is there already, and would keep it as it is. */
+async function makeRoom(
+  repository: Repository,
+  { descriptor, manifest }: PackageArtifact,
+  { place }: PlanItem,
+  { known, signal }: TransferOptions,
+): Promise<void> {
+  const coming = new Set([descriptor, manifest.config, ...manifest.layers].map(({ digest }) => digest));
+  for (const damaged of known?.damaged ?? []) {
+    if (coming.has(damaged.digest)) await removeDamaged(repository, damaged, { tags: [place.tag], signal });
+  }
+}
+
+/**
+ * Removes content whose bytes are not those of its digest, so that the right ones can be written. A store that deletes
+ * nothing keeps it; then only looking again tells whether writing helped.
+ */
+export async function removeDamaged(
+  repository: Repository,
+  content: Descriptor,
+  options: DeleteOptions,
+): Promise<void> {
+  try {
+    await repository.delete?.(content, options);
+  } catch (error) {
+    const isRefused = (
+      ['UNSUPPORTED', 'DENIED', 'UNAUTHORIZED', 'REGISTRY_REFUSED', 'NOT_FOUND'] as const
+    ).some((code) => isFerryError(error, code));
+    if (!isRefused) throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Lists of match specs, as flags and files give them. */
-import { matchesRecord, parseMatchSpec, type MatchSpec } from '../../conda/match-spec.js';
+import { parseMatchSpec, type MatchSpec } from '../../conda/match-spec/match-spec.js';
+import { matchesRecord } from '../../conda/match-spec/matches-record.js';
 import type { RecordDetails } from '../../conda/record-details.js';
 
 /** A match spec with its text: what a digest and messages tell of it. */

@@ -1,12 +1,11 @@
 import { writeLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
-import { LATEST, moveLatest } from '../../artifact/metadata-artifact.js';
+import { LATEST } from '../../artifact/metadata-artifact.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { FerryError, messageOf } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import type { Descriptor } from '../../oci/descriptor.js';
-import { composeRepodata, type Composition } from '../compose.js';
-import { newRunning, publishedAlready, pushRepodata } from '../publish.js';
+import { composeRepodata } from '../compose.js';
+import { newRunning, publishedAlready, publishRepodata } from '../publish.js';
 import { isSameLedger, quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { attestedRecords } from '../sidecars/attested-records.js';
@@ -56,7 +55,11 @@ export async function migrateSubdir(
   await using composition = await composeRepodata({ snapshot, isThere }, context);
   const current = marker.isReduced ? undefined : publishedAlready(prepared.published, composition);
   const latest =
-    current ?? (await publish(subdir, composition, marker.ledger ?? ledgerOfRun(prepared, context), context));
+    current ??
+    (await publishRepodata(subdir, composition, marker.ledger ?? ledgerOfRun(prepared, context), {
+      ...context,
+      store: destination,
+    }));
   const { there, quarantine } = tally;
   const ledger = migratedLedger(prepared, { repodata: latest, composition, there, quarantine }, context);
   if (marker.ledger !== undefined || current === undefined || !isSameLedger(ledger, prepared.state.ledger))
@@ -65,23 +68,6 @@ export async function migrateSubdir(
   const publishedAs = current !== undefined ? 'kept' : composition.unchanged ? 'unchanged' : 'spliced';
   reporter.published?.(subdir, publishedAs);
   return { ...tally.report(), publishedAs, metadata };
-}
-
-/** Publishes repodata: content and history tag, a ledger that says so, then `latest`. */
-async function publish(
-  subdir: string,
-  composition: Composition,
-  ledger: Ledger,
-  { destination: store, temp, workers, now, signal }: MigrationContext,
-): Promise<Descriptor> {
-  const pushed = await pushRepodata(subdir, composition, {
-    ...{ store, temp, workers, signal },
-    historyTag: store.schema.historyTag(now()),
-  });
-  const running = ledger.running ?? newRunning(now());
-  await writeLedger(store, { ...ledger, running: { ...running, publishing: pushed.digest } }, { signal });
-  await moveLatest(store, subdir, 'repodata.json', pushed, { signal });
-  return pushed;
 }
 
 /** The mark of a run that has begun to write; one that finds everything there writes nothing. */
@@ -126,7 +112,7 @@ class Marker {
     const { snapshot, subdir } = this.#prepared;
     const isThere = (filename: string): boolean => this.#same.has(filename);
     await using reduced = await composeRepodata({ snapshot, isThere }, this.#context);
-    const pushed = await publish(subdir, reduced, ledger, this.#context);
+    const pushed = await publishRepodata(subdir, reduced, ledger, { ...this.#context, store: destination });
     this.ledger = { ...ledger, repodata: pushed.digest };
   }
 }
