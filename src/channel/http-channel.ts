@@ -36,11 +36,23 @@ export class HttpChannel implements ChannelSource {
   }
 
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
+    return this.#openFile(this.#inside(path), options);
+  }
+
+  async openLinked(
+    url: string,
+    options: OpenMetadataOptions & { readonly subdir: string },
+  ): Promise<MetadataAnswer> {
+    return this.#openFile(resolveServerUrl(url, new URL(`${options.subdir}/`, this.#base)), options);
+  }
+
+  async #openFile(url: URL, options: OpenMetadataOptions): Promise<MetadataAnswer> {
     const request: HttpRequest = {
       method: 'GET',
-      url: this.#inside(path),
+      url,
       headers: conditionsOf(options.unless),
       signal: options.signal,
+      givenBy: this.#givenBy(url),
     };
     const response = await this.#send(request);
     if (response.status === 304) {
@@ -77,8 +89,7 @@ export class HttpChannel implements ChannelSource {
       method: 'GET',
       url,
       signal: options.signal,
-      // A record may send us anywhere, without what is meant for the channel.
-      givenBy: url.origin === this.#base.origin ? undefined : this.#base,
+      givenBy: this.#givenBy(url),
     };
     const response = await this.#send(request);
     if (response.status === 404 || response.status === 410) {
@@ -100,6 +111,11 @@ export class HttpChannel implements ChannelSource {
     const url = new URL(path, this.#base);
     if (url.origin === this.#base.origin && url.pathname.startsWith(this.#base.pathname)) return url;
     throw new FerryError('CHANNEL_INVALID', `\`${path}\` leads out of \`${this.url}\``);
+  }
+
+  /** Metadata may send us anywhere, without what is meant for the channel. */
+  #givenBy(url: URL): URL | undefined {
+    return url.origin === this.#base.origin ? undefined : this.#base;
   }
 
   #archiveUrl(archive: ArchiveLocation): URL {
