@@ -217,7 +217,7 @@ async function packageFault(error: unknown, item: PlanItem, options: TransferOpt
 }
 
 /** Whether nobody answers at the source's own host; a record may send us to another one. */
-function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
+export function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
   if (!(error instanceof TransportError)) return false;
   if (!isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN')) return false;
   return URL.canParse(source.url) && new URL(error.url).origin === new URL(source.url).origin;

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
 import type { CommandContext } from '../context.js';
+import { exportToFolder } from '../export-channel.js';
 import { parseLocation } from '../locations.js';
 import {
   count,
@@ -31,15 +32,15 @@ interface MirrorFlags extends LocationFlags, OutputFlags {
 export function addMirrorCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('mirror')
-    .summary('carry a whole channel into a registry or a folder of image layouts')
+    .summary('carry a whole channel into a registry, a folder of image layouts or a plain folder')
     .description(
-      'Carries a channel into an OCI registry or a folder of OCI image layouts, and only what is not there yet.',
+      'Carries a channel into an OCI registry, a folder of OCI image layouts or an ordinary channel in a folder, and only what is not there yet.',
     )
     .argument(
       '<source>',
       'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir',
     )
-    .argument('<destination>', 'where it goes: oci://host[:port]/path or oci-layout:./dir')
+    .argument('<destination>', 'where it goes: oci://host[:port]/path, oci-layout:./dir or ./folder')
     .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
     .option('--plan', 'say what would be done, and move nothing')
     .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
@@ -62,13 +63,19 @@ Exit status: 0 all is there, 1 some archives failed, 2 usage, 3 the run failed,
 
 Examples:
   conda-ferry mirror ./channel oci-layout:./mirror
+  conda-ferry mirror oci://127.0.0.1:5000/ch ./channel
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action(async (source: string, destination: string, flags: MirrorFlags) => {
       await using session = new Session(context, flags);
+      const to = parseLocation(destination);
+      if (to.kind === 'folder') {
+        await exportToFolder(parseLocation(source), to.path, flags, { session, context });
+        return;
+      }
       const options: MirrorOptions = {
         source: session.openChannel(parseLocation(source)),
-        destination: session.openStore(parseLocation(destination)),
+        destination: session.openStore(to),
         subdirs: flags.subdir,
         concurrency: flags.concurrency,
         deep: flags.deep,

@@ -24,6 +24,8 @@ interface Place {
 export function* splitRepodata(
   bytes: Uint8Array,
 ): Generator<{ readonly name: string; readonly content: ShardContent }> {
+  // CEP 26 takes an empty file for an empty object.
+  if (bytes.byteLength === 0) return;
   const cursor = new JsonCursor(bytes);
   for (const [name, place] of [...placesIn(cursor)].sort(([a], [b]) => compareText(a, b))) {
     if (name === '') continue;
