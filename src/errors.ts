@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   ARCHIVE_INDEX_MISMATCH: '`info/index.json` disagrees with the file name or the repodata record',
   ARCHIVE_SUBDIR_MISMATCH: '`info/index.json` names another subdir',
   ARCHIVE_ABSENT: 'the source lists an archive that it does not have',
+  BUNDLE_BASE_MISMATCH: 'the destination is not in the state that the bundle goes on from',
+  BUNDLE_INVALID: 'a bundle cannot be read, or is not finished',
   CHANNEL_INVALID: 'a channel location cannot be read as one',
   CHANNEL_NOT_FOUND: 'there is no channel at that location',
   CREDENTIALS_UNREADABLE: 'a credential file or helper does not give what it should',

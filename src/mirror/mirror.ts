@@ -33,6 +33,8 @@ export interface MirrorOptions {
   readonly allowOlder?: boolean | undefined;
   /** Keep records that others published in the destination. @defaultValue false: stop instead */
   readonly merge?: boolean | undefined;
+  /** Archives that need not be in the destination, since another store has them: subdir, then file name to identity. */
+  readonly elsewhere?: PrepareOptions['elsewhere'];
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly reporter?: MirrorReporter | undefined;
@@ -121,6 +123,7 @@ function prepareOptions(options: MirrorOptions, workers: WorkerPool): PrepareOpt
     deep: options.deep ?? false,
     allowOlder: options.allowOlder ?? false,
     merge: options.merge ?? false,
+    elsewhere: options.elsewhere,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
 }

@@ -56,6 +56,8 @@ export interface PrepareOptions {
   readonly deep: boolean;
   readonly allowOlder: boolean;
   readonly merge: boolean;
+  /** Archives that count as there, since another store has them: subdir, then file name to identity. */
+  readonly elsewhere?: ReadonlyMap<string, ReadonlyMap<string, string>> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -133,6 +135,10 @@ async function planSnapshot(
   // Where all was asked for, the manifests themselves told which repositories have it.
   for (const repository of isTrusted ? repositoriesOf(store, there.keys()) : []) {
     store.rememberConfig(store.packageRepository(subdir, { repository }));
+  }
+  for (const [record] of wanted.records) {
+    const identity = options.elsewhere?.get(subdir)?.get(record.filename);
+    if (identity !== undefined && identity === archiveIdentity(record)) there.set(record.filename, identity);
   }
 
   return {

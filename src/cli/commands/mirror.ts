@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
+import { DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../../mirror/report.js';
+import { chooseMirror } from '../bundle.js';
 import type { CommandContext } from '../context.js';
 import { exportToFolder } from '../export-channel.js';
 import { parseLocation } from '../locations.js';
@@ -26,6 +27,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags {
   readonly allowOlder?: boolean;
   readonly merge?: boolean;
   readonly tempDir?: string;
+  readonly deltaFrom?: string;
 }
 
 /** Adds `mirror`. */
@@ -51,6 +53,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
     .option('--source-label <label>', 'label of a source in a registry, if it is another')
+    .option('--delta-from <location>', 'write a bundle: only what this earlier state of the channel lacks')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -64,17 +67,20 @@ Exit status: 0 all is there, 1 some archives failed, 2 usage, 3 the run failed,
 Examples:
   conda-ferry mirror ./channel oci-layout:./mirror
   conda-ferry mirror oci://127.0.0.1:5000/ch ./channel
+  conda-ferry mirror oci://127.0.0.1:5000/ch oci-layout:./bundle \\
+    --delta-from oci-layout:./earlier
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action(async (source: string, destination: string, flags: MirrorFlags) => {
       await using session = new Session(context, flags);
-      const to = parseLocation(destination);
+      const [from, to] = [parseLocation(source), parseLocation(destination)];
       if (to.kind === 'folder') {
-        await exportToFolder(parseLocation(source), to.path, flags, { session, context });
+        await exportToFolder(from, to.path, flags, { session, context });
         return;
       }
+      const mirror = await chooseMirror(from, to, flags, session);
       const options: MirrorOptions = {
-        source: session.openChannel(parseLocation(source)),
+        source: session.openChannel(from),
         destination: session.openStore(to),
         subdirs: flags.subdir,
         concurrency: flags.concurrency,
@@ -85,7 +91,7 @@ Examples:
         signal: context.signal,
       };
       if (flags.plan === true) {
-        const plan = await planMirror(options);
+        const plan = await mirror.plan(options);
         if (flags.json === true)
           printJson(context.output, { ...plan, subdirs: plan.subdirs.map(planDocument) });
         else printPlan(context.output, plan, flags);
@@ -94,7 +100,7 @@ Examples:
       const progress = createProgress(context.output, flags);
       let report: MirrorReport;
       try {
-        report = await mirrorChannel({ ...options, reporter: progress });
+        report = await mirror.run({ ...options, reporter: progress });
       } finally {
         progress.finish();
       }
