@@ -22,6 +22,17 @@ export { isBuildString, isChannelLabel, isPackageName, isVersion } from './conda
 export { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from './conda/names.js';
 export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export { Repodata } from './conda/repodata.js';
+export {
+  placeOfShards,
+  SHARD_INDEX,
+  shardFilename,
+  type ShardContent,
+  type ShardIndex,
+  type ShardsPlace,
+} from './conda/shards/shard-files.js';
+export { readShard, readShardIndex, type ExpectedShard } from './conda/shards/read-shards.js';
+export { splitRepodata } from './conda/shards/split-repodata.js';
+export { writeShard, writeShardIndex } from './conda/shards/write-shards.js';
 export { check, type CheckTarget, type CheckTargetOptions } from './conformance/check.js';
 export type { CheckReporter } from './conformance/check-context.js';
 export type { Breach, ClauseResult, Finding } from './conformance/check-log.js';
@@ -32,10 +43,25 @@ export { reportDocument } from './conformance/reports/json-report.js';
 export { formatJunitReport } from './conformance/reports/junit-report.js';
 export { sarifDocument } from './conformance/reports/sarif-report.js';
 export { formatTextReport } from './conformance/reports/text-report.js';
+export { importBundle, planImport, type ImportBundleOptions } from './mirror/bundle/import-bundle.js';
+export { readBundleManifest, type BundledSubdir, type BundleManifest } from './mirror/bundle/manifest.js';
+export { planBundle, writeBundle, type WriteBundleOptions } from './mirror/bundle/write-bundle.js';
+export {
+  exportChannel,
+  planExport,
+  type ExportOptions,
+  type ExportPlan,
+  type PlannedExport,
+} from './mirror/export/export.js';
 export { migrateChannel, planMigration, type MigrateOptions } from './mirror/migrate/migrate.js';
 export type { MigrationFailures } from './mirror/migrate/failures-file.js';
 export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js';
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
 export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
+export {
+  takeShardSnapshot,
+  type ShardSnapshotAnswer,
+  type ShardSnapshotOptions,
+} from './mirror/shard-snapshot.js';
 export * as oci from './oci.js';

@@ -74,7 +74,7 @@ Examples:
     .action(async (source: string, destination: string, flags: MirrorFlags) => {
       await using session = new Session(context, flags);
       const [from, to] = [parseLocation(source), parseLocation(destination)];
-      if (to.kind === 'folder') {
+      if (to.kind === 'folder' && flags.deltaFrom === undefined) {
         await exportToFolder(from, to.path, flags, { session, context });
         return;
       }

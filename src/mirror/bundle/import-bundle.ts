@@ -80,7 +80,7 @@ async function checkBase(
   if (ledger?.role.source === source && isSameBundle) return undefined;
   throw new FerryError(
     'BUNDLE_BASE_MISMATCH',
-    `\`${store.location}\` has ${digest === undefined ? 'no repodata' : 'another repodata'} of \`${subdir}\` than the one that the bundle goes on from`,
+    `\`${store.location}\` ${digest === undefined ? 'lacks' : 'has another state than'} the repodata of \`${subdir}\` that the bundle goes on from`,
     { hint: 'import the bundles in between first, or make one with --delta-from a copy of this destination' },
   );
 }

@@ -110,8 +110,10 @@ export async function exportChannel(options: ExportOptions): Promise<MirrorRepor
   const folder = checkFolder(options);
   const { reporter = {}, now = () => new Date() } = options;
   await using workers = new WorkerPool();
-  await mkdir(folder, { recursive: true });
   const prepare = prepareOptions(options, workers);
+  const found = options.subdirs ?? (await options.source.subdirs(prepare));
+  // A source that is not there leaves no folder behind.
+  await mkdir(folder, { recursive: true });
   const { signal } = prepare;
   await using lock = await acquireDirectoryLock(join(folder, LOCK), { signal, timeoutMs: LOCK_TIMEOUT_MS });
   const memory = new Memory(folder, await readExportState(folder), () => lock.assertHeld());
@@ -123,7 +125,7 @@ export async function exportChannel(options: ExportOptions): Promise<MirrorRepor
     remember: async (subdir, known) =>
       memory.change({ subdirs: { ...memory.state.subdirs, [subdir]: known } }),
   };
-  const works = await prepareAll(options, context);
+  const works = await prepareAll({ ...options, subdirs: found ?? KNOWN_SUBDIRS }, context);
   const toAdd = works.flatMap((work) => work.toAdd);
   reporter.planned?.({ archives: toAdd.length, bytes: bytesOf(toAdd) });
 

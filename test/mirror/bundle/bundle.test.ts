@@ -112,7 +112,7 @@ async function digestsOf(name: string): Promise<Record<string, string | undefine
   const { reader, path } = open(name);
   const latest = await reader.manifest(`${path}noarch/repodata.json`, 'latest');
   const digests: Record<string, string | undefined> = { repodata: latest?.digest };
-  for (const record of await listedRecords(reader, `${path}noarch`)) {
+  for (const record of (await listedRecords(reader, `${path}noarch`)) ?? []) {
     const { repository, tag } = placeOf(`${path}noarch`, record);
     digests[record.filename] = (await reader.manifest(repository, tag))?.digest ?? 'not there';
   }
