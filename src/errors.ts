@@ -25,6 +25,8 @@ export const ERROR_CODES = {
   ARCHIVE_ABSENT: 'the source lists an archive that it does not have',
   ATTESTATION_ABSENT: 'a record names an attestation sidecar that the source does not have',
   ATTESTATION_MISMATCH: 'an attestation sidecar does not have the digest that its record names',
+  BUNDLE_BASE_MISMATCH: 'the destination is not in the state that the bundle goes on from',
+  BUNDLE_INVALID: 'a bundle cannot be read, or is not finished',
   CHANNEL_INVALID: 'a channel location cannot be read as one',
   CHANNEL_NOT_FOUND: 'there is no channel at that location',
   CREDENTIALS_UNREADABLE: 'a credential file or helper does not give what it should',

@@ -27,6 +27,17 @@ export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export type { RecordDetails } from './conda/record-details.js';
 export { Repodata } from './conda/repodata.js';
 export { compareVersions } from './conda/version-order.js';
+export {
+  placeOfShards,
+  SHARD_INDEX,
+  shardFilename,
+  type ShardContent,
+  type ShardIndex,
+  type ShardsPlace,
+} from './conda/shards/shard-files.js';
+export { readShard, readShardIndex, type ExpectedShard } from './conda/shards/read-shards.js';
+export { splitRepodata } from './conda/shards/split-repodata.js';
+export { writeShard, writeShardIndex } from './conda/shards/write-shards.js';
 export { check, type CheckTarget, type CheckTargetOptions } from './conformance/check.js';
 export type { CheckReporter } from './conformance/check-context.js';
 export type { Breach, ClauseResult, Finding } from './conformance/check-log.js';
@@ -37,6 +48,16 @@ export { reportDocument } from './conformance/reports/json-report.js';
 export { formatJunitReport } from './conformance/reports/junit-report.js';
 export { sarifDocument } from './conformance/reports/sarif-report.js';
 export { formatTextReport } from './conformance/reports/text-report.js';
+export { importBundle, planImport, type ImportBundleOptions } from './mirror/bundle/import-bundle.js';
+export { readBundleManifest, type BundledSubdir, type BundleManifest } from './mirror/bundle/manifest.js';
+export { planBundle, writeBundle, type WriteBundleOptions } from './mirror/bundle/write-bundle.js';
+export {
+  exportChannel,
+  planExport,
+  type ExportOptions,
+  type ExportPlan,
+  type PlannedExport,
+} from './mirror/export/export.js';
 export { migrateChannel, planMigration, type MigrateOptions } from './mirror/migrate/migrate.js';
 export type { MigrationFailures } from './mirror/migrate/failures-file.js';
 export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js';
@@ -47,4 +68,9 @@ export { FINDING_CODES, type Finding as VerifyFinding, type FindingCode } from '
 export type { SubdirAudit, VerifyDepth, VerifyReport, VerifyReporter } from './mirror/verify/report.js';
 export { verifyChannel, type RepairWish, type VerifyOptions } from './mirror/verify/verify.js';
 export { verifyOrdinaryChannel, type VerifyOrdinaryOptions } from './mirror/verify/verify-ordinary.js';
+export {
+  takeShardSnapshot,
+  type ShardSnapshotAnswer,
+  type ShardSnapshotOptions,
+} from './mirror/shard-snapshot.js';
 export * as oci from './oci.js';

@@ -37,11 +37,20 @@ export class HttpChannel implements ChannelSource {
   }
 
   async openMetadata(path: string, options: OpenMetadataOptions = {}): Promise<MetadataAnswer> {
-    const request: HttpRequest = {
-      method: 'GET',
-      url: this.#inside(path),
+    return this.#openFile(this.#inside(path), options);
+  }
+
+  async openLinked(
+    url: string,
+    options: OpenMetadataOptions & { readonly subdir: string },
+  ): Promise<MetadataAnswer> {
+    return this.#openFile(resolveServerUrl(url, new URL(`${options.subdir}/`, this.#base)), options);
+  }
+
+  async #openFile(url: URL, options: OpenMetadataOptions): Promise<MetadataAnswer> {
+    const request = {
+      ...this.#requestFor('GET', url, options.signal),
       headers: conditionsOf(options.unless),
-      signal: options.signal,
     };
     const response = await this.#send(request);
     if (response.status === 304) {

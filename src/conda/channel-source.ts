@@ -57,6 +57,15 @@ export interface ChannelSource {
     sha256: string,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<MetadataAnswer>;
+  /**
+   * Opens a file of metadata outside of the channel that one in it points to, such as a shard of repodata. Missing where
+   * the source cannot go elsewhere.
+   * @param url absolute, or relative to the subdir
+   */
+  openLinked?(
+    url: string,
+    options: OpenMetadataOptions & { readonly subdir: string },
+  ): Promise<MetadataAnswer>;
   /** Opens an archive. @throws FerryError `ARCHIVE_ABSENT` where the source does not have it */
   openArchive(archive: ArchiveLocation, options?: { readonly signal?: AbortSignal | undefined }): Bytes;
   /**

@@ -3,6 +3,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ChannelSource } from '../conda/channel-source.js';
 import type { MetadataFile } from '../artifact/schema.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { SHARD_INDEX } from '../conda/shards/shard-files.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { collect, type Bytes } from '../io/bytes.js';
 import { forEachConcurrently } from '../io/pool.js';
@@ -21,7 +22,7 @@ import {
   type ListedPackage,
   type SubdirListing,
 } from './check-documents.js';
-import { checkShards, SHARD_INDEX } from './check-shards.js';
+import { checkShards } from './check-shards.js';
 import { PackageSummaries } from './rules/channeldata.js';
 import { checkChannelNames } from './rules/names.js';
 import { checkPlaces } from './rules/places.js';

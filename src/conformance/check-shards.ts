@@ -1,32 +1,31 @@
 /** The sharded repodata of a subdir in an ordinary channel: the index, and all shards or a part of them. */
 import type { ChannelSource } from '../conda/channel-source.js';
+import { parseBoundedMsgpack } from '../conda/shards/parse-msgpack.js';
+import {
+  placeOfShards,
+  SHARD_INDEX,
+  SHARD_INDEX_LIMITS,
+  SHARD_LIMITS,
+  type ShardFileLimits,
+} from '../conda/shards/shard-files.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { collect } from '../io/bytes.js';
 import { digestHex, digestOf } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { CheckContext } from './check-context.js';
 import type { ClauseId } from './clauses.js';
-import { parseBoundedMsgpack } from './parse-msgpack.js';
 import type { RepodataText } from './rules/repodata-text.js';
 import { checkShardIndex, namesListed, type ShardIndex } from './rules/shard-index.js';
 import { checkShard } from './rules/shards.js';
 import { chooseSample } from './sample.js';
 
-const MIB = 1024 * 1024;
-
 /** What one of the two kinds of files may be, and the clause for one that cannot be read. */
-interface ShardFile {
+interface ShardFile extends ShardFileLimits {
   readonly format: ClauseId;
-  /** Some clients stop there, and so do we. @see cep16/limits */
-  readonly maxBytes: number;
-  readonly maxValues: number;
 }
 
-const INDEX: ShardFile = { format: 'cep16/index-format', maxBytes: 128 * MIB, maxValues: 10_000_000 };
-const SHARD: ShardFile = { format: 'cep16/shard-format', maxBytes: 16 * MIB, maxValues: 4_000_000 };
-
-/** File name of the index. @see cep16/index-path */
-export const SHARD_INDEX = 'repodata_shards.msgpack.zst';
+const INDEX: ShardFile = { format: 'cep16/index-format', ...SHARD_INDEX_LIMITS };
+const SHARD: ShardFile = { format: 'cep16/shard-format', ...SHARD_LIMITS };
 
 /** What {@link checkShards} looks at. */
 export interface ShardsTarget {
@@ -109,25 +108,16 @@ async function readShard(shard: Shard, context: CheckContext): Promise<void> {
 /** The folder that the shards lie in, as a path in the channel with a slash at its end, or empty. */
 function folderOf(source: ChannelSource, subdir: string, { shardsBaseUrl }: ShardIndex): string | undefined {
   if (shardsBaseUrl === undefined) return undefined;
-  // Clients add the slash where it is missing.
-  const base = shardsBaseUrl === '' || shardsBaseUrl.endsWith('/') ? shardsBaseUrl : `${shardsBaseUrl}/`;
-  const root = `${source.url.replace(/\/+$/, '')}/`;
-  if (!URL.canParse(base, `${root}${subdir}/`)) return undefined;
-  const { href } = new URL(base, `${root}${subdir}/`);
-  const channel = new URL(root).href;
-  if (!href.startsWith(channel)) {
-    throw new FerryError(
-      'UNSUPPORTED',
-      'its shards lie outside of the channel, where this check does not go',
-    );
-  }
-  const path = href.slice(channel.length);
-  if (!channel.startsWith('file:')) return path;
+  let place;
   try {
-    return decodeURIComponent(path);
-  } catch (cause) {
-    throw new FerryError('UNSUPPORTED', 'the place of its shards is no path in a folder', { cause });
+    place = placeOfShards(source.url, subdir, shardsBaseUrl);
+  } catch (error) {
+    // A rule has said so already.
+    if (isFerryError(error, 'REPODATA_INVALID')) return undefined;
+    throw error;
   }
+  if (place.kind === 'inside') return place.folder;
+  throw new FerryError('UNSUPPORTED', 'its shards lie outside of the channel, where this check does not go');
 }
 
 /** Reads a file as it lies there; `undefined` where it is too large, which is said. */

@@ -72,6 +72,8 @@ export interface MirrorOptions {
   readonly clientShims?: boolean | undefined;
   /** Time before the first checkpoint, in milliseconds. @defaultValue ten minutes */
   readonly checkpointMs?: number | undefined;
+  /** Archives that need not be in the destination, since another store has them: subdir, then file name to identity. */
+  readonly elsewhere?: PrepareOptions['elsewhere'];
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly reporter?: MirrorReporter | undefined;
@@ -300,6 +302,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     reporter: options.reporter ?? {},
     now: options.now ?? (() => new Date()),
     stop: options.stop,
+    elsewhere: options.elsewhere,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
 }

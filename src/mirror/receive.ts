@@ -107,14 +107,16 @@ export function destinationError(record: Pick<RepodataRecord, 'filename'>, error
   return new CopyError('destination', `the destination did not take \`${record.filename}\``, error);
 }
 
-interface Sums {
+/** Both digests of an archive while it arrives. */
+export interface Sums {
   update(chunk: Uint8Array): void;
   /** Lower-case hex; ends the hash. */
   sha256(): string;
   md5(): string;
 }
 
-function createSums(): Sums {
+/** Begins both digests. */
+export function createSums(): Sums {
   const hashes = { sha256: createHash('sha256'), md5: createHash('md5') };
   const results: { sha256?: string; md5?: string } = {};
   return {
@@ -127,7 +129,11 @@ function createSums(): Sums {
   };
 }
 
-async function* checkArchive(body: Bytes, record: RepodataRecord, sums: Sums): Bytes {
+/**
+ * Passes an archive on while checking it against its record; a consumer may commit only after a clean end.
+ * @throws IntegrityError `SIZE_EXCEEDED` at the first byte too many, `SIZE_MISMATCH`, `DIGEST_MISMATCH` at the end
+ */
+export async function* checkArchive(body: Bytes, record: RepodataRecord, sums: Sums): Bytes {
   const what = `\`${record.filename}\``;
   const maxBytes = record.size ?? MAX_ARCHIVE_BYTES;
   let size = 0;

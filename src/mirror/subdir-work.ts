@@ -54,6 +54,8 @@ export type SubdirWork =
 export interface PrepareOptions extends ViewOptions {
   readonly concurrency: number;
   readonly merge: boolean;
+  /** Archives that count as there, since another store has them: subdir, then file name to identity. */
+  readonly elsewhere?: ReadonlyMap<string, ReadonlyMap<string, string>> | undefined;
 }
 
 /** What is to be done about a subdir in which nothing changed. */
@@ -118,6 +120,8 @@ export async function planView(
     for (const [filename, identity] of found)
       if (asked.has(filename) || !believed.has(filename)) others.set(filename, identity);
   }
+  for (const [filename, identity] of options.elsewhere?.get(subdir) ?? [])
+    if (wanted.identity(filename) === identity) others.set(filename, identity);
   const known = new KnownArchives(listed, others);
   // Where all was asked for, the manifests themselves told which repositories have it.
   for (const repository of isTrusted ? repositoriesOf(store, known.filenames()) : [])

@@ -172,7 +172,8 @@ test('v1/P6: pack of a .tar.bz2 beside its .conda fails in schema v1, and the .c
 test.each([
   [['mirror', 'registry.example/x', 'oci-layout:./m'], 2, 'write oci://registry.example/x for a registry'],
   [['mirror', './nowhere', 'oci-layout:./m'], 3, 'CHANNEL_NOT_FOUND'],
-  [['mirror', './nowhere', './m'], 2, 'oci-layout:./dir'],
+  [['mirror', './nowhere', './m'], 3, 'CHANNEL_NOT_FOUND'],
+  [['mirror', './nowhere', 'https://example.org/x'], 2, 'oci-layout:./dir'],
   [['pack', './x-1-0.conda', '--output', 'oci://127.0.0.1:1/x'], 2, 'oci-layout:./dir'],
   [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--schema', 'toString'], 2, 'no schema `toString`'],
   [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--temp-dir', './none'], 2, '--temp-dir'],

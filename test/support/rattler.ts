@@ -35,6 +35,14 @@ async def main():
 asyncio.run(main())
 `;
 
+/** Makes a Python with rattler in a folder. @returns the interpreter's path */
+export async function pythonWithRattler(folder: string): Promise<string> {
+  const python = join(folder, 'python');
+  await run('python3', ['-m', 'venv', python]);
+  await run(join(python, 'bin', 'pip'), ['install', '--quiet', PY_RATTLER]);
+  return join(python, 'bin', 'python');
+}
+
 /** What {@link rattlerReads} found. */
 export interface RattlerResult {
   /** What the commands of conda-ferry printed. */
@@ -55,9 +63,7 @@ export async function rattlerReads(
   commands: readonly (readonly string[])[],
 ): Promise<RattlerResult> {
   const folder = await tempFolder();
-  const python = join(folder, 'python');
-  await run('python3', ['-m', 'venv', python]);
-  await run(join(python, 'bin', 'pip'), ['install', '--quiet', PY_RATTLER]);
+  const python = await pythonWithRattler(folder);
   const { certificateFile, keyFile, caFile } = await makeServerCertificate(folder);
   const [config, reader] = [join(folder, 'registry.yml'), join(folder, 'reader.py')];
   const tls = { certificate: certificateFile, key: keyFile };
@@ -81,7 +87,7 @@ export async function rattlerReads(
       (args) =>
         `${quoted([process.execPath, MAIN, ...args, '--ca-file', caFile, '--no-plain-http', '--quiet', '--json'])}; printf '\\0'`,
     ),
-    `SSL_CERT_FILE=${quoted([caFile])} ${quoted([join(python, 'bin', 'python'), reader, `oci://localhost/${channel}`, ...subdirs])}`,
+    `SSL_CERT_FILE=${quoted([caFile])} ${quoted([python, reader, `oci://localhost/${channel}`, ...subdirs])}`,
   ].join('\n');
   const { stdout } = await run('unshare', ['--user', '--map-root-user', '--net', 'bash', '-c', script], {
     env: testEnvironment(folder),

@@ -62,7 +62,10 @@ Examples:
       const subdirs: { subdir: string; archives: ListedArchive[] }[] = [];
       const options = { subdirs: flags.subdir, workers: session.workers, signal: context.signal };
       for await (const { subdir, records } of readChannelRecords(channel, options)) {
-        subdirs.push({ subdir, archives: Array.from(records, (record) => listedArchive(record, store, place)) });
+        subdirs.push({
+          subdir,
+          archives: Array.from(records, (record) => listedArchive(record, store, place)),
+        });
       }
       const schema = store?.schema.id;
       if (flags.json === true) {

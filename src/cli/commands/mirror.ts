@@ -6,13 +6,15 @@ import { FerryError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { openerOf } from '../../io/bytes.js';
 import { formatFailureList, parseFailureList, unknownFailures } from '../../mirror/failure-list.js';
-import { mirrorChannel, planMirror, DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
+import { DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '../../mirror/plan-document.js';
 import type { MirrorReport } from '../../mirror/report.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
-import { parseLocation } from '../locations.js';
+import { chooseMirror } from '../bundle.js';
+import { exportToFolder } from '../export-channel.js';
+import { parseLocation, type Location } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
@@ -38,21 +40,22 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
   readonly includeRemoved?: boolean;
   readonly clientShims: boolean;
   readonly tempDir?: string;
+  readonly deltaFrom?: string;
 }
 
 /** Adds `mirror`. */
 export function addMirrorCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('mirror')
-    .summary('carry a whole channel into a registry or a folder of image layouts')
+    .summary('carry a whole channel into a registry, a folder of image layouts or a plain folder')
     .description(
-      'Carries a channel into an OCI registry or a folder of OCI image layouts, and only what is not there yet.',
+      'Carries a channel into an OCI registry, a folder of OCI image layouts or an ordinary channel in a folder, and only what is not there yet.',
     )
     .argument(
       '<source>',
       'channel to mirror: URL, ./folder, channel name, oci://host/path or oci-layout:./dir',
     )
-    .argument('<destination>', 'where it goes: oci://host[:port]/path or oci-layout:./dir')
+    .argument('<destination>', 'where it goes: oci://host[:port]/path, oci-layout:./dir or ./folder')
     .option(
       '--fallback <channel>',
       'the same channel elsewhere, for when the source does not answer',
@@ -70,6 +73,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--label <label>', 'label of the channel in the registry, such as dev')
     .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
     .option('--source-label <label>', 'label of a source in a registry, if it is another')
+    .option('--delta-from <location>', 'write a bundle: only what this earlier state of the channel lacks')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -91,6 +95,9 @@ under way is finished and published; a second signal ends it at once.
 
 Examples:
   conda-ferry mirror ./channel oci-layout:./mirror
+  conda-ferry mirror oci://127.0.0.1:5000/ch ./channel
+  conda-ferry mirror oci://127.0.0.1:5000/ch oci-layout:./bundle \\
+    --delta-from oci-layout:./earlier
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action((source: string, destination: string, flags: MirrorFlags) =>
@@ -113,9 +120,15 @@ async function mirror(
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readText(file), file)) known.add(name);
   await using session = new Session(context, flags);
+  const [from, to] = [parseLocation(source), parseLocation(destination)];
+  if (to.kind === 'folder' && flags.deltaFrom === undefined) {
+    await exportToFolder(from, to.path, flags, { session, context });
+    return;
+  }
+  const { plan: planIt, run: runIt } = await chooseMirror(from, to, flags, session);
   const options: MirrorOptions = {
-    source: openSource(source, flags, session, output),
-    destination: session.openStore(parseLocation(destination)),
+    source: openSource(from, flags, session, output),
+    destination: session.openStore(to),
     subdirs: flags.subdir,
     filters: await readFilters(flags, readText),
     concurrency: flags.concurrency,
@@ -131,7 +144,7 @@ async function mirror(
     lockFolder: lockFolder(context.environment),
   };
   if (flags.plan === true) {
-    const plan = await planMirror({ ...options, signal: context.signal });
+    const plan = await planIt({ ...options, signal: context.signal });
     const document = makePlanDocument(plan, { now: new Date(), requestsPerMinute: flags.rate });
     if (flags.planOut !== undefined)
       await writeText(flags.planOut, `${JSON.stringify(document, undefined, 1)}\n`);
@@ -142,7 +155,7 @@ async function mirror(
   const progress = createProgress(output, flags);
   let report: MirrorReport;
   try {
-    report = await mirrorChannel({ ...options, stop: context.signal, reporter: progress });
+    report = await runIt({ ...options, stop: context.signal, reporter: progress });
   } finally {
     progress.finish();
   }
@@ -153,8 +166,8 @@ async function mirror(
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
 
-function openSource(source: string, flags: MirrorFlags, session: Session, output: Output): ChannelSource {
-  const first = session.openChannel(parseLocation(source));
+function openSource(source: Location, flags: MirrorFlags, session: Session, output: Output): ChannelSource {
+  const first = session.openChannel(source);
   const others = (flags.fallback ?? []).map((text) => session.openChannel(parseLocation(text)));
   if (others.length === 0) return first;
   return new FallbackChannel([first, ...others], {

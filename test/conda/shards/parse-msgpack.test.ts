@@ -1,7 +1,7 @@
 import { encode } from '@msgpack/msgpack';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseBoundedMsgpack } from '#ferry/conformance/parse-msgpack.js';
+import { parseBoundedMsgpack } from '#ferry/conda/shards/parse-msgpack.js';
 
 const MANY = 1_000_000;
 

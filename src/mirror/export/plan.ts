@@ -1,0 +1,214 @@
+/** What an export has to do in one subdir: what the source lists, compared with what lies in the folder. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { WorkerPool } from '../../artifact/worker-pool.js';
+import type { ChannelSource } from '../../conda/channel-source.js';
+import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
+import { Repodata } from '../../conda/repodata/repodata.js';
+import { openerOf } from '../../io/bytes.js';
+import type { Resources } from '../../io/resources.js';
+import type { TempFolder } from '../../io/temp-folder.js';
+import { FerryError, isFerryError, isSystemError } from '../../errors.js';
+import { forEachConcurrently } from '../../io/pool.js';
+import type { Refused } from '../plan.js';
+import { checkNotOlder, takeSnapshot, type Snapshot } from '../snapshot.js';
+import { readOrUndefined } from './index-files.js';
+import type { ExportState } from './state.js';
+
+/** What a subdir is planned with. */
+export interface PrepareExportOptions {
+  readonly source: ChannelSource;
+  /** The channel's folder. */
+  readonly folder: string;
+  readonly state: ExportState;
+  /** Tells which records are wanted. */
+  readonly select: (record: RepodataRecord) => boolean;
+  readonly workers: WorkerPool;
+  readonly temp: TempFolder;
+  /** Holds the snapshots until the export ends. */
+  readonly resources: Resources;
+  readonly concurrency: number;
+  readonly deep: boolean;
+  readonly allowOlder: boolean;
+  readonly merge: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The work in one subdir. */
+export interface ExportWork {
+  readonly subdir: string;
+  readonly snapshot: Snapshot;
+  readonly repodata: Repodata;
+  /** What the folder listed before. */
+  readonly previous: Repodata | undefined;
+  /** Archives that the folder lists: file name to identity. */
+  readonly listed: ReadonlyMap<string, string>;
+  /** Archives that are there, as the folder's own repodata and their sizes say: file name to identity. */
+  readonly there: ReadonlyMap<string, string>;
+  /** Archives that lie there, but what is in them is not known. */
+  readonly toCheck: readonly RepodataRecord[];
+  readonly toAdd: readonly RepodataRecord[];
+  readonly invalid: readonly Refused[];
+  /** Records of others that stay listed. */
+  readonly foreign: ReadonlySet<string>;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Plans a subdir; `undefined` where the source has none. Nothing is moved, and no archive is read.
+ * @throws FerryError `SOURCE_OLDER`, `SOURCE_VANISHED`, `FOREIGN_RECORDS`, `REPODATA_INVALID`
+ */
+export async function prepareExport(
+  subdir: string,
+  options: PrepareExportOptions,
+): Promise<ExportWork | undefined> {
+  const { source, folder, state, workers, temp, signal } = options;
+  const answer = await takeSnapshot(source, subdir, { workers, temp, signal });
+  if (answer.status !== 'found') return undefined;
+  const snapshot = options.resources.use(answer.snapshot);
+  const known = state.subdirs[subdir];
+  const isOurs = known?.source === source.url;
+  if (isOurs && !options.allowOlder) checkNotOlder(snapshot, { lastModified: known.last_modified });
+  const { repodata } = snapshot;
+  const previous = await readPrevious(join(folder, subdir, 'repodata.json'), subdir, isOurs);
+  if (!options.allowOlder) checkNotVanished(repodata, previous);
+
+  const { wanted, invalid } = sortRecords(repodata, options.select);
+  const listed = new Map(identitiesIn(previous));
+  const foreign = findForeign(wanted, repodata, { previous, isOurs, known: known?.foreign ?? [] });
+  if (foreign.size > 0 && !options.merge && !isOurs) throw foreignError(folder, subdir, foreign);
+  return {
+    subdir,
+    snapshot,
+    repodata,
+    previous,
+    listed,
+    ...(await compare([...wanted.values()], listed, join(folder, subdir), options)),
+    invalid,
+    foreign,
+    warnings: repodata.neededChanges().map((change) => `${subdir}: ${change}`),
+  };
+}
+
+/** Parses repodata. @throws FerryError `REPODATA_INVALID`, which names it */
+export async function parseListing(bytes: Uint8Array, subdir: string, what: string): Promise<Repodata> {
+  try {
+    return await Repodata.read(openerOf(bytes), subdir);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    throw new FerryError(error.code, `\`${what}\` cannot be read`, { cause: error });
+  }
+}
+
+/** File name and identity of each record that has one. */
+export function* identitiesIn(repodata: Repodata | undefined): Generator<readonly [string, string]> {
+  for (const read of repodata?.records() ?? []) {
+    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
+    if (identity !== undefined) yield [read.filename, identity];
+  }
+}
+
+async function readPrevious(path: string, subdir: string, isOurs: boolean): Promise<Repodata | undefined> {
+  const bytes = await readOrUndefined(path);
+  if (bytes === undefined) return undefined;
+  try {
+    return await parseListing(bytes, subdir, path);
+  } catch (error) {
+    // What is ours is written anew; what others listed would be lost.
+    if (isOurs && isFerryError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
+function checkNotVanished(repodata: Repodata, previous: Repodata | undefined): void {
+  const before = previous?.recordCount ?? 0;
+  if (repodata.recordCount > 0 || before === 0) return;
+  throw new FerryError(
+    'SOURCE_VANISHED',
+    `\`${repodata.subdir}\` of the source lists nothing, where ${String(before)} archives were listed`,
+    { hint: 'pass --allow-older if that is meant' },
+  );
+}
+
+function sortRecords(
+  repodata: Repodata,
+  select: (record: RepodataRecord) => boolean,
+): { readonly wanted: ReadonlyMap<string, RepodataRecord>; readonly invalid: readonly Refused[] } {
+  const wanted = new Map<string, RepodataRecord>();
+  const invalid: Refused[] = [];
+  for (const read of repodata.records()) {
+    const { filename } = read;
+    if ('error' in read) {
+      invalid.push({ filename, code: read.error.code, message: read.error.message });
+    } else if (archiveIdentity(read.record) === undefined) {
+      const message = `record of \`${filename}\` has neither sha256 nor md5`;
+      invalid.push({ filename, code: 'RECORD_INVALID', message });
+    } else if (select(read.record)) {
+      wanted.set(filename, read.record);
+    }
+  }
+  return { wanted, invalid };
+}
+
+interface Before {
+  readonly previous: Repodata | undefined;
+  readonly isOurs: boolean;
+  readonly known: readonly string[];
+}
+
+/** Records in the folder that this export did not put there, and that the source does not list. */
+function findForeign(
+  wanted: ReadonlyMap<string, RepodataRecord>,
+  repodata: Repodata,
+  { previous, isOurs, known }: Before,
+): ReadonlySet<string> {
+  const removed = repodata.removed();
+  const theirs = new Set(known);
+  const foreign = [...(previous?.filenames() ?? [])].filter(
+    (filename) => !wanted.has(filename) && (theirs.has(filename) || (!isOurs && !removed.has(filename))),
+  );
+  return new Set(foreign);
+}
+
+function foreignError(folder: string, subdir: string, foreign: ReadonlySet<string>): FerryError {
+  const names = [...foreign].slice(0, 3).map((name) => `\`${name}\``);
+  const more = foreign.size > names.length ? ` and ${String(foreign.size - names.length)} more` : '';
+  return new FerryError(
+    'FOREIGN_RECORDS',
+    `\`${join(folder, subdir)}\` lists ${names.join(', ')}${more}, which this mirror did not put there`,
+    { hint: 'pass --merge to keep them listed beside what the source has, or choose an empty folder' },
+  );
+}
+
+/** What the folder's own repodata lists with the same digest, and what has the right size, is not read again. */
+async function compare(
+  wanted: readonly RepodataRecord[],
+  listed: ReadonlyMap<string, string>,
+  folder: string,
+  { deep, concurrency, signal }: PrepareExportOptions,
+): Promise<Pick<ExportWork, 'there' | 'toCheck' | 'toAdd'>> {
+  const there = new Map<string, string>();
+  const toCheck: RepodataRecord[] = [];
+  const toAdd: RepodataRecord[] = [];
+  await forEachConcurrently(wanted, { concurrency, signal }, async (record) => {
+    const { filename, size } = record;
+    const found = await sizeOf(join(folder, filename));
+    const identity = archiveIdentity(record);
+    if (found === undefined || (size !== undefined && size !== found)) toAdd.push(record);
+    else if (deep || identity === undefined || listed.get(filename) !== identity) toCheck.push(record);
+    else there.set(filename, identity);
+  });
+  return { there, toCheck, toAdd };
+}
+
+/** Size of a file; `undefined` where there is none. */
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? found.size : undefined;
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,121 @@
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { condaPackage } from '../../fixtures/build/archive.mjs';
+import { writeChannel } from '../../fixtures/build/channel.mjs';
+import { runFerry } from '../support/ferry.js';
+import { tempFolder } from '../support/temp.js';
+
+let home: string;
+let channel: string;
+beforeEach(async () => {
+  home = await tempFolder();
+  channel = join(home, 'channel');
+  await writeChannel(channel, { noarch: [hello('1.0')] });
+});
+
+function hello(version: string) {
+  return condaPackage({ name: 'hello', version, build: '0', subdir: 'noarch', index: { noarch: 'generic' } });
+}
+
+/** Runs the command; places and sizes are made the same everywhere. */
+async function ferry(...args: string[]) {
+  const { code, stdout, stderr } = await runFerry([...args, '--quiet'], { cwd: home });
+  const same = (text: string): string => text.replaceAll(home, 'HOME').replace(/\d+ B\b/g, 'SIZE');
+  return { code, stdout: same(stdout).trimEnd(), stderr: same(stderr).trimEnd() };
+}
+
+test('mirror into a folder plans, exports, and reports what failed with exit status 1', async () => {
+  expect(await ferry('mirror', './channel', './copy', '--plan')).toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  to check  to add   size
+    noarch       1      0         0       1  SIZE
+
+    nothing was moved; from file://HOME/channel to the folder HOME/copy",
+    }
+  `);
+  expect(await ferry('mirror', './channel', './copy')).toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  added  failed  repodata
+    noarch       1      0      1       0  the source's
+
+    exported to HOME/copy: 1 archive (SIZE)",
+    }
+  `);
+  expect(await readFile(join(home, 'copy', 'noarch', 'repodata.json'))).toEqual(
+    await readFile(join(channel, 'noarch', 'repodata.json')),
+  );
+  await writeChannel(channel, { noarch: [hello('1.0'), hello('2.0')] });
+  await rm(join(channel, 'noarch', 'hello-2.0-0.conda'));
+  expect(await ferry('mirror', `file://${channel}`, `file://${join(home, 'copy')}`)).toMatchInlineSnapshot(`
+    {
+      "code": 1,
+      "stderr": "",
+      "stdout": "subdir  listed  there  added  failed  repodata
+    noarch       2      1      0       1  rewritten
+
+    failed: noarch/hello-2.0-0.conda
+      the source does not have it (no such file) [ARCHIVE_ABSENT]
+
+    exported to HOME/copy: nothing new; 1 failed",
+    }
+  `);
+});
+
+test('mirror --delta-from writes a bundle, which mirror takes to where the earlier state is', async () => {
+  await ferry('mirror', './channel', 'oci-layout:./earlier');
+  await ferry('mirror', 'oci-layout:./earlier', 'oci-layout:./offline');
+  await writeChannel(channel, { noarch: [hello('1.0'), hello('2.0')] });
+  expect(await ferry('mirror', './channel', 'oci-layout:./bundle', '--delta-from', 'oci-layout:./earlier'))
+    .toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  added  failed  withheld  repodata
+    noarch       2      1      1       0         0  the source's
+
+    mirrored to HOME/bundle: 1 archive (SIZE) in 1 artifact",
+    }
+  `);
+  expect(await ferry('mirror', 'oci-layout:./bundle', 'oci-layout:./offline')).toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  added  failed  withheld  repodata
+    noarch       2      1      1       0         0  the source's
+
+    mirrored to HOME/offline: 1 archive (SIZE) in 1 artifact",
+    }
+  `);
+  expect(await ferry('mirror', 'oci-layout:./bundle', 'oci-layout:./empty')).toMatchInlineSnapshot(`
+    {
+      "code": 3,
+      "stderr": "error: \`HOME/empty\` lacks the repodata of \`noarch\` that the bundle goes on from [BUNDLE_BASE_MISMATCH]
+
+    hint: import the bundles in between first, or make one with --delta-from a copy of this destination",
+      "stdout": "",
+    }
+  `);
+  expect(await ferry('mirror', './channel', 'oci-layout:./bundle')).toMatchInlineSnapshot(`
+    {
+      "code": 2,
+      "stderr": "error: \`HOME/bundle\` is a bundle, which holds only a part of a channel [USAGE]
+
+    hint: choose another folder",
+      "stdout": "",
+    }
+  `);
+  expect(await ferry('mirror', './channel', './copy', '--delta-from', './earlier')).toMatchInlineSnapshot(`
+    {
+      "code": 2,
+      "stderr": "error: \`--delta-from\` writes a bundle out of a whole channel [USAGE]
+
+    hint: write oci-layout:./dir as the destination, and no bundle as the source",
+      "stdout": "",
+    }
+  `);
+});
