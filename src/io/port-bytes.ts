@@ -50,6 +50,7 @@ export async function sendBytes(
   });
   try {
     for await (const piece of source) {
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       while (credit === 0 && !isClosed) await new Promise<void>((resolve) => (wake = resolve));
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       if (isClosed) return undefined;
