@@ -45,8 +45,11 @@ async function plan() {
   let records = 0;
   let bytes = 0;
   const time = await timed(async () => {
-    const open = pool.decompressing(openFile, { maxBytes: LIMIT, what: 'the repodata' });
-    const repodata = await Repodata.read(open, SUBDIR);
+    /** @type {import('../dist/io/digest.js').Digest | undefined} */
+    let digest;
+    const onDigest = (/** @type {import('../dist/io/digest.js').Digest} */ told) => (digest = told);
+    const open = pool.decompressing(openFile, { maxBytes: LIMIT, what: 'the repodata', onDigest });
+    const repodata = await Repodata.read(open, SUBDIR, { digest: () => digest });
     bytes = repodata.size;
     for (const { records: ofName } of repodata.packages()) records += ofName.length;
   });

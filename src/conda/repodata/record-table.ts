@@ -1,5 +1,5 @@
 import { FerryError } from '../../errors.js';
-import { parseArchiveFilename } from '../names.js';
+import { parseArchiveFilename, type ArchiveExtension } from '../names.js';
 import type { RepodataRecord } from '../package-record.js';
 import { BytesColumn, NumberColumn } from './columns.js';
 import { SECTIONS, type Section } from './sections.js';
@@ -281,11 +281,11 @@ export class RecordTable {
     const filename = this.filename(row);
     const size = this.#size.get(row);
     const subdir = this.#subdirs.get(row) ?? this.#subdir;
-    const split = parseArchiveFilename(filename);
-    const { name, version, build } = this.#parts.get(row) ?? split;
+    const { extension } = this.sectionOf(row);
+    const { name, version, build } = this.#parts.get(row) ?? splitFilename(filename, extension);
     return {
       filename,
-      extension: split.extension,
+      extension,
       listedIn: this.#subdir,
       name,
       version,
@@ -312,4 +312,16 @@ export class RecordTable {
   #flag(row: number, flag: number): void {
     this.#flags.set(row, this.#flags.get(row) | flag);
   }
+}
+
+/** The parts of a file name that was checked before. */
+function splitFilename(filename: string, extension: ArchiveExtension): RecordParts {
+  const end = filename.length - extension.length - 1;
+  const buildDash = filename.lastIndexOf('-', end);
+  const versionDash = filename.lastIndexOf('-', buildDash - 1);
+  return {
+    name: filename.slice(0, versionDash),
+    version: filename.slice(versionDash + 1, buildDash),
+    build: filename.slice(buildDash + 1, end),
+  };
 }

@@ -7,7 +7,8 @@ const CHUNK_BYTES = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_BYTES - 1;
 /** As many as a 32-bit place can name. */
 const MAX_CHUNKS = 2 ** (32 - CHUNK_BITS);
-const FIRST_SLOTS = 1024;
+/** A power of two; grows fourfold, so that few texts are placed again. */
+const FIRST_SLOTS = 4096;
 
 /**
  * Texts numbered in the order they first came, each kept once as UTF-8: an open-addressing hash table over bytes in
@@ -108,7 +109,7 @@ export class TextIndex {
   }
 
   #grow(): void {
-    const slots = new Uint32Array(this.#slots.length * 2);
+    const slots = new Uint32Array(this.#slots.length * 4);
     const mask = slots.length - 1;
     for (let id = 0; id < this.#count; id += 1) {
       let slot = this.#hashes.get(id) & mask;
