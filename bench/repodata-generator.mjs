@@ -58,7 +58,7 @@ export function* generateRepodata({ records, seed = 1 }) {
   };
   const text = (/** @type {string} */ characters, /** @type {number} */ length) => {
     let result = '';
-    for (let i = 0; i < length; i += 1) result += characters[Math.floor(random() * characters.length)];
+    for (let i = 0; i < length; i += 1) result += characters.charAt(Math.floor(random() * characters.length));
     return result;
   };
   // Dependencies repeat: what a channel depends on is a small part of what it holds.

@@ -3,6 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { FerryError } from '../errors.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
+import type { Digest } from '../io/digest.js';
 import { receiveBytes, sendBytes } from '../io/port-bytes.js';
 import type { CompressOptions, DecompressOptions } from '../io/zstd-stream.js';
 import type { WorkerAnswer, WorkerMessage, WorkerTaskName, WorkerTasks } from './worker.js';
@@ -12,6 +13,12 @@ const MAX_THREADS = 4;
 const IDLE_TIMEOUT_MS = 10_000;
 /** Streams take turns on a thread: one may wait for what another one gives, so none may wait for a thread. */
 const STREAMS_PER_THREAD = 64;
+
+/** Options of {@link WorkerPool.decompressing}. */
+export interface DecompressingOptions extends DecompressOptions {
+  /** Told the digest of the plain bytes, computed in the worker too, before they end. */
+  readonly onDigest?: ((digest: Digest) => void) | undefined;
+}
 
 /** Worker threads for what costs processor time, so that the event loop stays free. They start with the first task. */
 export class WorkerPool implements AsyncDisposable {
@@ -47,14 +54,12 @@ export class WorkerPool implements AsyncDisposable {
    * Opens the plain bytes of what `open` gives compressed, decompressing them in a worker as they are read.
    * @throws FerryError (its opener) as {@link decompressZstdStream}, and what the source fails with
    */
-  decompressing(open: OpenBytes, options: DecompressOptions): OpenBytes {
-    return ({ signal, offset = 0 } = {}) =>
-      this.#stream(
-        'decompressStream',
-        { ...options, offset },
-        open(signal === undefined ? {} : { signal }),
-        signal,
-      );
+  decompressing(open: OpenBytes, { onDigest, ...options }: DecompressingOptions): OpenBytes {
+    return ({ signal, offset = 0 } = {}) => {
+      const input = { ...options, offset, isHashed: onDigest !== undefined };
+      const source = open(signal === undefined ? {} : { signal });
+      return this.#stream('decompressStream', input, source, signal, onDigest);
+    };
   }
 
   /** Compresses bytes in a worker as they are read. @throws FerryError as {@link compressZstdStream}, and what the source fails with */
@@ -67,6 +72,7 @@ export class WorkerPool implements AsyncDisposable {
     options: Omit<WorkerTasks[Name]['input'], 'from' | 'to'>,
     source: Bytes,
     signal: AbortSignal | undefined,
+    onDigest?: (digest: Digest) => void,
   ): Bytes {
     signal?.throwIfAborted();
     this.#streams ??= startThreads(this.#threads, STREAMS_PER_THREAD);
@@ -74,12 +80,16 @@ export class WorkerPool implements AsyncDisposable {
     const output = new MessageChannel();
     const message = { name, input: { ...options, from: input.port2, to: output.port2 } } as WorkerMessage;
     const running = this.#streams.run(message, { transferList: [input.port2, output.port2] });
-    const failed = running.then(undefined, () => {
+    const answered = running.catch(() => {
       output.port1.close();
+      return undefined;
     });
     const sent = sendBytes(source, input.port1, false);
     try {
       yield* receiveBytes(output.port1, signal);
+      const answer = await answered;
+      if (onDigest !== undefined && answer !== undefined && 'output' in answer)
+        onDigest(answer.output as Digest);
     } catch (error) {
       // What the source failed with is more than what came of it.
       input.port1.close();
@@ -87,7 +97,7 @@ export class WorkerPool implements AsyncDisposable {
       throw failure === undefined ? error : failure.error;
     } finally {
       input.port1.close();
-      await Promise.all([sent, failed]);
+      await Promise.all([sent, answered]);
     }
   }
 

@@ -2,11 +2,13 @@
  * The work that costs processor time, as tasks of a worker thread: take the info out of an archive, compress and
  * decompress repodata. What goes in and out is plain data, so that it crosses the thread's border.
  */
+import type { Hash } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
 import { readInfo } from '../conda/archive/read-info.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import { isFerryError, type FerryErrorCode } from '../errors.js';
 import type { SpooledBytes } from '../io/spool.js';
+import { createDigestHash, type Digest } from '../io/digest.js';
 import { receiveBytes, sendBytes } from '../io/port-bytes.js';
 import {
   compressZstdStream,
@@ -49,9 +51,9 @@ export interface WorkerTasks {
   };
   readonly compressStream: { readonly input: StreamPorts & CompressOptions; readonly output: undefined };
   readonly decompressStream: {
-    /** `offset`: bytes of the result that are left out. */
-    readonly input: StreamPorts & DecompressOptions & { readonly offset: number };
-    readonly output: undefined;
+    /** `offset`: bytes of the result that are left out. `isHashed`: whether its digest is wanted, those bytes included. */
+    readonly input: StreamPorts & DecompressOptions & { readonly offset: number; readonly isHashed: boolean };
+    readonly output: Digest | undefined;
   };
 }
 
@@ -85,18 +87,22 @@ const tasks: {
     await sendBytes(compressZstdStream(receiveBytes(from), options), to, true);
     return undefined;
   },
-  decompressStream: async ({ from, to, offset, ...options }) => {
-    await sendBytes(skipBytes(decompressZstdStream(receiveBytes(from), options), offset), to, true);
-    return undefined;
+  decompressStream: async ({ from, to, offset, isHashed, ...options }) => {
+    const hash = isHashed ? createDigestHash() : undefined;
+    const plain = decompressZstdStream(receiveBytes(from), options);
+    await sendBytes(skipBytes(plain, offset, hash), to, true);
+    return hash === undefined ? undefined : `sha256:${hash.digest('hex')}`;
   },
 };
 
 async function* skipBytes(
   source: AsyncIterable<Uint8Array>,
   count: number,
+  hash: Hash | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   let left = count;
   for await (const piece of source) {
+    hash?.update(piece);
     const skipped = Math.min(left, piece.byteLength);
     left -= skipped;
     if (skipped < piece.byteLength) yield skipped === 0 ? piece : piece.subarray(skipped);

@@ -7,7 +7,9 @@ import { FerryError, isFerryError, type FerryErrorCode } from '../errors.js';
 import type { Bytes } from './bytes.js';
 
 /** Pieces that may be under way: enough that neither side waits for the other's event loop. */
-const PIECES_UNDER_WAY = 8;
+const PIECES_UNDER_WAY = 16;
+/** Pieces are asked for in batches, since each message wakes the other thread. */
+const BATCH = PIECES_UNDER_WAY / 2;
 
 /** An error as it crosses between threads, where it would lose its class. */
 export interface SentFailure {
@@ -50,6 +52,7 @@ export async function sendBytes(
   });
   try {
     for await (const piece of source) {
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       while (credit === 0 && !isClosed) await new Promise<void>((resolve) => (wake = resolve));
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       if (isClosed) return undefined;
@@ -89,6 +92,7 @@ export async function* receiveBytes(
     stir();
   });
   signal?.addEventListener('abort', stir, { once: true });
+  let taken = 0;
   try {
     port.postMessage({ more: PIECES_UNDER_WAY } satisfies CreditMessage);
     for (;;) {
@@ -99,7 +103,8 @@ export async function* receiveBytes(
         if (isClosed) throw new FerryError('INTERNAL', 'the thread that sends bytes has gone away');
         await new Promise<void>((resolve) => (wake = resolve));
       } else if (message.kind === 'piece') {
-        port.postMessage({ more: 1 } satisfies CreditMessage);
+        taken += 1;
+        if (taken % BATCH === 0) port.postMessage({ more: BATCH } satisfies CreditMessage);
         yield message.bytes;
       } else if (message.kind === 'failure') {
         throw new FerryError(message.failure.code ?? 'INTERNAL', message.failure.message);

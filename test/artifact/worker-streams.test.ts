@@ -31,6 +31,25 @@ describe('decompressing in a worker', () => {
     }
   });
 
+  test('tells the digest of all plain bytes, and of a whole read only', async () => {
+    await using pool = new WorkerPool(1);
+    const plain = incompressible(600_000);
+    const packed = await compressZstd(plain, 3);
+    const told: string[] = [];
+    const open = pool.decompressing(openerOf(packed), {
+      ...options,
+      onDigest: (digest) => told.push(digest),
+    });
+    await all(open());
+    await all(open({ offset: 500_000 }));
+    expect(told).toEqual([`sha256:${sha256(plain)}`, `sha256:${sha256(plain)}`]);
+    for await (const piece of open()) {
+      expect(piece.length).toBeLessThan(plain.length);
+      break;
+    }
+    expect(told).toHaveLength(2);
+  });
+
   test('takes several frames, and the empty one', async () => {
     await using pool = new WorkerPool(1);
     const frames = await Promise.all(['a', '', 'b'].map((text) => compressZstd(Buffer.from(text), 3)));

@@ -3,7 +3,7 @@ import { concatBytes } from '../../io/bytes.js';
 import { CLOSE_BRACE, COLON, COMMA, OPEN_BRACE, QUOTE } from './json-bytes.js';
 import { JsonSkipper } from './json-skipper.js';
 import { malformed } from './malformed.js';
-import { INCOMPLETE, RecordScanner, skipSpace, type ScanWindow } from './record-scanner.js';
+import { INCOMPLETE, RecordScanner, WINDOW_SLACK, skipSpace, type ScanWindow } from './record-scanner.js';
 import type { ScannedRecord } from './scanned-record.js';
 import { Utf8Check } from './utf8-check.js';
 
@@ -64,7 +64,7 @@ interface OpenMember {
  */
 export class DocumentScanner {
   readonly #handler: DocumentHandler;
-  readonly #window: ScanWindow = { bytes: new Uint8Array(2 * PIECE_BYTES), base: 0, end: 0 };
+  readonly #window: ScanWindow = openWindow(2 * PIECE_BYTES);
   readonly #utf8 = new Utf8Check();
   readonly #records = new RecordScanner();
   readonly #skipper = new JsonSkipper();
@@ -111,8 +111,8 @@ export class DocumentScanner {
 
   #pushPiece(piece: Uint8Array): void {
     const window = this.#window;
-    // One byte more, for the zero at which every loop stops.
-    if (window.end + piece.byteLength >= window.bytes.length) this.#growWindow(piece.byteLength);
+    if (window.end + piece.byteLength + WINDOW_SLACK > window.bytes.length)
+      this.#growWindow(piece.byteLength);
     window.bytes.set(piece, window.end);
     window.end += piece.byteLength;
     this.#size += piece.byteLength;
@@ -275,10 +275,16 @@ export class DocumentScanner {
 
   #growWindow(more: number): void {
     const window = this.#window;
-    const larger = new Uint8Array(Math.max(window.bytes.length * 2, window.end + more + 1));
-    larger.set(window.bytes.subarray(0, window.end));
-    window.bytes = larger;
+    const larger = openWindow(Math.max(window.bytes.length * 2, window.end + more + WINDOW_SLACK));
+    larger.bytes.set(window.bytes.subarray(0, window.end));
+    window.bytes = larger.bytes;
+    window.view = larger.view;
   }
+}
+
+function openWindow(length: number): ScanWindow {
+  const bytes = new Uint8Array(length);
+  return { bytes, view: new DataView(bytes.buffer), base: 0, end: 0 };
 }
 
 /** The value of JSON that was checked before. */

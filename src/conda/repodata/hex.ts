@@ -8,15 +8,9 @@ const DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => {
  * Reads hex digits of either case into bytes.
  * @returns whether all of them were hex digits; if not, what is written means nothing
  */
-export function readHex(
-  text: Uint8Array,
-  start: number,
-  end: number,
-  into: Uint8Array,
-  offset: number,
-): boolean {
+export function readHex(text: Uint8Array, start: number, end: number, into: Uint8Array): boolean {
   let faults = 0;
-  let to = offset;
+  let to = 0;
   for (let at = start; at < end; at += 2) {
     const high = DIGITS[text[at] as number] as number;
     const low = DIGITS[text[at + 1] as number] as number;

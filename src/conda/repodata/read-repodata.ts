@@ -24,6 +24,11 @@ export interface ReadRepodataOptions {
   readonly signal?: AbortSignal | undefined;
   /** Bytes of plain text that are taken. @defaultValue no limit */
   readonly maxBytes?: number | undefined;
+  /**
+   * Digest of the plain bytes, asked for once they have ended, where whoever opens them hashes them already, as a thread that
+   * decompresses them can. @defaultValue they are hashed here
+   */
+  readonly digest?: (() => Digest | undefined) | undefined;
 }
 
 /** A section of records that OCI has no media type for: file names as they would be. */
@@ -67,25 +72,27 @@ export async function readRepodata(
   const { signal, maxBytes = Number.POSITIVE_INFINITY } = options;
   const outline = new Outline(subdir);
   const scanner = new DocumentScanner(outline);
-  const hash = createDigestHash();
+  const hash = options.digest === undefined ? createDigestHash() : undefined;
   let size = 0;
   for await (const chunk of open(signal === undefined ? {} : { signal })) {
     signal?.throwIfAborted();
     size += chunk.byteLength;
     if (size > maxBytes)
       throw new IntegrityError('SIZE_EXCEEDED', `repodata of \`${subdir}\``, maxBytes, size);
-    hash.update(chunk);
+    hash?.update(chunk);
     scanner.push(chunk);
   }
   signal?.throwIfAborted();
   // CEP 26 takes an empty file for an empty object.
   if (size > 0) scanner.finish();
   outline.table.settle();
+  const digest: Digest | undefined = hash === undefined ? options.digest?.() : `sha256:${hash.digest('hex')}`;
+  if (digest === undefined) throw new FerryError('INTERNAL', `nobody hashed the repodata of \`${subdir}\``);
   const infoBytes = outline.kept.get('info') ?? Buffer.from('{}');
   return {
     subdir,
     open,
-    digest: `sha256:${hash.digest('hex')}`,
+    digest,
     size,
     table: outline.table,
     members: outline.members,

@@ -70,17 +70,19 @@ export class RecordReader {
     if (record.namesUrl) this.#table.setNamesUrl(row);
     if (record.isPlain && isInPlace) {
       const stemEnd = isRevision ? keyEnd : keyEnd - ending.length;
-      if (isSaid(record, bytes, stemEnd, ending.length) && this.#takePlain(record, bytes, row)) return;
+      if (isSaid(record, bytes, stemEnd, ending.length)) {
+        this.#takePlain(record, bytes, row);
+        return;
+      }
     }
     this.#takeDecoded(record, bytes, row);
   }
 
-  /** Notes the fields as they stand. @returns whether all of them are what they should be */
-  #takePlain(record: ScannedRecord, bytes: Uint8Array, row: number): boolean {
+  /** Notes the fields as they stand. */
+  #takePlain(record: ScannedRecord, bytes: Uint8Array, row: number): void {
     const records = this.#table;
-    const { sha256Start, sha256End, md5Start, md5End } = record;
-    if (sha256End > 0 && !records.setSha256(row, bytes, sha256Start, sha256End)) return false;
-    if (md5End > 0 && !records.setMd5(row, bytes, md5Start, md5End)) return false;
+    if (record.hasSha256) records.setSha256(row, record.sha256);
+    if (record.hasMd5) records.setMd5(row, record.md5);
     records.setName(row, this.#nameId(bytes, record.nameStart, record.nameEnd));
     if (record.size >= 0) records.setSize(row, record.size);
     if (record.indexedTimestamp >= 0) records.setIndexedTimestamp(row, record.indexedTimestamp);
@@ -91,13 +93,11 @@ export class RecordReader {
     if (record.urlEnd > 0) records.setUrl(row, textOf(bytes, record.urlStart, record.urlEnd));
     if (record.attestationsEnd > 0)
       records.setAttestations(row, textOf(bytes, record.attestationsStart, record.attestationsEnd));
-    return true;
   }
 
   #takeDecoded(record: ScannedRecord, bytes: Uint8Array, row: number): void {
     const records = this.#table;
     const { valueStart, valueEnd } = record;
-    records.clearDigests(row);
     if (bytes[valueStart] === OPEN_BRACE && includes(bytes, BACKSLASH, valueStart, valueEnd)) {
       const object = bytes.subarray(valueStart, valueEnd);
       for (const member of membersOf(object)) {
@@ -116,8 +116,8 @@ export class RecordReader {
     const name = Buffer.from(read.name);
     records.setName(row, this.#nameId(name, 0, name.length));
     records.setParts(row, read);
-    if (read.sha256 !== undefined) records.setSha256(row, Buffer.from(read.sha256), 0, 64);
-    if (read.md5 !== undefined) records.setMd5(row, Buffer.from(read.md5), 0, 32);
+    if (read.sha256 !== undefined) records.setSha256(row, Buffer.from(read.sha256, 'hex'));
+    if (read.md5 !== undefined) records.setMd5(row, Buffer.from(read.md5, 'hex'));
     if (read.size !== undefined) records.setSize(row, read.size);
     if (read.subdir !== undefined) records.setSubdir(row, read.subdir);
     if (read.url !== undefined) records.setUrl(row, read.url);

@@ -11,13 +11,20 @@ import {
   STOPS_STRING,
   isSpace,
 } from './json-bytes.js';
+import { readHex } from './hex.js';
 import { JsonSkipper } from './json-skipper.js';
+import { KeyGuess, NO_KEY } from './key-guess.js';
 import { malformed } from './malformed.js';
 import { ScannedRecord } from './scanned-record.js';
 
-/** The bytes at hand; behind the last one stands a zero, at which every loop stops. */
+/** Bytes of the window that are behind its end: a zero, at which every loop stops, and what is read in words. */
+export const WINDOW_SLACK = 32;
+
+/** The bytes at hand, and {@link WINDOW_SLACK} more. */
 export interface ScanWindow {
   bytes: Uint8Array;
+  /** The same bytes, for reading words. */
+  view: DataView;
   /** Offset in the whole text of `bytes[0]`. */
   base: number;
   end: number;
@@ -70,6 +77,7 @@ const BYTES_BY_FIELD: readonly Uint8Array[] = [
 export class RecordScanner {
   readonly record = new ScannedRecord();
   readonly #skipper = new JsonSkipper();
+  readonly #keys = new KeyGuess();
 
   /**
    * Scans the member whose key begins at `start`.
@@ -106,39 +114,54 @@ export class RecordScanner {
   }
 
   #members(window: ScanWindow, start: number): number {
-    const { bytes } = window;
+    const { bytes, view } = window;
     const { record } = this;
+    const keys = this.#keys;
+    let key = NO_KEY;
     let at = skipSpace(bytes, start);
     if (bytes[at] === CLOSE_BRACE) return at + 1;
     for (;;) {
       if (bytes[at] !== QUOTE) return this.#missing(window, at, 'a string');
-      const keyStart = at + 1;
-      const keyEnd = stringEnd(bytes, keyStart);
       let field = OTHER;
-      if (bytes[keyEnd] === QUOTE) {
-        field = fieldOf(bytes, keyStart, keyEnd);
-        at = keyEnd + 1;
+      const guessed = keys.guess(key, view, at);
+      if (guessed !== NO_KEY) {
+        field = keys.fieldOf(guessed);
+        at += keys.lengthOf(guessed);
+        key = guessed;
       } else {
-        at = this.#skip(window, at);
-        if (at === INCOMPLETE) return INCOMPLETE;
-        // It may be a needed key in disguise.
-        record.isPlain = false;
+        const keyStart = at + 1;
+        const keyEnd = stringEnd(bytes, keyStart);
+        if (bytes[keyEnd] === QUOTE) {
+          field = fieldOf(bytes, keyStart, keyEnd);
+          at = keyEnd + 1;
+          key = keys.learn(key, bytes, keyStart, keyEnd, field);
+        } else {
+          at = this.#skip(window, at);
+          if (at === INCOMPLETE) return INCOMPLETE;
+          // It may be a needed key in disguise.
+          record.isPlain = false;
+          key = NO_KEY;
+        }
+        if (bytes[at] !== COLON) {
+          at = skipSpace(bytes, at);
+          if (bytes[at] !== COLON) return this.#missing(window, at, '`:`');
+        }
+        at += 1;
       }
-      if (bytes[at] !== COLON) {
-        at = skipSpace(bytes, at);
-        if (bytes[at] !== COLON) return this.#missing(window, at, '`:`');
-      }
-      at += 1;
       if ((bytes[at] as number) <= SPACE) at = skipSpace(bytes, at);
 
       const valueStart = at;
       const first = bytes[at];
       if (first === QUOTE) {
-        const end = stringEnd(bytes, at + 1);
-        if (bytes[end] === QUOTE) {
-          at = end + 1;
-          if (field !== OTHER) noteText(record, field, valueStart + 1, end);
+        const digestEnd = field === SHA256 ? at + 65 : field === MD5 ? at + 33 : 0;
+        const isDigest = digestEnd > 0 && digestEnd < window.end && bytes[digestEnd] === QUOTE;
+        if (isDigest && readDigest(record, bytes, at + 1, digestEnd)) {
+          at = digestEnd + 1;
+        } else if (bytes[(at = stringEnd(bytes, at + 1))] === QUOTE) {
+          if (field !== OTHER) noteText(record, field, valueStart + 1, at);
+          at += 1;
         } else {
+          at = valueStart;
           at = this.#skip(window, at);
           if (field !== OTHER) record.isPlain = false;
         }
@@ -163,15 +186,35 @@ export class RecordScanner {
 
   /** A list, which in records nearly always is one of plain texts. */
   #texts(window: ScanWindow, start: number): number {
-    const { bytes } = window;
+    const { bytes, view } = window;
     let at = start + 1;
     if ((bytes[at] as number) <= SPACE) at = skipSpace(bytes, at);
     if (bytes[at] === CLOSE_BRACKET) return at + 1;
     for (;;) {
       if (bytes[at] !== QUOTE) break;
-      at = stringEnd(bytes, at + 1);
+      // To the end of the text by words; the lowest mark in a word is always a true one.
+      at += 1;
+      for (;;) {
+        const word = view.getInt32(at, true);
+        const quote = word ^ 0x22222222;
+        const backslash = word ^ 0x5c5c5c5c;
+        const marks =
+          (((quote - 0x01010101) & ~quote) |
+            ((backslash - 0x01010101) & ~backslash) |
+            ((word - 0x20202020) & ~word)) &
+          0x80808080;
+        if (marks !== 0) {
+          at += (31 - Math.clz32(marks & -marks)) >>> 3;
+          break;
+        }
+        at += 4;
+      }
       if (bytes[at] !== QUOTE) break;
       at += 1;
+      if (bytes[at] === COMMA && bytes[at + 1] === QUOTE) {
+        at += 1;
+        continue;
+      }
       if ((bytes[at] as number) <= SPACE) at = skipSpace(bytes, at);
       if (bytes[at] === CLOSE_BRACKET) return at + 1;
       if (bytes[at] !== COMMA) break;
@@ -265,12 +308,13 @@ function noteText(record: ScannedRecord, field: number, start: number, end: numb
       record.buildEnd = end;
       return;
     case SHA256:
-      record.sha256Start = start;
-      record.sha256End = end;
+      // One that is none; `null` is as good as absent.
+      record.hasSha256 = false;
+      if (end > 0) record.isPlain = false;
       return;
     case MD5:
-      record.md5Start = start;
-      record.md5End = end;
+      record.hasMd5 = false;
+      if (end > 0) record.isPlain = false;
       return;
     case SUBDIR:
       record.subdirStart = start;
@@ -287,6 +331,16 @@ function noteText(record: ScannedRecord, field: number, start: number, end: numb
     default:
       record.isPlain = false;
   }
+}
+
+/** Reads a digest. @returns whether it is one */
+function readDigest(record: ScannedRecord, bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start === 64) {
+    record.hasSha256 = readHex(bytes, start, end, record.sha256);
+    return record.hasSha256;
+  }
+  record.hasMd5 = readHex(bytes, start, end, record.md5);
+  return record.hasMd5;
 }
 
 function noteNumber(record: ScannedRecord, field: number, value: number): void {

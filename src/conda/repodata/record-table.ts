@@ -1,8 +1,7 @@
 import { FerryError } from '../../errors.js';
-import { parseArchiveFilename } from '../names.js';
+import { parseArchiveFilename, type ArchiveExtension } from '../names.js';
 import type { RepodataRecord } from '../package-record.js';
 import { BytesColumn, NumberColumn } from './columns.js';
-import { readHex } from './hex.js';
 import { SECTIONS, type Section } from './sections.js';
 import { TextIndex } from './text-index.js';
 
@@ -169,25 +168,14 @@ export class RecordTable {
     this.#attestations.set(row, sha256);
   }
 
-  /** Notes a digest in hex. @returns whether it is one */
-  setSha256(row: number, text: Uint8Array, start: number, end: number): boolean {
-    if (end - start !== 64) return false;
-    if (!readHex(text, start, end, this.#sha256.chunkFor(row), this.#sha256.offsetOf(row))) return false;
+  setSha256(row: number, digest: Uint8Array): void {
+    this.#sha256.chunkFor(row).set(digest, this.#sha256.offsetOf(row));
     this.#flag(row, HAS_SHA256);
-    return true;
   }
 
-  /** Notes a digest in hex. @returns whether it is one */
-  setMd5(row: number, text: Uint8Array, start: number, end: number): boolean {
-    if (end - start !== 32) return false;
-    if (!readHex(text, start, end, this.#md5.chunkFor(row), this.#md5.offsetOf(row))) return false;
+  setMd5(row: number, digest: Uint8Array): void {
+    this.#md5.chunkFor(row).set(digest, this.#md5.offsetOf(row));
     this.#flag(row, HAS_MD5);
-    return true;
-  }
-
-  /** Forgets digests that were noted before the record turned out to need another look. */
-  clearDigests(row: number): void {
-    this.#flags.set(row, this.#flags.get(row) & ~(HAS_SHA256 | HAS_MD5));
   }
 
   setNamesUrl(row: number): void {
@@ -293,11 +281,11 @@ export class RecordTable {
     const filename = this.filename(row);
     const size = this.#size.get(row);
     const subdir = this.#subdirs.get(row) ?? this.#subdir;
-    const split = parseArchiveFilename(filename);
-    const { name, version, build } = this.#parts.get(row) ?? split;
+    const { extension } = this.sectionOf(row);
+    const { name, version, build } = this.#parts.get(row) ?? splitFilename(filename, extension);
     return {
       filename,
-      extension: split.extension,
+      extension,
       listedIn: this.#subdir,
       name,
       version,
@@ -324,4 +312,16 @@ export class RecordTable {
   #flag(row: number, flag: number): void {
     this.#flags.set(row, this.#flags.get(row) | flag);
   }
+}
+
+/** The parts of a file name that was checked before. */
+function splitFilename(filename: string, extension: ArchiveExtension): RecordParts {
+  const end = filename.length - extension.length - 1;
+  const buildDash = filename.lastIndexOf('-', end);
+  const versionDash = filename.lastIndexOf('-', buildDash - 1);
+  return {
+    name: filename.slice(0, versionDash),
+    version: filename.slice(versionDash + 1, buildDash),
+    build: filename.slice(buildDash + 1, end),
+  };
 }

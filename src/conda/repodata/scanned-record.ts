@@ -18,16 +18,17 @@ export class ScannedRecord {
   versionEnd = 0;
   buildStart = 0;
   buildEnd = 0;
-  sha256Start = 0;
-  sha256End = 0;
-  md5Start = 0;
-  md5End = 0;
   subdirStart = 0;
   subdirEnd = 0;
   urlStart = 0;
   urlEnd = 0;
   attestationsStart = 0;
   attestationsEnd = 0;
+  /** Digests, where they are noted. */
+  readonly sha256 = new Uint8Array(32);
+  hasSha256 = false;
+  readonly md5 = new Uint8Array(16);
+  hasMd5 = false;
   /** In bytes, -1 where there is none. */
   size = -1;
   /** As it stands, -1 where there is none. */
@@ -41,8 +42,8 @@ export class ScannedRecord {
     this.nameEnd = 0;
     this.versionEnd = 0;
     this.buildEnd = 0;
-    this.sha256End = 0;
-    this.md5End = 0;
+    this.hasSha256 = false;
+    this.hasMd5 = false;
     this.subdirEnd = 0;
     this.urlEnd = 0;
     this.attestationsEnd = 0;

@@ -7,7 +7,8 @@ const CHUNK_BYTES = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_BYTES - 1;
 /** As many as a 32-bit place can name. */
 const MAX_CHUNKS = 2 ** (32 - CHUNK_BITS);
-const FIRST_SLOTS = 1024;
+/** A power of two; grows fourfold, so that few texts are placed again. */
+const FIRST_SLOTS = 4096;
 
 /**
  * Texts numbered in the order they first came, each kept once as UTF-8: an open-addressing hash table over bytes in
@@ -108,7 +109,7 @@ export class TextIndex {
   }
 
   #grow(): void {
-    const slots = new Uint32Array(this.#slots.length * 2);
+    const slots = new Uint32Array(this.#slots.length * 4);
     const mask = slots.length - 1;
     for (let id = 0; id < this.#count; id += 1) {
       let slot = this.#hashes.get(id) & mask;
@@ -119,11 +120,29 @@ export class TextIndex {
   }
 }
 
-/** FNV-1a with a seed, and murmur3's last mixing, so that the low bits depend on all. */
+/** murmur3 with a seed. */
 function hashOf(bytes: Uint8Array, start: number, end: number, seed: number): number {
-  let hash = seed;
-  for (let at = start; at < end; at += 1) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193);
+  let hash = seed ^ (end - start);
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    const word =
+      (bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24);
+    hash = mixWord(hash, word);
+  }
+  let rest = 0;
+  for (; at < end; at += 1) rest = (rest << 8) | (bytes[at] as number);
+  hash = mixWord(hash, rest);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return hash ^ (hash >>> 16);
+}
+
+function mixWord(hash: number, word: number): number {
+  let k = Math.imul(word, 0xcc9e2d51);
+  k = (k << 15) | (k >>> 17);
+  const mixed = hash ^ Math.imul(k, 0x1b873593);
+  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
 }

@@ -18,7 +18,11 @@ function spell(value: unknown, spelling: string): string {
 }
 
 const hex = (length: number): fc.Arbitrary<string> =>
-  fc.string({ unit: fc.constantFrom(...'0123456789abcdefABCDEF'), minLength: length, maxLength: length });
+  fc.string({
+    unit: fc.constantFrom(...'0123456789abcdefABCDEF'.split(/(?:)/)),
+    minLength: length,
+    maxLength: length,
+  });
 const odd: fc.Arbitrary<unknown> = fc.constantFrom<unknown[]>(
   null,
   5,
@@ -135,7 +139,7 @@ test('every record is read, or refused with the same words, as parseRepodataReco
         expect(valid).toEqual([]);
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   );
 });
 

@@ -1,0 +1,109 @@
+/**
+ * `node scanner-run.mjs scan|plan|parse FILE`: one run, timed from within. `scan` reads plain repodata, `plan` reads `.zst`
+ * decompressing in a worker and goes through all records in the order of a plan, `parse` gives the same text to JSON.parse.
+ */
+import { createReadStream, openSync, readSync, closeSync, statSync } from 'node:fs';
+import { argv, cpuUsage, resourceUsage, stdout } from 'node:process';
+import { WorkerPool } from '#ferry/artifact/worker-pool.js';
+import { Repodata } from '#ferry/conda/repodata/repodata.js';
+
+const SUBDIR = 'linux-64';
+/** Pieces that JSON.parse gets: a whole file is longer than a string can be. */
+const PARSED_BYTES = 64 * 1024 * 1024;
+const LIMIT = 16 * 1024 ** 3;
+
+const [way = 'scan', file = ''] = argv.slice(2);
+/** @type {Readonly<Record<string, () => Promise<object>>>} */
+const ways = { scan, plan, parse };
+
+/** @type {import('../dist/io/bytes.js').OpenBytes} */
+function openFile(options = {}) {
+  return createReadStream(file, { highWaterMark: 1024 * 1024, start: options.offset ?? 0 });
+}
+
+/** @param {() => unknown} work */
+async function timed(work) {
+  const before = cpuUsage();
+  const start = performance.now();
+  await work();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = cpuUsage(before);
+  return { seconds, cpuSeconds: (user + system) / 1e6 };
+}
+
+async function scan() {
+  /** @type {Repodata | undefined} */
+  let repodata;
+  const time = await timed(async () => {
+    repodata = await Repodata.read(openFile, SUBDIR);
+  });
+  return { ...time, bytes: repodata?.size, records: repodata?.recordCount };
+}
+
+async function plan() {
+  const pool = new WorkerPool(1);
+  let records = 0;
+  let bytes = 0;
+  const time = await timed(async () => {
+    /** @type {import('../dist/io/digest.js').Digest | undefined} */
+    let digest;
+    const onDigest = (/** @type {import('../dist/io/digest.js').Digest} */ told) => (digest = told);
+    const open = pool.decompressing(openFile, { maxBytes: LIMIT, what: 'the repodata', onDigest });
+    const repodata = await Repodata.read(open, SUBDIR, { digest: () => digest });
+    bytes = repodata.size;
+    for (const { records: ofName } of repodata.packages()) records += ofName.length;
+  });
+  await pool[Symbol.asyncDispose]();
+  return { ...time, bytes, records };
+}
+
+async function parse() {
+  let bytes = 0;
+  let records = 0;
+  const parsing = { seconds: 0, cpuSeconds: 0 };
+  const decoding = { seconds: 0, cpuSeconds: 0 };
+  for (const piece of pieces()) {
+    let text = '';
+    const decoded = await timed(() => (text = piece.toString('utf8')));
+    /** @type {object} */
+    let value = {};
+    const parsed = await timed(() => (value = JSON.parse(text)));
+    bytes += piece.byteLength;
+    records += Object.keys(value).length;
+    parsing.seconds += parsed.seconds;
+    parsing.cpuSeconds += parsed.cpuSeconds;
+    decoding.seconds += decoded.seconds;
+    decoding.cpuSeconds += decoded.cpuSeconds;
+  }
+  return { ...parsing, decoding, bytes, records };
+}
+
+/** The records in documents of their own. */
+function* pieces() {
+  const handle = openSync(file, 'r');
+  const size = statSync(file).size;
+  const buffer = Buffer.alloc(PARSED_BYTES);
+  let at = 0;
+  while (at < size) {
+    const length = readSync(handle, buffer, 0, PARSED_BYTES, at);
+    const text = buffer.subarray(0, length);
+    const first = at === 0 ? text.indexOf('"packages":{') + 12 : 0;
+    const isLast = at + length === size;
+    const end = isLast ? text.lastIndexOf('},"removed"') : text.lastIndexOf('},"') + 1;
+    const parts = [Buffer.from('{'), text.subarray(first, end), Buffer.from('}')];
+    const border = text.subarray(first, end).indexOf('},"packages.conda":{');
+    if (border >= 0) {
+      const body = text.subarray(first, end);
+      parts.splice(1, 1, body.subarray(0, border), Buffer.from(','), body.subarray(border + 20));
+    }
+    yield Buffer.concat(parts);
+    // The comma stays behind.
+    at += isLast ? length : end + 1;
+  }
+  closeSync(handle);
+}
+
+const run = ways[way];
+if (run === undefined) throw new Error(`there is no way ${way}`);
+const result = await run();
+stdout.write(JSON.stringify({ ...result, residentBytes: resourceUsage().maxRSS * 1024 }));

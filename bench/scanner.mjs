@@ -1,0 +1,129 @@
+/**
+ * The repodata scanner on a million records against JSON.parse of the same text, and the way from `.zst` to records in the
+ * order of a plan. Interleaved runs in processes of their own; seconds of the processor are told too, since they suffer less
+ * from whatever else the machine does.
+ */
+import { execFile } from 'node:child_process';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { env, execPath, stderr } from 'node:process';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { compressZstdStream } from '#ferry/io/zstd-stream.js';
+import { writeRepodata } from './repodata-generator.mjs';
+
+const run = promisify(execFile);
+
+const RECORDS = Number(env['FERRY_BENCH_RECORDS'] ?? 1_000_000);
+const PAIRS = 3;
+const SCANNER_TARGET = 2.5;
+const PLAN_TARGET = 1.5;
+const MAX_RESIDENT_BYTES = 600 * 1024 * 1024;
+const LEVEL = 5;
+
+/**
+ * One run as its process reports it.
+ * @typedef {{ seconds: number, cpuSeconds: number }} Time
+ * @typedef {Time & { bytes: number, records: number, residentBytes: number }} Sample
+ * @typedef {Sample & { decoding: Time }} ParseSample
+ */
+
+/** @returns {Promise<object>} */
+export async function benchScanner() {
+  return withRepodata(async ({ plain }) => {
+    const { samples, ...result } = await compare('scan', plain, plain);
+    return {
+      what: `scanning ${String(RECORDS)} records of plain repodata, digest of the text included, against JSON.parse of the same text`,
+      unit: 'bytes per second',
+      ...result,
+      target: SCANNER_TARGET,
+      isMet: result.ratio >= SCANNER_TARGET,
+      samples,
+    };
+  });
+}
+
+/** @returns {Promise<object>} */
+export async function benchPlan() {
+  return withRepodata(async ({ plain, packed }) => {
+    const { samples, ...result } = await compare('plan', packed, plain);
+    return {
+      what: `from .zst of ${String(RECORDS)} records, decompressed in a worker, to all records in the order of a plan`,
+      unit: 'bytes of plain text per second',
+      ...result,
+      target: PLAN_TARGET,
+      isMet: result.ratio >= PLAN_TARGET && result.residentBytes <= MAX_RESIDENT_BYTES,
+      samples,
+    };
+  });
+}
+
+/**
+ * @param {string} way
+ * @param {string} file
+ * @param {string} plain
+ */
+async function compare(way, file, plain) {
+  const samples = [];
+  for (let pair = 1; pair <= PAIRS; pair += 1) {
+    const ours = /** @type {Sample} */ (await runOnce(way, file));
+    const parse = /** @type {ParseSample} */ (await runOnce('parse', plain));
+    const ratio = rate(ours) / rate(parse);
+    const cpuRatio = ours.bytes / ours.cpuSeconds / (parse.bytes / parse.cpuSeconds);
+    const fromBytes = parse.seconds + parse.decoding.seconds;
+    const ratioFromBytes = rate(ours) / (parse.bytes / fromBytes);
+    stderr.write(
+      `  pair ${String(pair)}: ratio ${ratio.toFixed(2)}, of processor time ${cpuRatio.toFixed(2)}\n`,
+    );
+    samples.push({ ours, parse, ratio, cpuRatio, ratioFromBytes });
+  }
+  return {
+    ours: median(samples.map(({ ours }) => rate(ours))),
+    limit: median(samples.map(({ parse }) => rate(parse))),
+    ratio: median(samples.map(({ ratio }) => ratio)),
+    cpuRatio: median(samples.map(({ cpuRatio }) => cpuRatio)),
+    ratioFromBytes: median(samples.map(({ ratioFromBytes }) => ratioFromBytes)),
+    residentBytes: Math.max(...samples.map(({ ours }) => ours.residentBytes)),
+    samples,
+  };
+}
+
+/**
+ * @template T
+ * @param {(files: { plain: string, packed: string }) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function withRepodata(work) {
+  const folder = await mkdtemp(join(tmpdir(), 'ferry-bench-'));
+  try {
+    const plain = join(folder, 'repodata.json');
+    const packed = `${plain}.zst`;
+    await writeRepodata(plain, { records: RECORDS });
+    await pipeline(compressZstdStream(createReadStream(plain), { level: LEVEL }), createWriteStream(packed));
+    return await work({ plain, packed });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/**
+ * @param {string} way
+ * @param {string} file
+ * @returns {Promise<unknown>}
+ */
+async function runOnce(way, file) {
+  const { stdout } = await run(execPath, [join(import.meta.dirname, 'scanner-run.mjs'), way, file]);
+  return JSON.parse(stdout);
+}
+
+/** @param {Sample} sample */
+function rate({ bytes, seconds }) {
+  return bytes / seconds;
+}
+
+/** @param {readonly number[]} numbers */
+function median(numbers) {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+}
