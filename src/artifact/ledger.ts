@@ -80,6 +80,13 @@ const ledgerSchema = z.looseObject({
   quarantine: z.array(retryable),
   /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */
   kept: z.record(z.string(), z.string()),
+  /**
+   * Since when archives that may be stored are not listed: file name to time, as of RFC 3339. Also of archives that were
+   * being deleted, which {@link kept} vouches for no more.
+   */
+  unlisted: z.record(z.string(), z.string()).optional(),
+  /** Set by a rollback: the history tag that was gone back to, and when. The mirror stops at it. */
+  rolled_back: z.looseObject({ to: z.string(), at: z.string() }).optional(),
   /** File names of records that others published here and that we keep listed. */
   foreign: z.array(z.string()),
   /** Subdirs that the source was found to have; only in noarch, where the source cannot list them. */
@@ -136,4 +143,9 @@ export async function writeLedger(
     signal,
     tags: [LATEST],
   });
+}
+
+/** Tells whether two ledgers say the same. */
+export function isSameLedger(a: Ledger, b: Ledger | undefined): boolean {
+  return b !== undefined && Buffer.from(encodeJson(a)).equals(encodeJson(b));
 }

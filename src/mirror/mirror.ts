@@ -33,6 +33,8 @@ export interface MirrorOptions {
   readonly allowOlder?: boolean | undefined;
   /** Keep records that others published in the destination. @defaultValue false: stop instead */
   readonly merge?: boolean | undefined;
+  /** Publish the newest state of the source although a rollback holds the channel. @defaultValue false: stop instead */
+  readonly resume?: boolean | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly reporter?: MirrorReporter | undefined;
@@ -62,7 +64,7 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
 /**
  * Mirrors a channel into an OCI store.
  * @returns what was done; archives that failed are in it, and do not throw
- * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `SCHEMA_CONFLICT`,
+ * @throws FerryError `CHANNEL_NOT_FOUND`, `ROLLED_BACK`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `SCHEMA_CONFLICT`,
  * `NAME_UNREPRESENTABLE` (the channel's path is too long), `DISK_FULL`;
  * CopyError where the destination fails as a whole. The next run goes on from there.
  */
@@ -121,6 +123,7 @@ function prepareOptions(options: MirrorOptions, workers: WorkerPool): PrepareOpt
     deep: options.deep ?? false,
     allowOlder: options.allowOlder ?? false,
     merge: options.merge ?? false,
+    resume: options.resume ?? false,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };
 }

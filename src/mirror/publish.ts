@@ -105,6 +105,8 @@ export interface LedgerInput {
   readonly withheld: readonly (Omit<Refused, 'code'> & { readonly code: string })[];
   readonly quarantine: readonly Quarantined[];
   readonly kept: ReadonlyMap<string, string>;
+  /** Since when archives are not listed. @defaultValue of none it is known */
+  readonly unlisted?: Ledger['unlisted'];
   readonly foreign: ReadonlySet<string>;
   readonly subdirs: readonly string[] | undefined;
 }
@@ -122,7 +124,7 @@ export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source
 
 /** Makes the ledger of a run that has ended. */
 export function makeLedger(input: LedgerInput): Ledger {
-  const { snapshot, subdirs, migrated, seen } = input;
+  const { snapshot, subdirs, migrated, seen, unlisted = {} } = input;
   return {
     ledger_version: 1,
     schema: input.store.schema.id,
@@ -143,6 +145,7 @@ export function makeLedger(input: LedgerInput): Ledger {
     })),
     quarantine: [...input.quarantine],
     kept: Object.fromEntries(input.kept),
+    ...(Object.keys(unlisted).length === 0 ? {} : { unlisted }),
     foreign: [...input.foreign],
     ...(subdirs === undefined ? {} : { subdirs: [...subdirs] }),
   };

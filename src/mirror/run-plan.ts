@@ -1,4 +1,4 @@
-import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
+import { isSameLedger, writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
 import { CopyError, messageOf } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
@@ -12,8 +12,9 @@ import {
   seenOf,
   type Composition,
 } from './publish.js';
-import { isSameLedger, quarantinedOf } from './quarantine.js';
+import { quarantinedOf } from './quarantine.js';
 import type { PlanItem } from './plan.js';
+import { carryUnlisted } from './prune/unlisted-since.js';
 import type { Failure, SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import type { PlannedWork } from './subdir-work.js';
@@ -69,6 +70,11 @@ export async function runPlan(
     quarantine: result.quarantine,
     kept,
     foreign: work.foreign,
+    unlisted: carryUnlisted(work.state.ledger, kept.keys(), {
+      isListed: (filename) => result.there.has(filename) || work.foreign.has(filename),
+      listedBefore: (filename) => isListed(work, filename),
+      now: context.now(),
+    }),
     subdirs: subdir === 'noarch' ? (discovered ?? work.state.ledger?.subdirs) : undefined,
   });
   if (isMarked || listsReplaced || !isSameLedger(final, work.state.ledger))
@@ -161,7 +167,12 @@ function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
   const { store, source } = context;
   const { ledger, latest } = work.state;
   const role = { kind: 'mirror', source: source.url } as const;
-  const { repodata: _, migrated: __, ...rest } = ledger ?? firstLedger(store, work.subdir, role);
+  const {
+    repodata: _,
+    migrated: __,
+    rolled_back: ___,
+    ...rest
+  } = ledger ?? firstLedger(store, work.subdir, role);
   return {
     ...rest,
     schema: store.schema.id,

@@ -12,6 +12,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import { planSubdir, readWanted, repositoriesOf, type SubdirPlan } from './plan.js';
 import { filtersDigest } from './publish.js';
+import { checkNotHeld } from './run-marks.js';
 import { checkNotOlder, takeSnapshot, type Snapshot, type SnapshotOrigin } from './snapshot.js';
 import { readPublished, readState, type Published, type SubdirState } from './state.js';
 
@@ -56,17 +57,20 @@ export interface PrepareOptions {
   readonly deep: boolean;
   readonly allowOlder: boolean;
   readonly merge: boolean;
+  /** Go on where a rollback holds the channel. */
+  readonly resume: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Finds out what has to be done in a subdir.
- * @throws FerryError `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `REPODATA_INVALID`
+ * @throws FerryError `ROLLED_BACK`, `SOURCE_OLDER`, `FOREIGN_RECORDS`, `LEDGER_INVALID`, `REPODATA_INVALID`
  */
 export async function prepareSubdir(subdir: string, options: PrepareOptions): Promise<SubdirWork> {
   const { source, store, workers, signal } = options;
   const state = await readState(store, subdir, { source: source.url, deep: options.deep, signal });
   const { ledger } = state;
+  if (!options.resume) checkNotHeld(ledger, store, subdir);
   const isSettled =
     !options.deep &&
     state.trust === 'vouched' &&

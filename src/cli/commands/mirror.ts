@@ -24,6 +24,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags {
   readonly concurrency: number;
   readonly allowOlder?: boolean;
   readonly merge?: boolean;
+  readonly resume?: boolean;
   readonly tempDir?: string;
 }
 
@@ -45,6 +46,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
     .option('--concurrency <n>', 'archives under way at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--merge', 'keep records that others published in the destination')
+    .option('--resume', 'go on although a rollback holds the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
@@ -74,6 +76,7 @@ Examples:
         deep: flags.deep,
         allowOlder: flags.allowOlder,
         merge: flags.merge,
+        resume: flags.resume,
         tempDir: flags.tempDir,
         signal: context.signal,
       };
