@@ -37,6 +37,8 @@ export interface MirrorOptions {
   readonly resume?: boolean | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** Worker threads that several runs share. @defaultValue some of its own, which end with the run */
+  readonly workers?: WorkerPool | undefined;
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
@@ -48,8 +50,9 @@ export interface MirrorOptions {
  * @throws FerryError as {@link mirrorChannel}
  */
 export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
-  await using workers = new WorkerPool();
-  const prepare = prepareOptions(options, workers);
+  // Its threads start with their first task.
+  await using own = new WorkerPool();
+  const prepare = prepareOptions(options, options.workers ?? own);
   const { works } = await prepareAll(prepare, options.subdirs);
   await checkSchemas(works, prepare.store, prepare);
   const subdirs = works.map((work): PlannedSubdir => {
@@ -69,9 +72,10 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
  * CopyError where the destination fails as a whole. The next run goes on from there.
  */
 export async function mirrorChannel(options: MirrorOptions): Promise<MirrorReport> {
-  await using workers = new WorkerPool();
+  // Its threads start with their first task.
+  await using own = new WorkerPool();
   await using temp = await TempFolder.create(options.tempDir);
-  const prepare = prepareOptions(options, workers);
+  const prepare = prepareOptions(options, options.workers ?? own);
   const context: RunContext = {
     ...prepare,
     temp,
