@@ -31,10 +31,8 @@ export function printPrunePlan(output: Output, plan: PrunePlan, flags: OutputFla
   for (const subdir of plan.subdirs) printSubdir(output, subdir, flags);
   printLine(output);
   const { grace, keep_generations: kept } = plan.policy;
-  printLine(
-    output,
-    `grace ${formatDuration(grace)}; the newest ${count(kept, 'generation')} keep what they list`,
-  );
+  const newest = kept === 1 ? 'newest generation lists' : `newest ${String(kept)} generations list`;
+  printLine(output, `grace ${formatDuration(grace)}; what the ${newest} stays`);
   const firstSeen = plan.subdirs.reduce((total, subdir) => total + subdir.firstSeen.length, 0);
   if (firstSeen > 0) {
     printLine(

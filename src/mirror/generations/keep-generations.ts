@@ -82,7 +82,7 @@ export async function deleteGenerations(
   } = await withSweep(repository, tags, () => deleteTags(repository, tags, { keep, signal }), { signal });
   const refused = left.find(({ reason }) => reason === 'alone');
   if (refused !== undefined) throw deletionRefused(store, refused.cause);
-  return { deleted: [...deleted.flatMap((manifest) => manifest.tags), ...untagged], left };
+  return { deleted: [...deleted.flatMap((manifest) => manifest.tags), ...untagged].sort(), left };
 }
 
 /** @throws FerryError `USAGE` */

@@ -264,8 +264,8 @@ async function targetOf(
 function ledgerOfRun({ published, target, missing, isVouched }: Movable, ledger: Ledger): Ledger {
   const { source: _, ...rest } = ledger;
   const known = isVouched ? [...Object.entries(ledger.kept), ...identitiesOf(published)] : [];
-  const there = [...identitiesOf(target.repodata)].filter(([filename]) => !missing.has(filename));
-  return { ...rest, kept: Object.fromEntries([...known, ...there]) };
+  const there = [...known, ...identitiesOf(target.repodata)].filter(([filename]) => !missing.has(filename));
+  return { ...rest, kept: Object.fromEntries(there) };
 }
 
 /**
@@ -290,7 +290,7 @@ function ledgerAfter(
     ...rest,
     unchanged: false,
     complete: false,
-    kept: Object.fromEntries(kept.filter(([filename]) => !isListed(filename))),
+    kept: Object.fromEntries(kept.filter(([filename]) => !isListed(filename) && !missing.has(filename))),
     foreign: ledger.foreign.filter(isListed),
     unlisted: Object.fromEntries(unlisted),
     ...(hold === undefined ? {} : { rolled_back: hold }),

@@ -4,7 +4,16 @@ import { formatPrunePlan } from '#ferry/mirror/prune/plan-document.js';
 import { failingRegistry } from '../../support/failing-registry.js';
 import { bz2, conda, day, goingOf, Scene, type Archive } from './scene.js';
 
-const FIRST = [conda('a'), conda('a', '2'), conda('b'), bz2('b'), conda('e'), bz2('e'), conda('gone'), conda('c')];
+const FIRST = [
+  conda('a'),
+  conda('a', '2'),
+  conda('b'),
+  bz2('b'),
+  conda('e'),
+  bz2('e'),
+  conda('gone'),
+  conda('c'),
+];
 const LAST = [conda('a', '2'), conda('b'), bz2('e'), conda('c')];
 const POLICY = { graceMs: 0, keepGenerations: 1, deleteGenerations: true, scan: true } as const;
 
@@ -27,7 +36,8 @@ test('killed before any of its writes, it leaves a whole channel and an honest l
     if (isKilled) expect(outcome).toContain('killed');
     await scene.expectWhole();
     await scene.prune(day(4), POLICY);
-    for (const filename of doomed) expect(await scene.holds(filename), `${filename} after ${writes}`).toBe(false);
+    for (const filename of doomed)
+      expect(await scene.holds(filename), `${filename} after ${writes}`).toBe(false);
     expect(await scene.listed()).toEqual(await whole.listed());
     expect(await scene.ledger()).toEqual(await whole.ledger());
     for (const leaf of ['a', 'b', 'c', 'e', 'gone', 'repodata.json'])
@@ -59,7 +69,8 @@ test('whatever was listed when, and whatever the policy: what is listed resolves
       expect(going.filter((filename) => listed.includes(filename))).toEqual([]);
       await copy.apply(plan);
       expect(await copy.listed()).toEqual(listed);
-      for (const { filename } of all) expect(await copy.holds(filename), filename).toBe(!going.includes(filename));
+      for (const { filename } of all)
+        expect(await copy.holds(filename), filename).toBe(!going.includes(filename));
       for (const name of pin) {
         const [packageName = '', version] = name.split('=');
         for (const archive of all) {
@@ -68,7 +79,9 @@ test('whatever was listed when, and whatever the policy: what is listed resolves
         }
       }
       // The same again finds nothing more to do.
-      expect(goingOf(await copy.plan(day(at), { graceMs: days * 24 * 60 * 60 * 1000, pin, ...rest }))).toEqual([]);
+      expect(
+        goingOf(await copy.plan(day(at), { graceMs: days * 24 * 60 * 60 * 1000, pin, ...rest })),
+      ).toEqual([]);
       expect(formatPrunePlan(plan)).toContain('"prune_plan_version": 1');
     }),
     { numRuns: 40 },

@@ -121,7 +121,12 @@ describe('what goes', () => {
 describe('twins', () => {
   test.each([
     ['the .tar.bz2 goes', [conda('b'), conda('c')], 'b-1-0.tar.bz2', 'b-1-0.conda'],
-    ['the .conda goes, and info and index are those of the .tar.bz2', [bz2('b'), conda('c')], 'b-1-0.conda', 'b-1-0.tar.bz2'],
+    [
+      'the .conda goes, and info and index are those of the .tar.bz2',
+      [bz2('b'), conda('c')],
+      'b-1-0.conda',
+      'b-1-0.tar.bz2',
+    ],
   ])('%s: the artifact is what would have been written for the other', async (_, left, gone, stays) => {
     const scene = await Scene.after([1, [conda('b'), bz2('b'), conda('c')]], [2, left]);
     const before = await scene.reader.manifest('c/noarch/b', '1-0');
@@ -201,7 +206,9 @@ describe('a plan', () => {
 
   test('of another channel, or that names what is listed, is refused', async () => {
     const { scene, plan } = await planned();
-    await expect(scene.apply({ ...plan, channel: 'elsewhere' })).rejects.toMatchObject({ code: 'PLAN_INVALID' });
+    await expect(scene.apply({ ...plan, channel: 'elsewhere' })).rejects.toMatchObject({
+      code: 'PLAN_INVALID',
+    });
     const text = formatPrunePlan(plan);
     const listed = parsePrunePlan(text.replaceAll('a-1-0.conda', 'c-1-0.conda').replace('"a"', '"c"'), 'x');
     await expect(scene.apply(listed)).rejects.toMatchObject({ code: 'PLAN_INVALID' });
