@@ -96,10 +96,15 @@ const ledgerSchema = z.looseObject({
   quarantine: z.array(retryable),
   /** Archives that are stored but no longer listed: file name to identity, such as `sha256:…`. */
   kept: z.record(z.string(), z.string()),
+  /**
+   * Since when archives that may be stored are not listed: file name to time, as of RFC 3339. Also of archives that were
+   * being deleted, which {@link kept} vouches for no more.
+   */
+  unlisted: z.record(z.string(), z.string()).optional(),
+  /** Set by a rollback: the history tag that was gone back to, and when. The mirror stops at it. */
+  rolled_back: z.looseObject({ to: z.string(), at: z.string() }).optional(),
   /** File names of records that others published here and that we keep listed. */
   foreign: z.array(z.string()),
-  /** Since when archives of `kept` are not listed: file name to ISO 8601. */
-  unlisted: z.record(z.string(), z.iso.datetime()).optional(),
   /** When the youngest rule about age may let something more pass. */
   ripens: z.iso.datetime().optional(),
   /** When archives that are too young, and do not say since when they are there, were first seen. */
@@ -169,4 +174,9 @@ export async function writeLedger(
     signal,
     tags: [LATEST],
   });
+}
+
+/** Tells whether two ledgers say the same. */
+export function isSameLedger(a: Ledger, b: Ledger | undefined): boolean {
+  return b !== undefined && Buffer.from(encodeJson(a)).equals(encodeJson(b));
 }

@@ -133,6 +133,31 @@ export function isCanonical(schema: Schema, bytes: Uint8Array): boolean {
   }
 }
 
+/**
+ * Takes an archive out of an artifact, so that it becomes what we would have written for the other alone.
+ * @param bytes of the artifact's manifest
+ * @returns the new artifact, of which only the manifest is at hand; `undefined` where that cannot be told without reading
+ * the archive that stays: it is no `.conda`, whose info and index are there, or the artifact is none of ours
+ */
+export function withoutTwin(
+  schema: Schema,
+  bytes: Uint8Array,
+  gone: ArchiveExtension,
+): PackageArtifact | undefined {
+  if (gone === 'conda' || !isCanonical(schema, bytes)) return undefined;
+  const content = canonicalContent(schema, parseImageManifest(bytes));
+  const packages = content.packages.filter(({ extension }) => extension !== gone);
+  if (packages.length === 0) return undefined;
+  const manifest = schema.packageManifest({ ...content, packages });
+  const written = encodeJson(manifest);
+  const descriptor = describe(IMAGE_MANIFEST, written);
+  const blobs = new Map<Digest, OpenBytes>([
+    [schema.config.digest, openerOf(schema.configBytes)],
+    [descriptor.digest, openerOf(written)],
+  ]);
+  return { descriptor, manifest, fetch: (wanted, open) => fetchFrom(blobs, wanted, open) };
+}
+
 /** As {@link isCanonical}, for a manifest whose bytes are not at hand. */
 function isOurs(schema: Schema, manifest: ImageManifest): boolean {
   try {

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addCheckCommand } from './commands/check.js';
+import { addIndexCommand } from './commands/index-channel.js';
 import { addInspectCommand } from './commands/inspect.js';
 import { addListCommand } from './commands/list.js';
 import { addLoginCommand } from './commands/login.js';
@@ -8,6 +9,7 @@ import { addMigrateCommand } from './commands/migrate.js';
 import { addMirrorCommand } from './commands/mirror.js';
 import { addPackCommand } from './commands/pack.js';
 import { addProbeCommand } from './commands/probe.js';
+import { addPruneCommand } from './commands/prune.js';
 import { addPullCommand } from './commands/pull.js';
 import { addConfigOption } from './config-file.js';
 import { addVerifyCommand } from './commands/verify.js';
@@ -28,6 +30,8 @@ export function createProgram(context: CommandContext): Command {
     .showHelpAfterError('(see conda-ferry --help)');
   addMirrorCommand(program, context);
   addMigrateCommand(program, context);
+  addIndexCommand(program, context);
+  addPruneCommand(program, context);
   addListCommand(program, context);
   addInspectCommand(program, context);
   addPullCommand(program, context);

@@ -24,6 +24,8 @@ import { Network, type LoginWitness, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
 
 const DEFAULT_GITHUB_API = 'https://api.github.com/';
+/** Names of GitHub's users and organizations. */
+const GITHUB_OWNER = /^[a-z0-9][a-z0-9-]*$/i;
 // Many servers answer 404 to those who may not know of a channel.
 const PRIVATE_CHANNEL_HINT = `if the channel is private, ${CHANNEL_CREDENTIALS_HINT}`;
 
@@ -94,6 +96,18 @@ export class Session implements AsyncDisposable {
   }
 
   /**
+   * Opens the channel in a store that a command is about; with the role `destination` it may be written, and deleted from.
+   * @throws FerryError `USAGE` for ordinary channels and unknown schemas
+   */
+  openStoredChannel(location: Location, role: 'destination' | 'only'): ChannelStore {
+    const stored = checkStorable(
+      location,
+      'that is an ordinary conda channel, and no registry or image layout',
+    );
+    return this.#openStore(stored, role, this.#flags);
+  }
+
+  /**
    * Opens a channel to read and one to write, each with a schema of its own. In one registry both share the way there, so
    * that a token for the one holds for mounts from the other; credentials are then those of the destination.
    * @throws FerryError `USAGE` for ordinary channels
@@ -161,13 +175,15 @@ export class Session implements AsyncDisposable {
   /** Opens a registry or a tree of image layouts. */
   openRegistry(location: StoreLocation, role: RegistryRole): Registry {
     if (location.kind === 'layout') return this.#use(openLayoutRegistry(location.path));
-    return this.openRegistryClient(location.host, role);
+    const owner = role === 'destination' ? (location.path.split('/')[0] ?? '') : '';
+    return this.openRegistryClient(location.host, role, owner);
   }
 
-  /** Opens a registry by its host. */
-  openRegistryClient(host: string, role: RegistryRole): RegistryClient {
+  /** Opens a registry by its host; `owner` is whose repositories may have to be deleted. */
+  openRegistryClient(host: string, role: RegistryRole, owner = ''): RegistryClient {
     const { send } = this.openSend(host, role);
-    return this.#use(new RegistryClient({ ...this.#place(host), send }));
+    const githubPackages = GITHUB_OWNER.test(owner) ? this.openGithubPackages(host, owner) : undefined;
+    return this.#use(new RegistryClient({ ...this.#place(host), send, githubPackages }));
   }
 
   /** Opens a registry with one credential. */

@@ -133,6 +133,26 @@ export class LayoutRepository implements Repository {
     }, options.signal);
   }
 
+  /** Under the lock, and a push looks again under the lock too: nothing that is listed meanwhile loses a blob. */
+  async sweepBlobs(blobs: readonly Descriptor[], options: CallOptions = {}): Promise<readonly Descriptor[]> {
+    options.signal?.throwIfAborted();
+    if (!(await this.#folder.exists())) return [];
+    const gone: Descriptor[] = [];
+    await this.#index.commit(
+      () =>
+        Promise.resolve(async () => {
+          const named = await this.#namedBlobs();
+          for (const blob of blobs) {
+            if (isManifestMediaType(blob.mediaType) || named.has(blob.digest)) continue;
+            await this.#folder.removeBlob(blob.digest);
+            gone.push(blob);
+          }
+        }),
+      options.signal,
+    );
+    return gone;
+  }
+
   async untag(tag: string, options: CallOptions = {}): Promise<void> {
     options.signal?.throwIfAborted();
     const known = parseTag(tag);
@@ -172,13 +192,7 @@ export class LayoutRepository implements Repository {
     const bytes = await collect(open({ signal }), limit, `manifest ${descriptor.digest}`);
     checkBytes(bytes, descriptor, `manifest ${descriptor.digest}`);
     const children = successorsOf(descriptor.mediaType, bytes);
-    await forEachConcurrently(children, { concurrency: CHECK_CONCURRENCY, signal }, async (child) => {
-      if (await this.#folder.hasBlob(child)) return;
-      throw new FerryError(
-        'MANIFEST_BLOB_UNKNOWN',
-        `manifest names ${child.digest}, which is not in \`${this.name}\``,
-      );
-    });
+    await this.#checkChildren(children, signal);
     const isThere = await this.#folder.hasBlob(descriptor);
     if (!isThere) await this.#folder.writeBlob(descriptor, openerOf(bytes), signal);
     if (isThere && isListed(await this.#index.read(), descriptor, tags)) return;
@@ -186,9 +200,38 @@ export class LayoutRepository implements Repository {
       // A deletion may have come between; from here on the lock keeps it out.
       if (!(await this.#folder.hasBlob(descriptor)))
         await this.#folder.writeBlob(descriptor, openerOf(bytes));
+      await this.#checkChildren(children);
       editor.list(descriptor, tags);
       return undefined;
     }, signal);
+  }
+
+  async #checkChildren(children: readonly Descriptor[], signal?: AbortSignal): Promise<void> {
+    await forEachConcurrently(children, { concurrency: CHECK_CONCURRENCY, signal }, async (child) => {
+      if (await this.#folder.hasBlob(child)) return;
+      throw new FerryError(
+        'MANIFEST_BLOB_UNKNOWN',
+        `manifest names ${child.digest}, which is not in \`${this.name}\``,
+      );
+    });
+  }
+
+  /** What any manifest names, tagged or not. @throws FerryError `MANIFEST_INVALID` where that cannot be told */
+  async #namedBlobs(): Promise<ReadonlySet<Digest>> {
+    const index = await this.#index.read();
+    const nested = await nestedManifests(index, (manifest) => this.#readManifest(manifest, {}));
+    const named = new Set<Digest>();
+    for (const { digest, mediaType, size } of [...index.digests.values(), ...nested.values()]) {
+      named.add(digest);
+      try {
+        const bytes = await this.#readManifest({ digest, mediaType, size }, {});
+        for (const child of successorsOf(mediaType, bytes)) named.add(child.digest);
+      } catch (error) {
+        // A layout may be sparse.
+        if (!isFerryError(error, 'NOT_FOUND')) throw error;
+      }
+    }
+    return named;
   }
 
   async #findByDigest(index: LayoutIndex, digest: Digest): Promise<Descriptor | undefined> {

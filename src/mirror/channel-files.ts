@@ -1,10 +1,9 @@
 /** The files of the channel itself, beside those of its subdirs. */
-import { writeLedger } from '../artifact/ledger.js';
+import { isSameLedger, writeLedger } from '../artifact/ledger.js';
 import { PackageSummaries } from '../conformance/rules/channeldata.js';
 import type { CarriedCompanions, RememberedCompanions } from './companions/carry-companion.js';
 import { carryChannelCompanions } from './companions/channel-companions.js';
 import { summarizeRepodata } from './companions/fit-channeldata.js';
-import { isSameLedger } from './quarantine.js';
 import type { RunContext } from './run-context.js';
 import { readPublished } from './state.js';
 import type { SubdirRun } from './subdir-run.js';

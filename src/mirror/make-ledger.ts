@@ -22,10 +22,12 @@ export interface LedgerInput {
   readonly withheld: readonly (Omit<Refused, 'code'> & { readonly code: string })[];
   readonly quarantine: readonly Quarantined[];
   readonly kept: ReadonlyMap<string, string>;
+  /** Since when archives are not listed. @defaultValue of none it is known */
+  readonly unlisted?: Ledger['unlisted'];
   readonly foreign: ReadonlySet<string>;
   readonly subdirs: readonly string[] | undefined;
   /** When things were seen and are to be looked at, and what they cost. */
-  readonly times?: Pick<Ledger, 'unlisted' | 'ripens' | 'waiting' | 'requests_per_blob'> | undefined;
+  readonly times?: Pick<Ledger, 'ripens' | 'waiting' | 'requests_per_blob'> | undefined;
   /** What lies beside the repodata. */
   readonly beside?: Pick<Ledger, 'companions' | 'sidecars' | 'shims'> | undefined;
 }
@@ -43,7 +45,7 @@ export function seenOf({ origin, digest }: Snapshot): NonNullable<Ledger['source
 
 /** Makes the ledger of a run that has ended, its keys in the order in which they are read. */
 export function makeLedger(input: LedgerInput): Ledger {
-  const { subdirs, migrated, seen } = input;
+  const { subdirs, migrated, seen, unlisted = {} } = input;
   return {
     ledger_version: 1,
     schema: input.store.schema.id,
@@ -64,6 +66,7 @@ export function makeLedger(input: LedgerInput): Ledger {
     })),
     quarantine: [...input.quarantine],
     kept: Object.fromEntries(input.kept),
+    ...(Object.keys(unlisted).length === 0 ? {} : { unlisted }),
     foreign: [...input.foreign],
     ...input.times,
     ...(subdirs === undefined ? {} : { subdirs: [...subdirs] }),

@@ -72,10 +72,14 @@ export interface MirrorOptions {
   readonly clientShims?: boolean | undefined;
   /** Time before the first checkpoint, in milliseconds. @defaultValue ten minutes */
   readonly checkpointMs?: number | undefined;
+  /** Publish the newest state of the source although a rollback holds the channel. @defaultValue false: stop instead */
+  readonly resume?: boolean | undefined;
   /** Archives that need not be in the destination, since another store has them: subdir, then file name to identity. */
   readonly elsewhere?: PrepareOptions['elsewhere'];
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** Worker threads that several runs share. @defaultValue some of its own, which end with the run */
+  readonly workers?: WorkerPool | undefined;
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
@@ -101,7 +105,7 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
 /**
  * Mirrors a channel into an OCI store.
  * @returns what was done; archives that failed are in it, and do not throw
- * @throws FerryError `CHANNEL_NOT_FOUND`, `SOURCE_OLDER`, `SOURCE_VANISHED`, `FOREIGN_RECORDS`, `LEDGER_INVALID`,
+ * @throws FerryError `CHANNEL_NOT_FOUND`, `ROLLED_BACK`, `SOURCE_OLDER`, `SOURCE_VANISHED`, `FOREIGN_RECORDS`, `LEDGER_INVALID`,
  * `SCHEMA_CONFLICT`, `NAME_UNREPRESENTABLE` (the channel's path is too long), `DISK_FULL`, `TAG_MOVED` where others keep
  * publishing; CopyError where the destination fails as a whole. The next run goes on from there.
  */
@@ -284,7 +288,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
   return {
     source: options.source,
     store: destination,
-    workers: resources.use(new WorkerPool()),
+    workers: options.workers ?? resources.use(new WorkerPool()),
     temp: resources.use(await TempFolder.create(options.tempDir)),
     resources,
     selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
@@ -298,6 +302,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     deep: options.deep ?? false,
     allowOlder: options.allowOlder ?? false,
     merge: options.merge ?? false,
+    resume: options.resume ?? false,
     checkpointMs: options.checkpointMs,
     reporter: options.reporter ?? {},
     now: options.now ?? (() => new Date()),

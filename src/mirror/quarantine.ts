@@ -1,10 +1,9 @@
 /** Archives that could not be mirrored: the ledger keeps them, and each run tries them again. */
-import { writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
+import { isSameLedger, writeLedger, type Ledger, type Quarantined } from '../artifact/ledger.js';
 import { parseArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { isFerryError, messageOf, type FerryErrorCode } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { encodeJson } from '../oci/manifest.js';
 import { receiveArchive } from './receive.js';
 import type { Failure } from './report.js';
 import type { RunContext } from './run-context.js';
@@ -72,9 +71,4 @@ function quarantinedRecord(entry: Quarantined, subdir: string): RepodataRecord |
 /** Reads a ledger's entry back. */
 export function failureOf(entry: Pick<Quarantined, 'filename' | 'code' | 'message'>): Failure {
   return { filename: entry.filename, code: entry.code as FerryErrorCode, message: entry.message };
-}
-
-/** Tells whether two ledgers say the same. */
-export function isSameLedger(a: Ledger, b: Ledger | undefined): boolean {
-  return b !== undefined && Buffer.from(encodeJson(a)).equals(encodeJson(b));
 }

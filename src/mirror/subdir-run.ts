@@ -1,4 +1,4 @@
-import { writeLedger, type Ledger } from '../artifact/ledger.js';
+import { isSameLedger, writeLedger, type Ledger } from '../artifact/ledger.js';
 import { moveLatest } from '../artifact/metadata-artifact.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { forEachConcurrently } from '../io/pool.js';
@@ -14,8 +14,8 @@ import { carrySubdirCompanions } from './companions/subdir-companions.js';
 import { composeRepodata, type Composition } from './compose.js';
 import { firstLedger, makeLedger, seenOf } from './make-ledger.js';
 import type { PlanItem } from './plan.js';
+import { carryUnlisted } from './prune/unlisted-since.js';
 import { newRunning, publishedAlready, pushRepodata } from './publish.js';
-import { isSameLedger } from './quarantine.js';
 import { changedAt, type PublishedAs, type SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
@@ -197,9 +197,14 @@ export class SubdirRun {
       withheld: plan.withheld,
       quarantine: result.quarantine,
       kept,
+      unlisted: carryUnlisted(work.state.ledger, kept.keys(), {
+        isListed: (filename) => result.isThere(filename) || work.foreign.has(filename),
+        listedBefore: (filename) => work.published?.repodata.has(filename) === true,
+        now: context.now(),
+      }),
       foreign: work.foreign,
       subdirs: subdir === 'noarch' ? (discovered ?? work.state.ledger?.subdirs) : undefined,
-      times: timesOf(work, kept, context),
+      times: timesOf(work, context),
       beside: {
         ...companionsOf({ ...companions.companions, ...ofChannel }),
         sidecars: true,
@@ -323,7 +328,12 @@ function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
   const { store, source } = context;
   const { ledger, latest } = work.state;
   const role = { kind: 'mirror', source: source.url } as const;
-  const { repodata: _, migrated: __, ...rest } = ledger ?? firstLedger(store, work.subdir, role);
+  const {
+    repodata: _,
+    migrated: __,
+    rolled_back: ___,
+    ...rest
+  } = ledger ?? firstLedger(store, work.subdir, role);
   return {
     ...rest,
     schema: store.schema.id,
@@ -334,20 +344,15 @@ function ledgerOfRun(work: PlannedWork, context: RunContext): Ledger {
   };
 }
 
-/** What the next runs need to know: when archives ripen, since when others are not listed, what a blob costs. */
+/** What the next runs need to know: when archives ripen, and what a blob costs. */
 function timesOf(
   { selection, state }: PlannedWork,
-  kept: ReadonlyMap<string, string>,
-  { now, store }: RunContext,
-): Pick<Ledger, 'unlisted' | 'ripens' | 'waiting' | 'requests_per_blob'> {
-  const today = now().toISOString();
-  const since = state.ledger?.unlisted ?? {};
-  const unlisted = [...kept.keys()].map((filename) => [filename, since[filename] ?? today] as const);
+  { store }: RunContext,
+): Pick<Ledger, 'ripens' | 'waiting' | 'requests_per_blob'> {
   const waiting = [...(selection?.waiting ?? [])].map(([name, ms]) => [name, isoDate(ms)] as const);
   const ripens = selection?.ripensAtMs;
   const perBlob = store.registry.requestsPerBlob ?? state.ledger?.requests_per_blob;
   return {
-    ...(unlisted.length === 0 ? {} : { unlisted: Object.fromEntries(unlisted) }),
     ...(ripens === undefined ? {} : { ripens: isoDate(ripens) }),
     ...(waiting.length === 0 ? {} : { waiting: Object.fromEntries(waiting) }),
     ...(perBlob === undefined || perBlob === 0 ? {} : { requests_per_blob: perBlob }),

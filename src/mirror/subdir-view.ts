@@ -6,6 +6,7 @@ import { FerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import type { Resources } from '../io/resources.js';
 import type { TempFolder } from '../io/temp-folder.js';
+import { checkNotHeld } from './run-marks.js';
 import { checkNotOlder, takeSnapshot, type Snapshot, type SnapshotOrigin } from './snapshot.js';
 import { readState, type SubdirState } from './state.js';
 
@@ -34,6 +35,8 @@ export interface ViewOptions {
   readonly deep: boolean;
   /** Take repodata that is older than what was mirrored last. */
   readonly allowOlder: boolean;
+  /** Go on where a rollback holds the channel. */
+  readonly resume: boolean;
   /** Digest of what decides which records are wanted. */
   readonly filters: Digest;
   readonly now: () => Date;
@@ -47,11 +50,12 @@ export interface ViewOptions {
 /**
  * Looks at a subdir: three requests to the destination, one to the source.
  * @param again take a snapshot even where nothing changed
- * @throws FerryError `SOURCE_OLDER`, `LEDGER_INVALID`, `REPODATA_INVALID`
+ * @throws FerryError `ROLLED_BACK`, `SOURCE_OLDER`, `LEDGER_INVALID`, `REPODATA_INVALID`
  */
 export async function viewSubdir(subdir: string, options: ViewOptions, again = false): Promise<SubdirView> {
   const { source, store, signal } = options;
   const state = await readState(store, subdir, { source: source.url, deep: options.deep, signal });
+  if (!options.resume) checkNotHeld(state.ledger, store, subdir);
   return viewSource(subdir, state, options, again);
 }
 

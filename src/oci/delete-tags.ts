@@ -15,6 +15,15 @@ const DEFAULT_CONCURRENCY = 8;
 export interface DeleteTagsOptions extends CallOptions {
   /** Tags that stay, also if they are among those to delete. @defaultValue none */
   readonly keep?: readonly string[] | undefined;
+  /**
+   * What the tags to delete are known to name; one that names something else by now stays.
+   * @defaultValue whatever they name goes
+   */
+  readonly expected?: ReadonlyMap<string, Digest> | undefined;
+  /** Manifests without a tag that are to go as well, unless a manifest that stays needs them. @defaultValue none */
+  readonly untagged?: readonly Descriptor[] | undefined;
+  /** As {@link DeleteOptions.withRepository}. @defaultValue false */
+  readonly withRepository?: boolean | undefined;
   /** @defaultValue 8 */
   readonly concurrency?: number | undefined;
 }
@@ -25,10 +34,10 @@ export interface KeptTag {
   readonly digest: Digest;
   /**
    * `asked`: it is among the tags to keep. `shared`: a tag that stays names the same manifest. `needed`: a manifest
-   * that stays lists it or has it for its subject. `alone`: nothing else needs it. In the last three the store could
-   * neither remove the tag alone, nor, for `alone`, the manifest.
+   * that stays lists it or has it for its subject. `alone`: nothing else needs it. In these three the store could
+   * neither remove the tag alone, nor, for `alone`, the manifest. `moved`: it names something else than was expected.
    */
-  readonly reason: 'asked' | 'shared' | 'needed' | 'alone';
+  readonly reason: 'asked' | 'shared' | 'needed' | 'alone' | 'moved';
   /** What the store said to it. */
   readonly cause?: unknown;
 }
@@ -40,6 +49,8 @@ export interface DeletedTags {
   /** Tags that are gone while what they named is still there. */
   readonly untagged: readonly string[];
   readonly kept: readonly KeptTag[];
+  /** How many other tags there are, that nobody wanted to delete. */
+  readonly others: number;
 }
 
 /**
@@ -59,7 +70,8 @@ export async function deleteTags(
 ): Promise<DeletedTags> {
   const asked = new Set([...tags].map(parseTag));
   const keep = new Set((options.keep ?? []).map(parseTag));
-  const isDoomed = (tag: string): boolean => asked.has(tag) && !keep.has(tag);
+  const isMoved = (tag: string, digest: Digest): boolean => (options.expected?.get(tag) ?? digest) !== digest;
+  const isDoomed: IsDoomed = (tag, digest) => asked.has(tag) && !keep.has(tag) && !isMoved(tag, digest);
   const named = await readTags(repository, [...asked, ...keep], isDoomed, options);
   const doomed = new Map<Digest, { readonly descriptor: Descriptor; readonly tags: string[] }>();
   const staying: TaggedManifest[] = [];
@@ -67,14 +79,17 @@ export async function deleteTags(
   for (const manifest of named) {
     const { tag, descriptor } = manifest;
     const { digest } = descriptor;
-    if (isDoomed(tag)) {
+    if (isDoomed(tag, digest)) {
       const group = doomed.get(digest) ?? { descriptor, tags: [] };
       group.tags.push(tag);
       doomed.set(digest, group);
       continue;
     }
     staying.push(manifest);
-    if (asked.has(tag)) kept.push({ tag, digest, reason: 'asked' });
+    if (asked.has(tag)) kept.push({ tag, digest, reason: keep.has(tag) ? 'asked' : 'moved' });
+  }
+  for (const descriptor of options.untagged ?? []) {
+    if (!doomed.has(descriptor.digest)) doomed.set(descriptor.digest, { descriptor, tags: [] });
   }
   const shared = new Set(staying.map(({ descriptor }) => descriptor.digest));
   const needed = await findNeeded(repository, staying, options);
@@ -88,7 +103,11 @@ export async function deleteTags(
     let cause: unknown;
     if (reason === 'alone') {
       const refusal = await unlessUnsupported(() =>
-        repository.delete?.(descriptor, { signal: options.signal, tags: group }),
+        repository.delete?.(descriptor, {
+          signal: options.signal,
+          tags: group,
+          withRepository: options.withRepository,
+        }),
       );
       if (refusal === undefined) {
         deleted.push({ descriptor, tags: group });
@@ -102,8 +121,10 @@ export async function deleteTags(
       else kept.push({ tag, digest, reason, cause: cause ?? refusal.cause });
     }
   }
-  return { deleted, untagged, kept };
+  return { deleted, untagged, kept, others: staying.filter(({ tag }) => !asked.has(tag)).length };
 }
+
+type IsDoomed = (tag: string, digest: Digest) => boolean;
 
 /** What a tag names. */
 interface TaggedManifest {
@@ -117,7 +138,7 @@ interface TaggedManifest {
 async function readTags(
   repository: Repository,
   given: readonly string[],
-  isDoomed: (tag: string) => boolean,
+  isDoomed: IsDoomed,
   options: DeleteTagsOptions,
 ): Promise<readonly TaggedManifest[]> {
   const all = new Set(given);
@@ -127,8 +148,9 @@ async function readTags(
     const manifest = await repository.fetchManifest(tag, { signal: options.signal });
     if (manifest === undefined) return;
     // What is to go may be broken; what a list of referrers lists is not held by it.
-    const relatives = isDoomed(tag) || isReferrersTag(tag) ? [] : relativesOf(manifest);
-    named.push({ tag, descriptor: manifest.descriptor, relatives });
+    const { descriptor } = manifest;
+    const relatives = isDoomed(tag, descriptor.digest) || isReferrersTag(tag) ? [] : relativesOf(manifest);
+    named.push({ tag, descriptor, relatives });
   });
   return named;
 }

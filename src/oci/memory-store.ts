@@ -111,6 +111,16 @@ export class MemoryRepository implements Repository {
     return Promise.resolve();
   }
 
+  async sweepBlobs(blobs: readonly Descriptor[]): Promise<readonly Descriptor[]> {
+    const named = new Set<Digest>();
+    for (const { mediaType, bytes } of this.#content.values()) {
+      for (const { digest } of successorsOf(mediaType, bytes)) named.add(digest);
+    }
+    const isNeedless = ({ mediaType, digest }: Descriptor): boolean =>
+      !isManifestMediaType(mediaType) && !named.has(digest) && this.#content.delete(digest);
+    return Promise.resolve(blobs.filter(isNeedless));
+  }
+
   async untag(tag: string): Promise<void> {
     this.#tags.delete(parseTag(tag));
     return Promise.resolve();

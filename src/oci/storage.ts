@@ -64,6 +64,12 @@ export interface DeleteOptions extends CallOptions {
    * @defaultValue whatever tags there are
    */
   readonly tags?: readonly string[] | undefined;
+  /**
+   * Where a registry cannot hold a repository without tags, let the repository go with its last one, and with it the
+   * settings that it has there, such as who may read it.
+   * @defaultValue false: `delete` fails
+   */
+  readonly withRepository?: boolean | undefined;
 }
 
 /** Content and tags of one repository. */
@@ -93,6 +99,12 @@ export interface Repository extends ContentSource {
    * @throws FerryError `UNSUPPORTED` where this registry deletes nothing
    */
   delete?(descriptor: Descriptor, options?: DeleteOptions): Promise<void>;
+  /**
+   * Deletes those of the blobs that no manifest in the repository names, where the store has no collection of garbage of
+   * its own. Absent ones are no error.
+   * @returns what is gone
+   */
+  sweepBlobs?(blobs: readonly Descriptor[], options?: CallOptions): Promise<readonly Descriptor[]>;
   /**
    * Removes a tag and nothing else; what it named stays by digest. An absent tag is no error.
    * @throws FerryError `UNSUPPORTED` where this registry removes no tags

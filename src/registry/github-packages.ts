@@ -83,7 +83,9 @@ export class GithubPackages {
 
   /**
    * Deletes the manifest `digest` of `repository`, such as `conda-forge/linux-64/zlib`, with all its tags. If
-   * `options.tags` is given and the version has other tags too, it stays.
+   * `options.tags` is given and the version has other tags too, it stays. GitHub does not delete the last version that
+   * has a tag: with `options.withRepository` the whole package goes instead, and whoever pushes it again gets a new one,
+   * with the settings of new ones.
    * @returns `false` where there is no such package or version, as far as this token can see: GitHub hides what one may
    * not read
    * @throws FerryError `UNSUPPORTED` for other tags or a repository of another owner; ResponseError `DENIED` for lack of
@@ -100,7 +102,7 @@ export class GithubPackages {
         this.#kind = kind;
         if (version === 'absent') return false;
         checkTags(repository, version, options.tags);
-        return this.#deleteVersion(versionUrl(list, version.id), options);
+        return this.#deleteVersion(list, version, options);
       }
       return false;
     };
@@ -199,13 +201,25 @@ export class GithubPackages {
     return 'absent';
   }
 
-  async #deleteVersion(url: URL, options: DeleteOptions): Promise<boolean> {
+  async #deleteVersion(list: URL, version: PackageVersion, options: DeleteOptions): Promise<boolean> {
+    try {
+      await this.#delete(versionUrl(list, version.id), options);
+    } catch (error) {
+      const isWanted = options.withRepository === true && version.tags.length > 0;
+      if (!isWanted || !isLastTagged(error)) throw error;
+      // All other versions of it have no tag: nothing that has a name goes along.
+      await this.#delete(new URL(list.href.replace(/\/versions$/, '')), options);
+      this.#seen = undefined;
+    }
+    return true;
+  }
+
+  async #delete(url: URL, options: DeleteOptions): Promise<void> {
     const request = this.#request('DELETE', url, options);
     const response = await this.#send(request);
     // 404: somebody else was faster, or an earlier try of ours.
     if (![200, 202, 204, 404].includes(response.status)) throw await githubError(request, response);
     await response.discard();
-    return true;
   }
 
   #request(method: 'GET' | 'DELETE', url: URL, options: CallOptions): HttpRequest {
@@ -298,6 +312,13 @@ function hintOf(code: FerryErrorCode, message: string): string | undefined {
 
 function isPopular(message: string): boolean {
   return /\b5[,.]?000 downloads\b/i.test(message);
+}
+
+/** GitHub gives no code for it: `You cannot delete the last tagged version of a package. …` */
+function isLastTagged(error: unknown): boolean {
+  return (
+    error instanceof ResponseError && error.status === 400 && /\blast tagged version\b/i.test(error.message)
+  );
 }
 
 async function readMessage(response: HttpResponse): Promise<string> {

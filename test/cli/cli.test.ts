@@ -18,6 +18,8 @@ test('--help names every verb, and each verb has its own with examples', async (
   expect(verbs).toEqual([
     'mirror',
     'migrate',
+    'index',
+    'prune',
     'list',
     'inspect',
     'pull',

@@ -49,6 +49,8 @@ const full: Ledger = {
     subdirs: ['noarch', 'linux-64'],
   }),
   running: { ...newRunning(new Date()), publishing: digest },
+  unlisted: { 'old-1-0.conda': '2026-11-21T07:35:00.000Z' },
+  rolled_back: { to: '2026.11.21.07.35.00', at: '2026-11-22T07:35:00.000Z' },
 };
 
 const { running, ...ended } = full;
@@ -118,6 +120,8 @@ describe('the schema of a ledger', () => {
     ],
     ['a record withheld for no reason', { ...first, withheld: [{ filename: 'a', code: 'b' }] }],
     ['an identity that is no text', { ...first, kept: { 'a-1-0.conda': 1 } }],
+    ['a time that is no text', { ...first, unlisted: { 'a-1-0.conda': 1 } }],
+    ['a rollback to nowhere', { ...first, rolled_back: { at: '2026-11-22T07:35:00.000Z' } }],
     ['a subdir with a path', { ...first, subdirs: ['../noarch'] }],
     ['a long subdir', { ...first, subdirs: [`linux-${'6'.repeat(32)}`] }],
     ['a companion without a manifest', { ...first, companions: { x: { file: 'x', digest } } }],

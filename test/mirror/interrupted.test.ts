@@ -4,16 +4,16 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger } from '#ferry/artifact/ledger.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { digestOf } from '#ferry/io/digest.js';
 import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
 import type { SubdirReport } from '#ferry/mirror/report.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import type { Registry } from '#ferry/oci/storage.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
-import { faultsOf, listedRecords, type Layer, type StoreReader } from '../support/audit.js';
+import { faultsOf, listedRecords } from '../support/audit.js';
 import { serveChannel } from '../support/channel-server.js';
 import { failingRegistry } from '../support/failing-registry.js';
+import { memoryReader } from '../support/memory-reader.js';
 import { failuresOf, httpSource, layoutStore } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
 
@@ -249,32 +249,5 @@ function lastWrites(): (write: { readonly verb: string }) => boolean {
     if (hasMoved) return true;
     hasMoved = verb === 'tag';
     return false;
-  };
-}
-
-function memoryReader(store: MemoryRegistry): StoreReader {
-  const bytesOf = async (repository: string, digest: string): Promise<Buffer | undefined> => {
-    const stored = store.repository(repository);
-    const descriptor = {
-      mediaType: 'x/y',
-      digest: digest as `sha256:${string}`,
-      size: Number.MAX_SAFE_INTEGER,
-    };
-    const chunks: Uint8Array[] = [];
-    try {
-      for await (const chunk of stored.fetch(descriptor, {})) chunks.push(chunk);
-    } catch (error) {
-      if (chunks.length === 0 && error instanceof Error && !error.message.includes('bytes')) return undefined;
-    }
-    return Buffer.concat(chunks);
-  };
-  return {
-    blob: bytesOf,
-    manifest: async (repository, reference) => {
-      const stored = await store.repository(repository).fetchManifest(reference);
-      if (stored === undefined) return undefined;
-      const manifest = JSON.parse(Buffer.from(stored.bytes).toString()) as { config: Layer; layers: Layer[] };
-      return { digest: digestOf(stored.bytes), ...manifest };
-    },
   };
 }

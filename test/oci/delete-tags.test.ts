@@ -73,7 +73,12 @@ describe('deleteTags', () => {
       delete: refuse,
       untag: (tag: string) => inner.untag(tag),
     });
-    expect(await deleteTags(repository, ['alone'])).toEqual({ deleted: [], untagged: ['alone'], kept: [] });
+    expect(await deleteTags(repository, ['alone'])).toEqual({
+      deleted: [],
+      untagged: ['alone'],
+      kept: [],
+      others: 0,
+    });
     expect(await inner.exists(manifest.descriptor)).toBe(true);
   });
 

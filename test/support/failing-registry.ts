@@ -4,7 +4,7 @@ import type { Registry, Repository } from '#ferry/oci/storage.js';
 /** A write that is about to happen. */
 export interface Write {
   readonly repository: string;
-  readonly verb: 'push' | 'tag';
+  readonly verb: 'push' | 'tag' | 'delete' | 'untag';
   readonly descriptor: Descriptor;
 }
 
@@ -29,6 +29,15 @@ export function failingRegistry(registry: Registry, fails: (write: Write) => boo
     tag: async (descriptor, tag, options) => {
       check({ repository: repository.name, verb: 'tag', descriptor });
       await repository.tag(descriptor, tag, options);
+    },
+    delete: async (descriptor, options) => {
+      check({ repository: repository.name, verb: 'delete', descriptor });
+      await repository.delete?.(descriptor, options);
+    },
+    untag: async (tag, options) => {
+      const descriptor = await repository.resolve(tag);
+      if (descriptor !== undefined) check({ repository: repository.name, verb: 'untag', descriptor });
+      await repository.untag?.(tag, options);
     },
   });
   return {

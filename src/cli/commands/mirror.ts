@@ -39,6 +39,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
   readonly plainJson: boolean;
   readonly includeRemoved?: boolean;
   readonly clientShims: boolean;
+  readonly resume?: boolean;
   readonly tempDir?: string;
   readonly deltaFrom?: string;
 }
@@ -65,6 +66,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--deep', 'ask the registry about every archive instead of trusting the ledger')
     .option('--concurrency <n>', 'archives under way at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--merge', 'keep records that others published in the destination')
+    .option('--resume', 'go on although a rollback holds the destination')
     .option('--allow-older', 'take repodata that is older than what was mirrored last')
     .option('--include-removed', 'also archives that the source has and lists no more; they stay unlisted')
     .option('--no-plain-json', 'publish repodata compressed only (schema v0)')
@@ -137,6 +139,7 @@ async function mirror(
     merge: flags.merge,
     plainJson: flags.plainJson,
     includeRemoved: flags.includeRemoved,
+    resume: flags.resume,
     clientShims: flags.clientShims,
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),

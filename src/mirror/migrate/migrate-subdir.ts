@@ -1,4 +1,4 @@
-import { writeLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
+import { isSameLedger, writeLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
 import { LATEST } from '../../artifact/metadata-artifact.js';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { FerryError, messageOf } from '../../errors.js';
@@ -6,7 +6,7 @@ import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { composeRepodata } from '../compose.js';
 import { newRunning, publishedAlready, publishRepodata } from '../publish.js';
-import { isSameLedger, quarantinedOf } from '../quarantine.js';
+import { quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { attestedRecords } from '../sidecars/attested-records.js';
 import { carrySidecars } from '../sidecars/carry-sidecars.js';

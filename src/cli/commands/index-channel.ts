@@ -1,0 +1,150 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { FerryError } from '../../errors.js';
+import {
+  describeGenerations,
+  type SubdirGenerations,
+} from '../../mirror/generations/describe-generations.js';
+import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirror/generations/roll-back.js';
+import type { CommandContext } from '../context.js';
+import { parseLocation } from '../locations.js';
+import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { Session } from '../session.js';
+
+const DEFAULT_LIMIT = 20;
+const DEFAULT_CONCURRENCY = 16;
+/** Missing archives that are named one by one, in each subdir. */
+const MISSING_SHOWN = 20;
+
+const OUTCOMES: Readonly<Record<RollBackOutcome, string>> = {
+  moved: 'rolled back',
+  there: 'there already',
+  left: 'as it was',
+  missing: 'not possible',
+};
+
+interface IndexFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
+  readonly subdir?: readonly string[];
+  readonly generation?: string;
+  readonly listGenerations?: boolean;
+  readonly limit: number;
+  readonly dropMissing?: boolean;
+  readonly concurrency: number;
+}
+
+/** Adds `index`. */
+export function addIndexCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command('index')
+    .summary('list old states of a channel, or go back to one')
+    .description(
+      'Lists the generations of a channel that history tags name, or takes the channel back to one of them.',
+    )
+    .argument('<channel>', 'a channel in a store: oci://host/path or oci-layout:./dir')
+    .option('--list-generations', 'show history tags with date, number of records and size')
+    .option('--limit <n>', 'how many of the newest to show', parseLimit, DEFAULT_LIMIT)
+    .option('--generation <tag>', 'go back to the state of that tag')
+    .option('--drop-missing', 'go back without the records whose archives are gone')
+    .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
+    .option('--concurrency <n>', 'repositories asked at once', parseConcurrency, DEFAULT_CONCURRENCY)
+    .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
+    .option('--label <label>', 'label of the channel in the registry, such as dev')
+    .option('--json', 'print what was found, or done, as JSON')
+    .addHelpText(
+      'after',
+      `
+Each subdir goes to the generation of that very tag or, where it has none, to
+the newest that is not newer. The mirror then stops until it gets --resume.
+
+Exit status: 0 done, 1 archives are gone, and nothing was moved, 2 usage,
+3 failed, 130 interrupted.
+
+Examples:
+  conda-ferry index oci://127.0.0.1:5000/ch --list-generations
+  conda-ferry index oci://127.0.0.1:5000/ch --generation 2026.11.21.07.35.09`,
+    )
+    .action(async (text: string, flags: IndexFlags) => {
+      const { generation, listGenerations = false } = flags;
+      if ((generation === undefined) !== listGenerations) {
+        const message = listGenerations
+          ? '--generation and --list-generations cannot go together'
+          : '`index` needs --generation or --list-generations; it does nothing else in this release';
+        throw new FerryError('USAGE', message);
+      }
+      if (flags.dropMissing === true && generation === undefined)
+        throw new FerryError('USAGE', '--drop-missing belongs to --generation');
+      await using session = new Session(context, flags);
+      const store = session.openStoredChannel(parseLocation(text), listGenerations ? 'only' : 'destination');
+      const { output, signal } = context;
+      const shared = { store, workers: session.workers, subdirs: flags.subdir, signal };
+      if (generation === undefined) {
+        const subdirs = await describeGenerations({ ...shared, limit: flags.limit });
+        if (flags.json === true)
+          printJson(output, { channel: store.location, schema: store.schema.id, subdirs });
+        else printGenerations(output, subdirs);
+        return;
+      }
+      const { dropMissing, concurrency } = flags;
+      const report = await rollBack({ ...shared, generation, dropMissing, concurrency });
+      if (flags.json === true) printJson(output, report);
+      else printReport(output, report);
+      if (report.subdirs.some(({ outcome }) => outcome === 'missing')) context.setExitCode(1);
+    });
+  addConnectionOptions(command);
+}
+
+function printGenerations(output: Output, subdirs: readonly SubdirGenerations[]): void {
+  const header = ['subdir', 'generation', 'UTC', 'records', 'size', ''];
+  const rows = subdirs.flatMap(({ subdir, generations }) =>
+    generations.map(({ tag, time, records, bytes, isLatest }) => [
+      subdir,
+      tag,
+      time.toISOString().slice(0, 16).replace('T', ' '),
+      String(records),
+      formatBytes(bytes),
+      isLatest ? 'latest' : '',
+    ]),
+  );
+  for (const line of formatTable([header, ...rows], [3, 4])) printLine(output, line);
+  for (const { subdir, generations, older, isLatestElsewhere } of subdirs) {
+    if (older > 0) printLine(output, `${subdir}: ${String(older)} older ones; --limit shows more`);
+    if (generations.length === 0) printLine(output, `${subdir}: no generations`);
+    else if (isLatestElsewhere) printLine(output, `${subdir}: none of those shown is what is published`);
+  }
+}
+
+function printReport(output: Output, report: RollBackReport): void {
+  const header = ['subdir', 'generation', 'records', 'missing', 'unlisted', 'companions', ''];
+  const rows = report.subdirs.map((subdir) => [
+    subdir.subdir,
+    subdir.generation ?? '',
+    String(subdir.records),
+    String(subdir.missing.length),
+    String(subdir.unlisted.length),
+    String(subdir.companions.length),
+    OUTCOMES[subdir.outcome],
+  ]);
+  for (const line of formatTable([header, ...rows], [2, 3, 4, 5])) printLine(output, line);
+  for (const { subdir, missing, warnings } of report.subdirs) {
+    if (missing.length > 0) printLine(output);
+    for (const filename of missing.slice(0, MISSING_SHOWN))
+      printLine(output, `missing: ${subdir}/${filename}`);
+    const more = missing.length - MISSING_SHOWN;
+    if (more > 0) printLine(output, `missing: ${String(more)} more in ${subdir}; --json names them all`);
+    for (const warning of warnings) printLine(output, `warning: ${warning}`);
+  }
+  printLine(output);
+  if (report.subdirs.some(({ outcome }) => outcome === 'missing')) {
+    printLine(output, `nothing was moved in ${report.channel}: listed archives would not be there`);
+    printLine(output, '--drop-missing goes back without them');
+    return;
+  }
+  printLine(output, report.moved ? `rolled back: ${report.channel}` : `as it was: ${report.channel}`);
+  if (report.held) printLine(output, 'mirror runs stop here from now on, until one gets --resume');
+}
+
+function parseLimit(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
+  return value;
+}
