@@ -52,6 +52,8 @@ export const ERROR_CODES = {
   REFERENCE_INVALID: 'a reference, repository name or tag breaks the grammar',
   REGISTRY_REFUSED: 'the registry answered with an error',
   REPODATA_INVALID: 'a repodata file cannot be read',
+  REPORT_INVALID: 'a file is no record of a run',
+  REPORT_UNWRITABLE: 'a report of a run cannot be written',
   SIZE_EXCEEDED: 'more bytes came than were allowed',
   SIZE_MISMATCH: 'bytes are not as many as they should be',
   SOURCE_OLDER: "the source's repodata is older than what was mirrored last",

@@ -38,4 +38,10 @@ export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js'
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
 export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
+export { formatJobSummary } from './mirror/reports/job-summary.js';
+export { makeRunRecord, type RunFacts } from './mirror/reports/make-run-record.js';
+export { formatMirrorPage, type MirrorPageOptions } from './mirror/reports/mirror-page.js';
+export { formatPrometheus } from './mirror/reports/prometheus.js';
+export { writeReportFolder, type ReportFolderOptions } from './mirror/reports/report-folder.js';
+export { formatRunRecord, parseRunRecord, type RunRecord } from './mirror/reports/run-record.js';
 export * as oci from './oci.js';

@@ -14,6 +14,7 @@ import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { parseLocation } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
+import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
@@ -21,7 +22,7 @@ import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
 
-interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
+interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags {
   readonly fallback?: readonly string[];
   readonly subdir?: readonly string[];
   readonly plan?: boolean;
@@ -92,9 +93,12 @@ Examples:
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action((source: string, destination: string, flags: MirrorFlags) =>
-      mirror(source, destination, flags, context),
+      withReports({ source, destination, flags, context }, (notes) =>
+        mirror(source, destination, flags, context, notes),
+      ),
     );
   addFilterOptions(command);
+  addReportOptions(command);
   addConnectionOptions(command);
 }
 
@@ -103,6 +107,7 @@ async function mirror(
   destination: string,
   flags: MirrorFlags,
   context: CommandContext,
+  notes: RunNotes,
 ): Promise<void> {
   const { output } = context;
   if (flags.planOut !== undefined && flags.plan !== true)
@@ -110,7 +115,9 @@ async function mirror(
   const known = new Set<string>();
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readText(file), file)) known.add(name);
+  notes.accepted = known;
   await using session = new Session(context, flags);
+  notes.requests = session.requests;
   const options: MirrorOptions = {
     source: openSource(source, flags, session, output),
     destination: session.openStore(parseLocation(destination)),
@@ -143,6 +150,7 @@ async function mirror(
   } finally {
     progress.finish();
   }
+  notes.report = report;
   if (flags.quarantine !== undefined) await writeText(flags.quarantine, formatFailureList(report));
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
   else printReport(output, report, flags);
