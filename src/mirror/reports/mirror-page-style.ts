@@ -12,6 +12,7 @@ figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap
 .axis { display: flex; justify-content: space-between; color: var(--dim); font-size: .85rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 2rem; }
 .columns h3 { margin: .5rem 0; font-size: 1rem; }
+time { white-space: nowrap; }
 td.code { white-space: nowrap; }
 ul { margin: 0; padding-left: 1.2rem; }
 @media (max-width: 34rem) {
@@ -22,7 +23,8 @@ ul { margin: 0; padding-left: 1.2rem; }
   .cards th, .cards .wide { display: block; grid-column: 1 / -1; text-align: left; }
   .cards th { font-weight: 600; }
   .cards .wide[data-label]::before { margin-right: .6rem; }
-  .cards td.code { white-space: normal; }
+  .cards time { white-space: nowrap; }
+td.code { white-space: normal; }
   .cards td::before { content: attr(data-label); color: var(--dim); font-weight: 400; }
   .cards td.number { white-space: normal; }
   .cards .empty { display: none; }

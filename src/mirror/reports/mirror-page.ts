@@ -13,7 +13,7 @@ import {
 } from './history.js';
 import { MIRROR_PAGE_STYLE } from './mirror-page-style.js';
 import type { Outcome, RunRecord } from './run-record.js';
-import { describeLag, describeState, secondsOf } from './run-state.js';
+import { describeState, secondsOf } from './run-state.js';
 import { describeLeftOut, PUBLISHED_WORDS } from './words.js';
 
 /** How {@link formatMirrorPage} writes. */
@@ -105,10 +105,7 @@ function subdirSection(subdirs: readonly SubdirState[]): readonly string[] {
       cell('Size', added === 0 ? '' : formatBytes(addedBytes), 'number'),
       cell('Failed', formatNumber(failed), failed === 0 ? 'number none' : `number ${look}`),
       cell('Withheld', formatNumber(withheld), withheld === 0 ? 'number none' : 'number'),
-      cell(
-        'Behind',
-        lagSeconds === undefined ? 'unknown' : lagSeconds === 0 ? 'level' : formatSeconds(lagSeconds),
-      ),
+      cell('Behind', lagWords(lagSeconds) ?? 'unknown'),
       cell('Repodata', PUBLISHED_WORDS[publishedAs]),
       cell('Run of', moment(record.endedAt), 'wide'),
     ]);
@@ -285,16 +282,21 @@ function warningSection({ subdirs }: RunRecord): readonly string[] {
 function runSection(records: readonly RunRecord[], older: number): readonly string[] {
   const rows = records.map((record) => {
     const { outcome, endedAt, totals, requests, error, lagSeconds } = record;
+    const isKnown = record.subdirs.length > 0;
     const why = error === undefined ? '' : ` <code>${escapeMarkup(error.code)}</code>`;
     const asked = requests === undefined ? '' : formatNumber(requests.source + requests.destination);
     return `<tr><th scope="row">${moment(endedAt)}</th>${[
       cell('', `${OUTCOME_WORDS[outcome]}${why}`, `wide ${OUTCOME_LOOKS[outcome]}`.trim()),
       cell('Took', formatSeconds(secondsOf(record)), 'number'),
-      cell('Archives', formatNumber(totals.added), 'number'),
-      cell('Size', formatBytes(totals.addedBytes), 'number'),
-      cell('Failed', formatNumber(totals.failed), totals.failed === 0 ? 'number none' : 'number'),
+      cell('Archives', isKnown ? formatNumber(totals.added) : '', 'number'),
+      cell('Size', isKnown ? formatBytes(totals.addedBytes) : '', 'number'),
+      cell(
+        'Failed',
+        isKnown ? formatNumber(totals.failed) : '',
+        totals.failed === 0 ? 'number none' : 'number',
+      ),
       cell('Requests', asked, 'number'),
-      cell('', describeLag(lagSeconds) ?? '', 'wide'),
+      cell('Behind', lagWords(lagSeconds) ?? ''),
     ].join('')}</tr>`;
   });
   const heads = ['Took', 'Archives', 'Size', 'Failed', 'Requests'].map(
@@ -328,6 +330,11 @@ function cell(label: string, html: string, look = ''): string {
   const looks = [look, html === '' ? 'empty' : ''].filter((name) => name !== '').join(' ');
   const attributes = `${looks === '' ? '' : ` class="${looks}"`}${label === '' ? '' : ` data-label="${label}"`}`;
   return `<td${attributes}>${unbroken(html)}</td>`;
+}
+
+function lagWords(lagSeconds: number | undefined): string | undefined {
+  if (lagSeconds === undefined) return undefined;
+  return lagSeconds === 0 ? 'level' : formatSeconds(lagSeconds);
 }
 
 function columnHead(title: string): string {

@@ -55,7 +55,7 @@ export function describeState(records: readonly [RunRecord, ...RunRecord[]]): Ru
 }
 
 /** `20 min behind the source`, `level with the source`; `undefined` where it is not known. */
-export function describeLag(lagSeconds: number | undefined): string | undefined {
+function describeLag(lagSeconds: number | undefined): string | undefined {
   if (lagSeconds === undefined) return undefined;
   return lagSeconds === 0 ? 'level with the source' : `${formatSeconds(lagSeconds)} behind the source`;
 }

@@ -113,7 +113,7 @@ describe('the page of a mirror', () => {
           );
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 });
