@@ -21,6 +21,7 @@ import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
 import { attestedRecords } from './sidecars/attested-records.js';
 import { carrySidecars } from './sidecars/carry-sidecars.js';
+import { StopGrace } from './stop-grace.js';
 import type { PlannedWork } from './subdir-work.js';
 import { transferItem } from './transfer.js';
 
@@ -87,10 +88,13 @@ export class SubdirRun {
     if (plan.toAdd === 0) return;
     await this.#mark();
     if (plan.replaced > 0 && this.#listsReplaced()) await this.#publishNow();
-    const { concurrency, stop, signal } = this.#context;
+    const { concurrency, stop } = this.#context;
+    await using grace = new StopGrace(this.#context);
+    const { signal } = grace;
     const suspects = new Set(this.work.state.ledger?.quarantine.map(({ filename }) => filename));
     const isSuspect = (record: RepodataRecord): boolean => suspects.has(record.filename);
     const checkpoints = new Checkpoints(() => this.#publishNow(), this.#context);
+    const underWay = new Set<PlanItem>();
     let tried = 0;
     function* untilStopped(): Generator<PlanItem> {
       for (const item of plan.items()) {
@@ -101,9 +105,15 @@ export class SubdirRun {
     }
     try {
       await forEachConcurrently(untilStopped(), { concurrency, signal }, async (item) => {
-        this.result.add(item, await transferItem(item, { ...this.#context, isSuspect }));
+        underWay.add(item);
+        this.result.add(item, await transferItem(item, { ...this.#context, signal, isSuspect }));
+        underWay.delete(item);
         await checkpoints.afterItem();
       });
+    } catch (error) {
+      if (!grace.isOver) throw error;
+      for (const item of underWay) this.result.abandon(item);
+      tried -= underWay.size;
     } finally {
       this.#untried = plan.artifacts - tried;
     }
