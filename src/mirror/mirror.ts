@@ -245,7 +245,7 @@ async function withReplans(
       );
       const work = await prepareOne(current.work.subdir, context);
       if (work.status !== 'planned') throw error;
-      current = new SubdirRun(work, context);
+      current = new SubdirRun(work, context, current);
     }
   }
 }

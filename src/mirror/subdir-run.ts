@@ -35,6 +35,11 @@ interface Pushed {
   readonly companions: CarriedCompanions;
 }
 
+/** What a run moved. */
+type Moved = Pick<SubdirReport, 'added' | 'addedBytes' | 'artifacts' | 'packages'>;
+
+const NOTHING_MOVED: Moved = { added: 0, addedBytes: 0, artifacts: 0, packages: [] };
+
 /** What is known of the channel as a whole, for noarch's ledger to remember. */
 export interface ChannelFacts {
   /** Subdirs of the channel, where its source could not list them. */
@@ -52,6 +57,7 @@ export class SubdirRun {
   readonly work: PlannedWork;
   readonly result: RunResult;
   readonly #context: RunContext;
+  readonly #earlier: Moved;
   #ledger: Ledger;
   #isMarked = false;
   #hasPublished = false;
@@ -59,11 +65,24 @@ export class SubdirRun {
   #hasShims = false;
   #pushed: Pushed | undefined;
 
-  constructor(work: PlannedWork, context: RunContext) {
+  /** @param before a run of the same subdir that had to be planned again: what it moved is reported too */
+  constructor(work: PlannedWork, context: RunContext, before?: SubdirRun) {
     this.work = work;
+    this.#earlier = before?.moved ?? NOTHING_MOVED;
     this.#context = context;
     this.result = new RunResult(work.plan, context.reporter);
     this.#ledger = ledgerOfRun(work, context);
+  }
+
+  /** What was moved so far. */
+  get moved(): Moved {
+    const { added, addedBytes, artifacts, packages } = this.result;
+    return {
+      added: this.#earlier.added + added,
+      addedBytes: this.#earlier.addedBytes + addedBytes,
+      artifacts: this.#earlier.artifacts + artifacts,
+      packages: [...this.#earlier.packages, ...packages],
+    };
   }
 
   /** Whether this run publishes other repodata than there was. */
@@ -229,11 +248,8 @@ export class SubdirRun {
       subdir,
       publishedAs,
       listed: plan.listed,
-      there: plan.there,
-      added: result.added,
-      addedBytes: result.addedBytes,
-      artifacts: result.artifacts,
-      packages: result.packages,
+      there: plan.there - this.#earlier.added,
+      ...this.moved,
       failed: result.failed,
       withheld: plan.withheld,
       kept: kept.size,

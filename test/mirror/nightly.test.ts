@@ -211,7 +211,7 @@ describe('a second run', () => {
       },
     });
     expect(warnings).toEqual(['noarch: somebody else has published meanwhile; planned again']);
-    expect(only(report)).toMatchObject({ there: 1, added: 1, failed: [] });
+    expect(only(report)).toMatchObject({ there: 0, added: 2, failed: [] });
     expect(await listed()).toEqual(['a-1.0-0.conda', 'b-1.0-0.conda']);
     expect((await readLedger(destination(), 'noarch'))?.running).toBeUndefined();
   });
