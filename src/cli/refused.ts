@@ -1,4 +1,4 @@
-import type { Refused } from '../mirror/plan.js';
+import type { Refused } from '../mirror/wanted-records.js';
 import type { Failure } from '../mirror/report.js';
 import { printLine, type Output, type OutputFlags } from './output.js';
 

@@ -2,8 +2,8 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger, LedgerRole, Quarantined } from '../artifact/ledger.js';
 import { digestOf, type Digest } from '../io/digest.js';
 import { encodeJson } from '../oci/manifest.js';
-import type { Refused } from './plan.js';
 import type { Snapshot } from './snapshot.js';
+import type { Refused } from './wanted-records.js';
 
 /** What a run ends with, as the ledger keeps it. */
 export interface LedgerInput {

@@ -3,11 +3,10 @@
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { PackagePlace } from '../artifact/schema.js';
-import { parseArchiveFilename } from '../conda/names.js';
-import { archiveIdentity, type RepodataRecord } from '../conda/package-record.js';
-import type { ReadRecord, Repodata } from '../conda/repodata/repodata.js';
-import { FerryError, UnrepresentableError, type FerryErrorCode } from '../errors.js';
+import type { RepodataRecord } from '../conda/package-record.js';
+import { FerryError } from '../errors.js';
 import type { KnownArchives } from './known-archives.js';
+import { twinOf, type Refused, type WantedRecords, type WantedRows } from './wanted-records.js';
 
 /** The work on one tag: one name-version-build with whichever of its two archives are wanted. */
 export interface PlanItem {
@@ -21,15 +20,6 @@ export interface PlanItem {
   readonly displaced: string | undefined;
   /** The twin that is there already and stays in the artifact. */
   readonly twin: { readonly filename: string; readonly record: RepodataRecord | undefined } | undefined;
-}
-
-/** A record that cannot be mirrored, known without touching its archive. */
-export interface Refused {
-  readonly filename: string;
-  readonly code: FerryErrorCode;
-  readonly message: string;
-  /** Clause of the schema that rules it out, such as `v1/P6`. */
-  readonly clause?: string | undefined;
 }
 
 /** The plan of one subdir. */
@@ -51,6 +41,12 @@ export interface SubdirPlan {
   readonly artifacts: number;
   /** Artifacts that take the place of others. */
   readonly replaced: number;
+  /** Artifacts of two archives that are both to be pushed. */
+  readonly twins: number;
+  /** Artifacts that join a twin that is there. */
+  readonly meetings: number;
+  /** Repositories that they go into. */
+  readonly repositories: ReadonlySet<string>;
   /**
    * The work, one tag at a time, ordered by package, so that one token serves all tags of each repository. Made anew
    * each time: of a million items only the names are kept.
@@ -75,251 +71,128 @@ export interface PlanInput {
   readonly known: KnownArchives;
 }
 
-/** A record with where its archive goes. */
-export type PlacedRecord = readonly [RepodataRecord, PackagePlace];
-
-/** What {@link WantedRecords} are made of. */
-export interface WantedInput {
-  readonly store: ChannelStore;
-  readonly repodata: Repodata;
-  /** Where records stand that the repodata lists no more, and whose archives are wanted all the same. @defaultValue none */
-  readonly removed?: Repodata | undefined;
-  /** Records of others that stay listed; where the schema holds no twins, theirs have no place. @defaultValue none */
-  readonly foreign?: ReadonlySet<string> | undefined;
-  /** What filters let pass. @defaultValue all */
-  readonly wants?: ((filename: string) => boolean) | undefined;
-}
-
-/** The records of a repodata that are wanted and can be mirrored; the others are set aside. */
-export class WantedRecords {
-  readonly repodata: Repodata;
-  readonly withheld: readonly Refused[];
-  readonly invalid: readonly Refused[];
-  readonly #store: ChannelStore;
-  readonly #removed: Repodata | undefined;
-  readonly #wants: (filename: string) => boolean;
-  readonly #refused = new Set<string>();
-
-  constructor({ store, repodata, removed, foreign = new Set(), wants = () => true }: WantedInput) {
-    this.repodata = repodata;
-    this.#store = store;
-    this.#removed = removed;
-    this.#wants = wants;
-    const withheld: Refused[] = [];
-    const invalid: Refused[] = [];
-    for (const { filename, error } of this.#invalid())
-      invalid.push({ filename, code: error.code, message: error.message });
-    for (const { filename } of invalid) this.#refused.add(filename);
-    for (const record of this.#readable()) {
-      const fault = faultOf(store, record);
-      if (fault === undefined) continue;
-      (fault.isOfRecord ? invalid : withheld).push(fault.refused);
-      this.#refused.add(record.filename);
-    }
-    if (!store.schema.holdsTwins) {
-      for (const filename of this.#seconds(foreign)) {
-        withheld.push(twinless(filename));
-        this.#refused.add(filename);
-      }
-    }
-    for (const { filename, section } of repodata.withheld()) {
-      const message = `records under \`${section}\` have no media type in OCI yet`;
-      withheld.push({ filename, code: 'UNSUPPORTED', message });
-    }
-    this.withheld = withheld;
-    this.invalid = invalid;
-  }
-
-  /** Whether an archive is wanted. */
-  has(filename: string): boolean {
-    const isKnown = this.repodata.has(filename) || this.#removed?.has(filename) === true;
-    return isKnown && this.#wants(filename) && !this.#refused.has(filename);
-  }
-
-  /** Records, ordered by package, then by file name; what is listed no more comes last. */
-  *records(): Generator<RepodataRecord> {
-    for (const record of this.#readable()) if (!this.#refused.has(record.filename)) yield record;
-  }
-
-  /** The record of a file name that {@link has} knows. */
-  get(filename: string): PlacedRecord | undefined {
-    const read = this.has(filename) ? this.#sourceOf(filename)?.get(filename) : undefined;
-    if (read === undefined || 'error' in read) return undefined;
-    return [read.record, this.#store.schema.placeOf(read.record)];
-  }
-
-  /** Such as `sha256:…`. */
-  identity(filename: string): string | undefined {
-    return this.#sourceOf(filename)?.identity(filename);
-  }
-
-  #sourceOf(filename: string): Repodata | undefined {
-    return this.repodata.has(filename) ? this.repodata : this.#removed;
-  }
-
-  *#readable(): Generator<RepodataRecord> {
-    for (const { records } of this.repodata.packages())
-      for (const record of records) if (this.#wants(record.filename)) yield record;
-    for (const { records } of this.#removed?.packages() ?? [])
-      for (const record of records)
-        if (!this.repodata.has(record.filename) && this.#wants(record.filename)) yield record;
-  }
-
-  *#invalid(): Generator<Extract<ReadRecord, { readonly error: unknown }>> {
-    for (const read of this.repodata.invalid()) if (this.#wants(read.filename)) yield read;
-    for (const read of this.#removed?.invalid() ?? [])
-      if (!this.repodata.has(read.filename) && this.#wants(read.filename)) yield read;
-  }
-
-  /** Archives that make room for their twins. */
-  #seconds(foreign: ReadonlySet<string>): readonly string[] {
-    const seconds: string[] = [];
-    for (const { filename } of this.records()) {
-      const twin = twinOf(filename);
-      if (foreign.has(twin) || (filename.endsWith('.tar.bz2') && this.has(twin))) seconds.push(filename);
-    }
-    return seconds;
-  }
-}
-
-interface Fault {
-  readonly isOfRecord: boolean;
-  readonly refused: Refused;
-}
-
-function faultOf(store: ChannelStore, record: RepodataRecord): Fault | undefined {
-  const { filename } = record;
-  if (archiveIdentity(record) === undefined) {
-    const message = `record of \`${filename}\` has neither sha256 nor md5`;
-    return { isOfRecord: true, refused: { filename, code: 'RECORD_INVALID', message } };
-  }
-  try {
-    store.packageRepository(record.listedIn, store.schema.placeOf(record));
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof FerryError)) throw error;
-    return { isOfRecord: false, refused: refused(filename, error) };
-  }
-}
-
-function refused(filename: string, error: FerryError): Refused {
-  const { code, message } = error;
-  return error instanceof UnrepresentableError
-    ? { filename, code, message, clause: error.clause }
-    : { filename, code, message };
-}
-
-/** @see v1/P6, v1/B16 */
-function twinless(filename: string): Refused {
-  const message = `the schema holds one archive of a build, and that is \`${twinOf(filename)}\``;
-  return refused(filename, new UnrepresentableError('TWIN_UNREPRESENTABLE', 'v1/P6', message));
-}
-
 /** Compares what is wanted with what is there, by digest and not by name. */
 export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): SubdirPlan {
   const { repodata } = wanted;
   const { subdir } = repodata;
-  const missing = new Set<string>();
-  const unlisted = new Set<string>();
-  let there = 0;
-  let bytes = 0;
-  for (const record of wanted.records()) {
-    const { filename } = record;
-    const identity = archiveIdentity(record);
-    const isListed = repodata.has(filename);
-    if (!isListed) unlisted.add(filename);
-    if (identity !== undefined && known.identity(filename) === identity) {
-      if (isListed) there += 1;
-      continue;
+  const missing = new Map<WantedRows, Uint8Array>();
+  const repositories = new Set<string>();
+  const counts = { there: 0, toAdd: 0, artifacts: 0, bytes: 0, replaced: 0, meetings: 0, twins: 0 };
+  for (const part of wanted.parts) {
+    const { rows, order, isWanted } = part;
+    const stateOf = known.isEmpty ? undefined : known.stateOf(rows);
+    const isMissing = new Uint8Array(rows.rowCount);
+    missing.set(part, isMissing);
+    let lastName = -1;
+    for (const row of order) {
+      if (isWanted[row] === 0) continue;
+      if (stateOf?.(row) === 'same') {
+        if (part.repodata === repodata) counts.there += 1;
+        continue;
+      }
+      isMissing[row] = 1;
+      counts.toAdd += 1;
+      counts.bytes += rows.size(row);
+      const nameId = rows.nameId(row);
+      if (nameId === lastName) continue;
+      lastName = nameId;
+      const probe = { name: rows.packageName(nameId), version: '0', build: '0' };
+      repositories.add(store.schema.placeOf(probe).repository);
     }
-    missing.add(filename);
-    bytes += record.size ?? 0;
   }
-
-  const inRepodata = (filename: string): RepodataRecord | undefined => wanted.get(filename)?.[0];
-  const itemOf = (filename: string): PlanItem | undefined => {
-    const other = twinOf(filename);
-    const isPair = missing.has(other);
-    // Both are worked on at once, when the first of them comes.
-    if (isPair && filename.endsWith('.tar.bz2')) return undefined;
-    const placed = wanted.get(filename);
-    if (placed === undefined) throw new FerryError('INTERNAL', `\`${filename}\` has no record`);
-    const [record, place] = placed;
-    const second = isPair ? inRepodata(other) : undefined;
-    const twin = !isPair && known.has(other) ? other : undefined;
+  const isMissing = (filename: string): boolean =>
+    wanted.parts.some((part) => {
+      const row = part.rows.rowOf(filename);
+      return row !== undefined && missing.get(part)?.[row] === 1;
+    });
+  /** Whether a row is worked on together with its twin, when that one comes. */
+  const comesWithTwin = ({ rows }: WantedRows, row: number, flags: Uint8Array): boolean => {
+    if (!rows.isTarBz2(row)) return false;
+    const twin = rows.twinOf(row);
+    return twin !== undefined && flags[twin] === 1;
+  };
+  const itemOf = (part: WantedRows, row: number): PlanItem => {
+    const [record, place] = wanted.placed(part, row);
+    const other = twinOf(record.filename);
+    const second = isMissing(other) ? wanted.get(other)?.[0] : undefined;
+    const twin = second === undefined && known.has(other) ? other : undefined;
     const displaced = store.schema.holdsTwins ? undefined : twin;
     return {
       subdir,
       place,
       add: second === undefined ? [record] : [record, second],
-      replaces: displaced !== undefined || known.has(filename) || (isPair && known.has(other)),
+      replaces:
+        displaced !== undefined || known.has(record.filename) || (second !== undefined && known.has(other)),
       displaced,
       twin:
         twin === undefined || displaced !== undefined
           ? undefined
-          : { filename: twin, record: inRepodata(twin) },
+          : { filename: twin, record: wanted.get(twin)?.[0] },
     };
   };
   function* items(): Generator<PlanItem> {
-    for (const filename of missing) {
-      const item = itemOf(filename);
-      if (item !== undefined) yield item;
-    }
+    for (const [part, flags] of missing)
+      for (const row of part.order)
+        if (flags[row] === 1 && !comesWithTwin(part, row, flags)) yield itemOf(part, row);
   }
 
-  const displaced = new Set<string | undefined>();
-  let artifacts = 0;
-  let replaced = 0;
-  for (const item of known.isEmpty ? [] : items()) {
-    displaced.add(item.displaced);
-    artifacts += 1;
-    if (item.replaces) replaced += 1;
+  const displaced = new Set<string>();
+  if (known.isEmpty) {
+    // Nothing can be replaced or met: of each tag no more is to be known than whether it has one archive or two.
+    for (const [part, flags] of missing)
+      for (const row of part.order)
+        if (flags[row] === 1 && comesWithTwin(part, row, flags)) counts.twins += 1;
+    counts.artifacts = counts.toAdd - counts.twins;
+  } else {
+    for (const item of items()) {
+      if (item.displaced !== undefined) displaced.add(item.displaced);
+      counts.artifacts += 1;
+      counts.replaced += item.replaces ? 1 : 0;
+      counts.meetings += item.twin === undefined ? 0 : 1;
+      counts.twins += item.add.length - 1;
+    }
   }
-  if (known.isEmpty) artifacts = countArtifacts(missing);
-  const isWanted = (filename: string): boolean => wanted.has(filename);
-  const kept = new Map([...known].filter(([filename]) => !isWanted(filename) && !displaced.has(filename)));
+  const [listedPart, ...otherParts] = wanted.parts;
+  const kept = new Map<string, string>();
+  if (listedPart !== undefined) {
+    for (const [filename, identity] of known.besides(
+      listedPart.rows,
+      (row) => listedPart.isWanted[row] === 1,
+    ))
+      if (!wanted.has(filename) && !displaced.has(filename)) kept.set(filename, identity);
+  }
   return {
     subdir,
     listed: repodata.recordCount,
-    there,
-    isThere: (filename) => isWanted(filename) && !missing.has(filename),
+    ...counts,
+    repositories,
+    isThere: (filename) => wanted.has(filename) && !isMissing(filename),
     identity: (filename) => wanted.identity(filename),
-    unlisted,
-    toAdd: missing.size,
-    artifacts,
-    replaced,
+    unlisted: new Set(
+      otherParts.flatMap(({ rows, order, isWanted }) =>
+        Array.from(
+          order.filter((row) => isWanted[row] === 1),
+          (row) => rows.filename(row),
+        ),
+      ),
+    ),
     items,
     withheld: wanted.withheld,
     invalid: wanted.invalid,
     before: known,
     kept,
-    bytes,
   };
 }
 
-function countArtifacts(missing: ReadonlySet<string>): number {
-  let artifacts = 0;
-  for (const filename of missing)
-    if (!filename.endsWith('.tar.bz2') || !missing.has(twinOf(filename))) artifacts += 1;
-  return artifacts;
-}
-
-/** Repositories that hold one of these archives. */
-export function repositoriesOf(store: ChannelStore, filenames: Iterable<string>): ReadonlySet<string> {
+/** Repositories of packages, as far as the schema has a place for them. */
+export function repositoriesOf(store: ChannelStore, names: Iterable<string>): ReadonlySet<string> {
   const repositories = new Set<string>();
-  for (const filename of filenames) {
+  for (const name of names) {
     try {
-      repositories.add(store.schema.placeOf(parseArchiveFilename(filename)).repository);
+      repositories.add(store.schema.placeOf({ name, version: '0', build: '0' }).repository);
     } catch (error) {
       if (!(error instanceof FerryError)) throw error;
     }
   }
   return repositories;
-}
-
-/** File name of the other archive of the same name-version-build. */
-export function twinOf(filename: string): string {
-  return filename.endsWith('.conda')
-    ? `${filename.slice(0, -'.conda'.length)}.tar.bz2`
-    : `${filename.slice(0, -'.tar.bz2'.length)}.conda`;
 }

@@ -1,7 +1,8 @@
 import type { FerryErrorCode } from '../errors.js';
 import type { Digest } from '../io/digest.js';
-import type { Refused, SubdirPlan } from './plan.js';
+import type { SubdirPlan } from './plan.js';
 import type { RequestEstimate } from './request-estimate.js';
+import type { Refused } from './wanted-records.js';
 
 /** An archive that could not be mirrored. */
 export interface Failure {

@@ -1,5 +1,4 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
-import type { PlanItem } from './plan.js';
 import type { PlannedWork } from './subdir-work.js';
 
 /** Requests for a manifest with its tag. */
@@ -26,14 +25,13 @@ export function estimateRequests(work: PlannedWork, store: ChannelStore): Reques
   const { plan, state } = work;
   // A registry takes the place of nothing but a registry: other stores are asked nothing.
   if (perBlob === 0) return { archives: 0, metadata: 0 };
-  const repositories = new Set<string>();
-  let archives = 0;
-  for (const item of plan.items()) {
-    archives += item.add.length * perBlob + OTHER_LAYERS * perBlob + PER_MANIFEST + forTwins(item);
-    repositories.add(item.place.repository);
-  }
-  const created = [...repositories].filter((repository) => !store.hasConfig(work.subdir, { repository }));
-  archives += created.length * perBlob;
+  const perArtifact = OTHER_LAYERS * perBlob + PER_MANIFEST;
+  // Twins that meet are read before, and all that meet are looked at again.
+  const forTwins = plan.twins + 2 * plan.meetings;
+  const created = [...plan.repositories].filter(
+    (repository) => !store.hasConfig(work.subdir, { repository }),
+  );
+  const archives = plan.toAdd * perBlob + plan.artifacts * perArtifact + forTwins + created.length * perBlob;
 
   const isFirst = state.latest === undefined;
   const looks = state.ledger === undefined ? 2 : 3;
@@ -43,9 +41,4 @@ export function estimateRequests(work: PlannedWork, store: ChannelStore): Reques
   const forRepodata = 2 * perBlob + PER_MANIFEST + 2;
   const configs = isFirst ? 2 * perBlob : 0;
   return { archives, metadata: looks + published + forLedgers + forRepodata + configs };
-}
-
-/** Twins that meet are read before and looked at again. */
-function forTwins({ add, twin }: PlanItem): number {
-  return (twin === undefined ? 0 : 1) + (add.length + (twin === undefined ? 0 : 1) > 1 ? 1 : 0);
 }

@@ -80,7 +80,7 @@ export async function takeSnapshot(
       workers,
     });
     try {
-      const repodata = await parse(text.open, subdir, `${source.url}/${path}`, signal);
+      const repodata = await parse(text, subdir, `${source.url}/${path}`, signal);
       const origin = { file, validators: answer.validators };
       const { open, zst } = text;
       const snapshot: Snapshot = {
@@ -111,13 +111,13 @@ export function checkNotOlder(snapshot: Snapshot, before: Validators | undefined
 }
 
 async function parse(
-  open: OpenBytes,
+  { open, digest }: SpooledText,
   subdir: string,
   file: string,
   signal: AbortSignal | undefined,
 ): Promise<Repodata> {
   try {
-    return await Repodata.read(open, subdir, { signal });
+    return await Repodata.read(open, subdir, { signal, digest });
   } catch (error) {
     if (!isFerryError(error)) throw error;
     throw new FerryError(error.code, `\`${file}\` cannot be read`, { cause: error });

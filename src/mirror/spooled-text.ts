@@ -18,6 +18,8 @@ export interface SpooledText extends AsyncDisposable {
   /** Reads the text, decompressed. */
   readonly open: OpenBytes;
   readonly zst: SpooledBlob | undefined;
+  /** Of the text; known once it was read to its end. */
+  readonly digest: () => Digest | undefined;
 }
 
 /** What {@link readText} is told. */
@@ -36,9 +38,11 @@ export async function readText(body: Bytes, options: ReadTextOptions): Promise<S
   const { isCompressed, maxBytes, what, temp, workers } = options;
   const blob = await spoolBlob(limited(body, maxBytes, what), temp);
   const dispose = (): PromiseLike<void> => blob[Symbol.asyncDispose]();
-  if (!isCompressed) return { open: blob.open, zst: undefined, [Symbol.asyncDispose]: dispose };
-  const open = workers.decompressing(blob.open, { maxBytes, what });
-  return { open, zst: blob, [Symbol.asyncDispose]: dispose };
+  if (!isCompressed)
+    return { open: blob.open, zst: undefined, digest: () => blob.digest, [Symbol.asyncDispose]: dispose };
+  let digest: Digest | undefined;
+  const open = workers.decompressing(blob.open, { maxBytes, what, onDigest: (told) => (digest = told) });
+  return { open, zst: blob, digest: () => digest, [Symbol.asyncDispose]: dispose };
 }
 
 /** Puts bytes aside, with their digest. @throws FerryError `DISK_FULL` */

@@ -111,7 +111,7 @@ export async function readPublished(
     workers,
   });
   try {
-    const repodata = await Repodata.read(text.open, subdir, { signal });
+    const repodata = await Repodata.read(text.open, subdir, { signal, digest: text.digest });
     return { repodata, found, open: text.open, [Symbol.asyncDispose]: () => text[Symbol.asyncDispose]() };
   } catch (error) {
     await text[Symbol.asyncDispose]();

@@ -10,10 +10,11 @@ import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import type { Selection } from './filters/selection.js';
 import { KnownArchives } from './known-archives.js';
-import { planSubdir, repositoriesOf, WantedRecords, type PlacedRecord, type SubdirPlan } from './plan.js';
+import { planSubdir, repositoriesOf, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
 import { readPublished, type Published, type SubdirState } from './state.js';
 import type { SubdirView, ViewOptions } from './subdir-view.js';
+import { WantedRecords, type PlacedRecord } from './wanted-records.js';
 
 /** More vanishing records than this part of all is worth a warning. */
 const VANISHED_WARNING_SHARE = 0.01;
@@ -97,13 +98,19 @@ export async function planView(
   if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
   const isWanted = (filename: string): boolean =>
     selection?.wants(filename) !== false && wants?.(filename) !== false;
-  const wanted = new WantedRecords({ store, repodata, removed, foreign, wants: isWanted });
+  const isChosen = selection !== undefined || wants !== undefined;
+  const wanted = new WantedRecords({
+    ...{ store, repodata, removed, foreign },
+    wants: isChosen ? isWanted : undefined,
+  });
 
   // Listed archives are there if the ledger vouches for the list; of all others only the registry knows. With `deep`,
   // all that the source lists is asked for; of the rest only the ledger knows.
   const believes = (filename: string): boolean => !options.deep || !repodata.has(filename);
   const listed =
-    isTrusted && published !== undefined ? { repodata: published.repodata, believes } : undefined;
+    isTrusted && published !== undefined
+      ? { repodata: published.repodata, unless: options.deep ? repodata : undefined }
+      : undefined;
   const others = new Map(
     isTrusted ? Object.entries(state.ledger?.kept ?? {}).filter(([filename]) => believes(filename)) : [],
   );
@@ -124,7 +131,7 @@ export async function planView(
     if (wanted.identity(filename) === identity) others.set(filename, identity);
   const known = new KnownArchives(listed, others);
   // Where all was asked for, the manifests themselves told which repositories have it.
-  for (const repository of isTrusted ? repositoriesOf(store, known.filenames()) : [])
+  for (const repository of isTrusted ? repositoriesOf(store, known.packageNames()) : [])
     store.rememberConfig(store.packageRepository(subdir, { repository }));
 
   return {
@@ -166,8 +173,7 @@ function sortVanished(
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
   const foreign = new Set<string>();
   const gone: string[] = [];
-  for (const filename of published?.repodata.filenames() ?? []) {
-    if (repodata.has(filename)) continue;
+  for (const filename of published?.repodata.filenamesNotIn(repodata) ?? []) {
     if (known.has(filename) || (!isTrusted && !removed.has(filename))) foreign.add(filename);
     else gone.push(filename);
   }

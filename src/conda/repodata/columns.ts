@@ -56,6 +56,14 @@ export class BytesColumn {
     return (row & CHUNK_MASK) * this.#width;
   }
 
+  /** Whether a row has the bytes that a row of another column of the same width has. */
+  isSame(row: number, other: BytesColumn, otherRow: number): boolean {
+    const [own, theirs] = [this.chunkFor(row), other.chunkFor(otherRow)];
+    const [at, otherAt] = [this.offsetOf(row), other.offsetOf(otherRow)];
+    for (let i = 0; i < this.#width; i += 1) if (own[at + i] !== theirs[otherAt + i]) return false;
+    return true;
+  }
+
   /** The row in lower-case hex. */
   hex(row: number): string {
     const offset = this.offsetOf(row);

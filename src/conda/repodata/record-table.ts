@@ -275,6 +275,24 @@ export class RecordTable {
     return (flags & HAS_MD5) === 0 ? undefined : `md5:${this.#md5.hex(row)}`;
   }
 
+  /** Whether a row tells any digest of its archive. */
+  hasIdentity(row: number): boolean {
+    return (this.#flags.get(row) & (HAS_SHA256 | HAS_MD5)) !== 0;
+  }
+
+  /** Whether a row of another table has the same {@link identity}. */
+  hasSameIdentity(row: number, other: RecordTable, otherRow: number): boolean {
+    const [flags, otherFlags] = [this.#flags.get(row), other.#flags.get(otherRow)];
+    if (((flags ^ otherFlags) & HAS_SHA256) !== 0) return false;
+    if ((flags & HAS_SHA256) !== 0) return this.#sha256.isSame(row, other.#sha256, otherRow);
+    return (flags & otherFlags & HAS_MD5) !== 0 && this.#md5.isSame(row, other.#md5, otherRow);
+  }
+
+  /** In bytes, -1 where the record does not tell. */
+  size(row: number): number {
+    return this.#size.get(row);
+  }
+
   /** The record of a row that is valid. */
   record(row: number): RepodataRecord {
     const flags = this.#flags.get(row);

@@ -11,6 +11,7 @@ import { parseRecordDetails, type RecordDetails } from '../record-details.js';
 import { archiveUrl } from './archive-url.js';
 import { decodeJson } from './document-scanner.js';
 import { readRepodata, type ReadRepodataOptions, type RepodataContents } from './read-repodata.js';
+import { RecordRows } from './record-rows.js';
 import { NO_ROW, type RecordTable } from './record-table.js';
 import { KNOWN_REVISION } from './sections.js';
 import { SpanReader } from './span-reader.js';
@@ -115,30 +116,17 @@ export class Repodata {
    * Shape: `{ name: 'zlib', records: [{ filename: 'zlib-1.2.11-0.conda', … }] }`.
    */
   *packages(): Generator<PackageRecords, void> {
-    const table = this.#table;
-    const names = Array.from({ length: table.names.count }, (_, id) => table.names.text(id));
-    const order = names
-      .map((_, id) => id)
-      .sort((a, b) => compareText(names[a] as string, names[b] as string));
-    // A counting sort: where each name's rows begin, then the rows.
-    const starts = new Uint32Array(names.length + 1);
-    for (const row of this.#validRows())
-      starts[table.nameId(row) + 1] = (starts[table.nameId(row) + 1] ?? 0) + 1;
-    for (let id = 1; id < starts.length; id += 1) starts[id] = (starts[id] ?? 0) + (starts[id - 1] ?? 0);
-    const rows = new Uint32Array(starts.at(-1) ?? 0);
-    const next = starts.slice();
-    for (const row of this.#validRows()) {
-      const id = table.nameId(row);
-      const at = next[id] ?? 0;
-      rows[at] = row;
-      next[id] = at + 1;
-    }
-    for (const id of order) {
-      const records = Array.from(rows.subarray(starts[id], starts[id + 1]), (row) => this.#record(row));
-      if (records.length === 0) continue;
+    const rows = this.rows();
+    for (const { name, start, end } of rows.packages()) {
+      const records = Array.from(rows.order.subarray(start, end), (row) => this.#record(row));
       records.sort((a, b) => compareText(a.filename, b.filename));
-      yield { name: names[id] as string, records };
+      yield { name, records };
     }
+  }
+
+  /** The readable records as rows of a table, by package name: for what looks at each of a million and keeps few. */
+  rows(): RecordRows {
+    return new RecordRows(this.#table, this.#validRows(), (row) => this.#record(row));
   }
 
   /** Records with an attestation sidecar: its digest as it stands. @see CEP draft, conda/ceps pull 142 */
@@ -161,6 +149,20 @@ export class Repodata {
   /** Names of all sections that {@link splice} leaves out, also those whose records cannot be named, such as `v4`. */
   withheldSections(): readonly string[] {
     return this.#contents.withheld.map(({ name }) => name);
+  }
+
+  /** File names that another repodata does not have. */
+  *filenamesNotIn(other: Repodata): Generator<string, void> {
+    const theirs = other.#table;
+    for (const row of this.#rows()) {
+      const id = this.#table.filenames.findIn(theirs.filenames, this.#table.filenameId(row));
+      if (id === undefined || theirs.rowOf(id) === NO_ROW) yield this.#table.filename(row);
+    }
+  }
+
+  /** Names of all packages that have a readable record. */
+  packageNames(): Iterable<string> {
+    return Array.from({ length: this.#table.names.count }, (_, id) => this.#table.names.text(id));
   }
 
   /** File names in `removed`: gone from the index on purpose. */

@@ -54,13 +54,30 @@ export class TextIndex {
   /** The id of a text, if it is there. */
   find(text: string): number | undefined {
     const bytes = Buffer.from(text, 'utf8');
-    const hash = hashOf(bytes, 0, bytes.length, this.#seed);
+    return this.findBytes(bytes, 0, bytes.length);
+  }
+
+  /** As {@link find}, by the bytes of the text. */
+  findBytes(bytes: Uint8Array, start: number, end: number): number | undefined {
+    const hash = hashOf(bytes, start, end, this.#seed);
     const mask = this.#slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const id = (this.#slots[slot] as number) - 1;
       if (id < 0) return undefined;
-      if (this.#hashes.get(id) === hash >>> 0 && this.#isAt(id, bytes, 0, bytes.length)) return id;
+      if (this.#hashes.get(id) === hash >>> 0 && this.#isAt(id, bytes, start, end)) return id;
     }
+  }
+
+  /** The id that another index has for the text of an id of this one. */
+  findIn(other: TextIndex, id: number): number | undefined {
+    const { chunk, start, end } = this.#placeOf(id);
+    return other.findBytes(chunk, start, end);
+  }
+
+  /** The bytes of an id's text; not to be kept or changed. */
+  bytesOf(id: number): Uint8Array {
+    const { chunk, start, end } = this.#placeOf(id);
+    return chunk.subarray(start, end);
   }
 
   /** The text of an id. */

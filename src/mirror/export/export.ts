@@ -15,7 +15,7 @@ import { acquireDirectoryLock } from '../../io/directory-lock.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
-import type { Refused } from '../plan.js';
+import type { Refused } from '../wanted-records.js';
 import type { MirrorReport, MirrorReporter, SubdirReport } from '../report.js';
 import { copyChannelDocuments } from './documents.js';
 import { digestOfFile, writeIndexFiles } from './index-files.js';

@@ -10,7 +10,7 @@ import type { Resources } from '../../io/resources.js';
 import type { TempFolder } from '../../io/temp-folder.js';
 import { FerryError, isFerryError, isSystemError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import type { Refused } from '../plan.js';
+import type { Refused } from '../wanted-records.js';
 import { checkNotOlder, takeSnapshot, type Snapshot } from '../snapshot.js';
 import { readOrUndefined } from './index-files.js';
 import type { ExportState } from './state.js';

@@ -16,7 +16,7 @@ import { collect } from '../../io/bytes.js';
 import type { Digest } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { askRegistry } from '../ask-registry.js';
-import { WantedRecords, type PlacedRecord } from '../plan.js';
+import { WantedRecords, type PlacedRecord } from '../wanted-records.js';
 import { writeLedgerUnmoved } from '../prune/prune-ledger.js';
 import { newRunning } from '../publish.js';
 import { MAX_REPODATA_BYTES } from '../snapshot.js';

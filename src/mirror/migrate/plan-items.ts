@@ -1,3 +1,4 @@
+import { isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { isFerryError, messageOf } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { repositoriesOf } from '../plan.js';
@@ -49,7 +50,7 @@ export async function planItems(
       if (!context.mounts || lacking.has(archive)) totals.bytes += archive.layer.size;
     totals.requests += REQUESTS_PER_ARTIFACT + parts.archives.length + OTHER_LAYERS + lacking.size;
   });
-  const known = repositoriesOf(context.destination, prepared.listed.keys());
+  const known = repositoriesOf(context.destination, namesOf(prepared.listed.keys()));
   const created = [...repositories].filter((repository) => !known.has(repository)).length;
   return {
     subdir,
@@ -67,4 +68,9 @@ export async function planItems(
 
 function byFilename(a: { readonly filename: string }, b: { readonly filename: string }): number {
   return a.filename < b.filename ? -1 : 1;
+}
+
+function* namesOf(filenames: Iterable<string>): Generator<string> {
+  for (const filename of filenames)
+    if (isArchiveFilename(filename)) yield parseArchiveFilename(filename).name;
 }

@@ -6,7 +6,7 @@ import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { checkSchema } from '../check-schema.js';
-import { WantedRecords, type Refused } from '../plan.js';
+import { WantedRecords, type Refused } from '../wanted-records.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
 import { readPublished, readState, type Published, type SubdirState } from '../state.js';
 import type { MigrationContext } from './migration-context.js';

@@ -1,5 +1,5 @@
 import type { SchemaId } from '../../artifact/schema.js';
-import type { Refused } from '../plan.js';
+import type { Refused } from '../wanted-records.js';
 import type { Failure, PublishedAs } from '../report.js';
 
 /** An archive that has to be read, since its artifact does not tell all that the new one says. */
