@@ -236,10 +236,17 @@ test('cep15/mirror-without-base-url: archives are fetched from the base_url, whi
   expect(await listed()).toEqual(['aaa-1.0-0.conda']);
 });
 
-test('cep142/mirror-infers: an archive is mirrored although the sidecar that its record names is not there', async () => {
+test('cep142/mirror-infers: an archive is mirrored although the sidecar that its record names is not there, and stays unlisted', async () => {
   await offer({ ...conda('aaa'), record: { attestations_sha256: 'a'.repeat(64) } } as Archive);
-  await run();
-  expect(await listed()).toEqual(['aaa-1.0-0.conda']);
+  const { failed, kept } = await run();
+  expect(failed).toMatchObject([{ filename: 'aaa-1.0-0.conda', code: 'ATTESTATION_ABSENT' }]);
+  expect(kept).toBe(1);
+  expect(await listed()).toEqual([]);
+  const place = { repository: 'aaa' };
+  const repository = new ChannelStore(registry, 'c', schemaV0).packageRepository('noarch', place);
+  expect(await repository.resolve('1.0-0')).toBeDefined();
+  // The next night tries again, and moves nothing.
+  expect(await run()).toMatchObject({ added: 0, failed: [{ code: 'ATTESTATION_ABSENT' }] });
 });
 
 /** Fails from the first write after `latest` moved. */

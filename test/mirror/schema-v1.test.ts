@@ -249,7 +249,7 @@ describe.each(v1Kinds(() => registry))('mirror into %s by schema v1', (_kind, op
     expect(await channel.subdirs()).toEqual(SUBDIRS);
     const counts: Record<string, number> = {};
     for await (const { subdir, records } of readChannelRecords(channel, { workers })) {
-      counts[subdir] = records.length;
+      counts[subdir] = [...records].length;
     }
     expect(counts).toEqual({ 'linux-64': 22, noarch: 3, 'osx-arm64': 4 });
     const folder = await tempFolder();
