@@ -8,6 +8,7 @@ import { isFerryError, type FerryErrorCode } from '../errors.js';
 import type { SpooledBytes } from '../io/spool.js';
 import { compressZstd, decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
+import { failureOf } from './small-task.js';
 
 /** What packing takes out of an archive. */
 export interface PackedInfo {
@@ -46,8 +47,13 @@ export interface WorkerMessage<Name extends WorkerTaskName = WorkerTaskName> {
 
 /** What comes back; errors lose their class on the way, so they travel as data. */
 export type WorkerAnswer =
-  | { readonly output: WorkerTasks[WorkerTaskName]['output'] }
-  | { readonly failure: { readonly code: FerryErrorCode; readonly message: string } };
+  { readonly output: WorkerTasks[WorkerTaskName]['output'] } | { readonly failure: TaskFailure };
+
+/** What is left of an error. */
+export interface TaskFailure {
+  readonly code: FerryErrorCode;
+  readonly message: string;
+}
 
 const tasks: {
   readonly [Name in WorkerTaskName]: (
@@ -71,8 +77,7 @@ export default async function runTask(message: WorkerMessage): Promise<WorkerAns
     return { output: await task(message.input) };
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-    return { failure: { code: error.code, message: `${error.message}${cause}` } };
+    return { failure: failureOf(error) };
   }
 }
 

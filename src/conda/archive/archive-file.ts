@@ -8,6 +8,8 @@ export type ArchiveLocation = { readonly bytes: Uint8Array } | { readonly path: 
 export interface ArchiveFile {
   /** In bytes. */
   readonly size: number;
+  /** All of it, where it is in memory. */
+  readonly bytes?: Uint8Array;
   /** The bytes from `start` to before `end`, fewer where the file ends earlier. */
   chunks(start: number, end: number, signal?: AbortSignal): AsyncGenerator<Uint8Array, void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -27,12 +29,13 @@ export async function openArchiveFile(location: ArchiveLocation): Promise<Archiv
 function inMemory(bytes: Uint8Array): ArchiveFile {
   return {
     size: bytes.byteLength,
+    bytes,
     async *chunks(start, end, signal) {
       const last = Math.min(end, bytes.byteLength);
       for (let offset = start; offset < last; offset += SLICE_BYTES) {
         signal?.throwIfAborted();
         yield bytes.subarray(offset, Math.min(offset + SLICE_BYTES, last));
-        await setImmediate();
+        if (offset + SLICE_BYTES < last) await setImmediate();
       }
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),

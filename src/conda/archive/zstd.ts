@@ -29,10 +29,12 @@ export async function* decompressZstd(
   yield* reader.unpack(new Uint8Array(0), true);
 }
 
+/** One for all readers: what is unpacked is copied out before anybody else gets a turn. */
+const output = new Uint8Array(OUTPUT_BYTES);
+
 class FrameReader {
   readonly #context: Binding.DCtx;
   readonly #what: string;
-  readonly #output = new Uint8Array(OUTPUT_BYTES);
   /** The beginning of a frame, too short to be judged. */
   #held: Uint8Array = new Uint8Array(0);
   #insideFrame = false;
@@ -63,14 +65,14 @@ class FrameReader {
       this.#offset += consumed;
       this.#insideFrame = hint !== 0;
       outputFull = this.#insideFrame && produced === OUTPUT_BYTES;
-      if (produced > 0) yield this.#output.slice(0, produced);
+      if (produced > 0) yield output.slice(0, produced);
     }
     if (isLast && (this.#insideFrame || this.#offset === 0)) throw truncated(this.#what, this.#offset);
   }
 
   #step(input: Uint8Array): readonly [number, number, number] {
     try {
-      return this.#context.decompressStream(this.#output, input);
+      return this.#context.decompressStream(output, input);
     } catch (cause) {
       const message = `the zstd data of ${this.#what} is corrupt near byte ${String(this.#offset)}`;
       throw new FerryError('ARCHIVE_CORRUPT', message, { cause });
