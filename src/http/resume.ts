@@ -54,7 +54,8 @@ export async function* resumedBody(options: ResumeOptions): Bytes {
         usesRange = false;
         throw brokenOff(request, `the answer to a range began at byte ${String(start)}`);
       }
-      for await (const chunk of skipBytes(response.body, position - start)) {
+      const rest = start === position ? response.body : skipBytes(response.body, position - start);
+      for await (const chunk of rest) {
         position += chunk.byteLength;
         yield chunk;
       }

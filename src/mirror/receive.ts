@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { packageMediaType } from '../artifact/media-types.js';
 import { checkPackedInfo, type PackedArchive } from '../artifact/package-artifact.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { CopyError, IntegrityError, isFerryError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import { concatBytes, openerOf, type Bytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
 import type { TempFolder } from '../io/temp-folder.js';
@@ -13,6 +13,8 @@ import type { Repository } from '../oci/storage.js';
 
 /** An archive above this size goes up while it comes down; a smaller one is checked before anything is sent. */
 const STREAM_FROM_BYTES = 8 * 1024 * 1024;
+/** An archive up to this size stays in memory. 2 MiB times the usual 16 transfers is little. */
+const MAX_MEMORY_BYTES = 2 * 1024 * 1024;
 /** Where a record names no size, an archive may have this many bytes: registries take no larger layer. */
 const MAX_ARCHIVE_BYTES = 50 * 1024 ** 3;
 
@@ -45,14 +47,19 @@ export async function receiveArchive(
   record: RepodataRecord,
   options: ReceiveOptions,
 ): Promise<ReceivedArchive> {
+  if (record.size !== undefined && record.size <= MAX_MEMORY_BYTES) return receiveSmall(record, options);
   const { source, workers, temp, signal } = options;
   const spool = new Spool({ temp });
   const stop = new AbortController();
   const upload = startUpload(record, spool, options, stop.signal);
   try {
-    const sums = createSums();
     const archive = { ...record, subdir: record.listedIn };
-    await spool.fill(checkArchive(source.openArchive(archive, { signal }), record, sums));
+    let sums: Sums = { sha256: '', md5: '' };
+    await spool.fill(
+      checkArchive(source.openArchive(archive, { signal }), record, (found) => {
+        sums = found;
+      }),
+    );
     const info = await workers.run(
       'pack',
       { archive: spool.contents(), extension: record.extension },
@@ -64,9 +71,9 @@ export async function receiveArchive(
     const layer = {
       filename: record.filename,
       extension: record.extension,
-      digest: sha256Digest(sums.sha256()),
+      digest: sha256Digest(sums.sha256),
       size: spool.size,
-      md5: sums.md5(),
+      md5: sums.md5,
     };
     return {
       packed: { name, layer, info, open: spool.open },
@@ -79,6 +86,30 @@ export async function receiveArchive(
     await spool[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** As {@link receiveArchive}, all in memory: most archives of a channel are so small that each further step shows. */
+async function receiveSmall(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
+  const { source, workers, signal } = options;
+  const { filename, extension, listedIn } = record;
+  const chunks: Uint8Array[] = [];
+  const counter = createCounter(record);
+  for await (const chunk of source.openArchive({ ...record, subdir: listedIn }, { signal })) {
+    counter.add(chunk);
+    chunks.push(chunk);
+  }
+  const size = counter.end();
+  const bytes = concatBytes(chunks);
+  const sums: Sums = { sha256: hash('sha256', bytes), md5: hash('md5', bytes) };
+  checkSums(record, sums);
+  const info = await workers.run('pack', { archive: { bytes }, extension }, signal);
+  const name = checkPackedInfo(info, filename, listedIn);
+  const layer = { filename, extension, digest: sha256Digest(sums.sha256), size, md5: sums.md5 };
+  return {
+    packed: { name, layer, info, open: openerOf(bytes) },
+    uploaded: false,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
 }
 
 /** Never rejects: the archive's own faults are thrown first, so the outcome waits until somebody asks. */
@@ -107,44 +138,56 @@ export function destinationError(record: Pick<RepodataRecord, 'filename'>, error
   return new CopyError('destination', `the destination did not take \`${record.filename}\``, error);
 }
 
+/** Lower-case hex. */
 interface Sums {
-  update(chunk: Uint8Array): void;
-  /** Lower-case hex; ends the hash. */
-  sha256(): string;
-  md5(): string;
+  readonly sha256: string;
+  readonly md5: string;
 }
 
-function createSums(): Sums {
-  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') };
-  const results: { sha256?: string; md5?: string } = {};
-  return {
-    update: (chunk) => {
-      hashes.sha256.update(chunk);
-      hashes.md5.update(chunk);
-    },
-    sha256: () => (results.sha256 ??= hashes.sha256.digest('hex')),
-    md5: () => (results.md5 ??= hashes.md5.digest('hex')),
-  };
+interface Counter {
+  /** @throws IntegrityError `SIZE_EXCEEDED` */
+  add(chunk: Uint8Array): void;
+  /** The size of all. @throws IntegrityError `SIZE_MISMATCH` */
+  end(): number;
 }
 
-async function* checkArchive(body: Bytes, record: RepodataRecord, sums: Sums): Bytes {
+function createCounter(record: RepodataRecord): Counter {
   const what = `\`${record.filename}\``;
   const maxBytes = record.size ?? MAX_ARCHIVE_BYTES;
   let size = 0;
+  return {
+    add: (chunk) => {
+      size += chunk.byteLength;
+      if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
+    },
+    end: () => {
+      if (record.size === undefined || size === record.size) return size;
+      throw new IntegrityError('SIZE_MISMATCH', what, record.size, size);
+    },
+  };
+}
+
+/** A sha256 says more than an md5, which old records carry alone. @throws IntegrityError `DIGEST_MISMATCH` */
+function checkSums(record: RepodataRecord, sums: Sums): void {
+  const kind = record.sha256 === undefined ? 'md5' : 'sha256';
+  const [expected, actual] = [record[kind], sums[kind]];
+  if (actual === expected) return;
+  const what = `\`${record.filename}\``;
+  throw new IntegrityError('DIGEST_MISMATCH', what, `${kind}:${expected ?? '?'}`, `${kind}:${actual}`);
+}
+
+/** Passes the bytes on, and tells their sums at the end, once they are known to be the right ones. */
+async function* checkArchive(body: Bytes, record: RepodataRecord, onSums: (sums: Sums) => void): Bytes {
+  const counter = createCounter(record);
+  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') };
   for await (const chunk of body) {
-    size += chunk.byteLength;
-    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
-    sums.update(chunk);
+    counter.add(chunk);
+    hashes.sha256.update(chunk);
+    hashes.md5.update(chunk);
     yield chunk;
   }
-  if (record.size !== undefined && size !== record.size) {
-    throw new IntegrityError('SIZE_MISMATCH', what, record.size, size);
-  }
-  // A sha256 says more than an md5, which old records carry alone.
-  const [kind, expected] =
-    record.sha256 === undefined ? (['md5', record.md5] as const) : (['sha256', record.sha256] as const);
-  const actual = kind === 'md5' ? sums.md5() : sums.sha256();
-  if (actual !== expected) {
-    throw new IntegrityError('DIGEST_MISMATCH', what, `${kind}:${expected ?? '?'}`, `${kind}:${actual}`);
-  }
+  counter.end();
+  const sums = { sha256: hashes.sha256.digest('hex'), md5: hashes.md5.digest('hex') };
+  checkSums(record, sums);
+  onSums(sums);
 }
