@@ -6,10 +6,15 @@
  */
 import { argv, stderr, stdout } from 'node:process';
 import { benchCheck } from './check.mjs';
+import { benchMirrorLarge } from './mirror-large.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
 
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
-const benchmarks = { 'mirror-small': benchMirrorSmall, check: benchCheck };
+const benchmarks = {
+  'mirror-small': benchMirrorSmall,
+  'mirror-large': benchMirrorLarge,
+  check: benchCheck,
+};
 
 const wanted = argv.length > 2 ? argv.slice(2) : Object.keys(benchmarks);
 /** @type {Record<string, object>} */

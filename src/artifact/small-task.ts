@@ -41,7 +41,7 @@ async function packSmall({
   extension,
 }: WorkerTasks['pack']['input']): Promise<PackedInfo | undefined> {
   if (!('bytes' in archive) || extension !== 'conda') return undefined;
-  const info = await readSmallInfo(archive.bytes, MAX_TAR_BYTES);
+  const info = await readSmallInfo(archive, MAX_TAR_BYTES);
   if (info === undefined) return undefined;
   return { indexJson: info.indexJson, infoLayer: writeInfoLayer(info.members), innerStem: info.stem };
 }

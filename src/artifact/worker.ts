@@ -2,10 +2,10 @@
  * The work that costs processor time, as tasks of a worker thread: take the info out of an archive, compress and
  * decompress repodata. What goes in and out is plain data, so that it crosses the thread's border.
  */
+import type { ArchiveLocation } from '../conda/archive/archive-file.js';
 import { readInfo } from '../conda/archive/read-info.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import { isFerryError, type FerryErrorCode } from '../errors.js';
-import type { SpooledBytes } from '../io/spool.js';
 import { compressZstd, decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
 import { failureOf } from './small-task.js';
@@ -23,7 +23,7 @@ export interface PackedInfo {
 /** The tasks with what they take and give, by name. */
 export interface WorkerTasks {
   readonly pack: {
-    readonly input: { readonly archive: SpooledBytes; readonly extension: ArchiveExtension };
+    readonly input: { readonly archive: ArchiveLocation; readonly extension: ArchiveExtension };
     readonly output: PackedInfo;
   };
   readonly compress: {

@@ -81,6 +81,15 @@ export async function* noteFailure(open: () => Bytes, failure: NotedFailure): By
   }
 }
 
+/** Leaves out the first `count` bytes. */
+export async function* skipBytes(source: Bytes, count: number): Bytes {
+  let left = count;
+  for await (const chunk of source) {
+    if (left < chunk.byteLength) yield left === 0 ? chunk : chunk.subarray(left);
+    left = Math.max(0, left - chunk.byteLength);
+  }
+}
+
 /** Joins chunks into one array. */
 export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(chunks);

@@ -1,13 +1,25 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { packageMediaType } from '../artifact/media-types.js';
 import { checkPackedInfo, type PackedArchive } from '../artifact/package-artifact.js';
+import type { PackedInfo } from '../artifact/worker.js';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { CopyError, IntegrityError, isFerryError } from '../errors.js';
-import { concatBytes, openerOf, type Bytes } from '../io/bytes.js';
+import {
+  concatBytes,
+  openerOf,
+  noteFailure,
+  skipBytes,
+  type Bytes,
+  type NotedFailure,
+  type OpenBytes,
+  type OpenOptions,
+} from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
+import { CondaSkimmer, type SkimmedConda } from '../conda/archive/conda-skimmer.js';
 import { Spool } from '../io/spool.js';
+import { openSummer, type Sums } from '../io/sums.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import type { Repository } from '../oci/storage.js';
 
@@ -48,6 +60,11 @@ export async function receiveArchive(
   options: ReceiveOptions,
 ): Promise<ReceivedArchive> {
   if (record.size !== undefined && record.size <= MAX_MEMORY_BYTES) return receiveSmall(record, options);
+  return (await receiveThrough(record, options)) ?? (await receiveSpooled(record, options));
+}
+
+/** As {@link receiveArchive}, by way of a temporary file where it is not small. */
+async function receiveSpooled(record: RepodataRecord, options: ReceiveOptions): Promise<ReceivedArchive> {
   const { source, workers, temp, signal } = options;
   const spool = new Spool({ temp });
   const stop = new AbortController();
@@ -112,6 +129,81 @@ async function receiveSmall(record: RepodataRecord, options: ReceiveOptions): Pr
   };
 }
 
+/** What one whole reading of an archive brought, all checked. */
+interface Reading {
+  readonly sums: Sums;
+  readonly skimmed: SkimmedConda | undefined;
+}
+
+/**
+ * As {@link receiveArchive}, for a large `.conda`: it goes from the source to the destination and nowhere else, while it is
+ * summed up and its info is kept. A destination that wants it again gets it from the source again. `undefined` where that
+ * is not possible.
+ */
+async function receiveThrough(
+  record: RepodataRecord,
+  options: ReceiveOptions,
+): Promise<ReceivedArchive | undefined> {
+  const { source, uploadTo, workers, signal } = options;
+  const { filename, extension, listedIn, sha256, size } = record;
+  if (uploadTo === undefined || extension !== 'conda') return undefined;
+  if (sha256 === undefined || size === undefined || size < STREAM_FROM_BYTES) return undefined;
+  const own: NotedFailure = {};
+  let reading: Reading | undefined;
+  const read = async function* (options: OpenOptions = {}): Bytes {
+    const skimmer = new CondaSkimmer(size);
+    let sums: Sums | undefined;
+    const body = source.openArchive({ ...record, subdir: listedIn }, { signal: options.signal ?? signal });
+    for await (const chunk of checkArchive(body, record, (found) => (sums = found))) {
+      skimmer.take(chunk);
+      yield chunk;
+    }
+    if (sums !== undefined) reading = { sums, skimmed: skimmer.finish() };
+  };
+  const open: OpenBytes = (options = {}) => {
+    const bytes = noteFailure(() => read(options), own);
+    return options.offset === undefined ? bytes : skipBytes(bytes, options.offset);
+  };
+  const descriptor = { mediaType: packageMediaType(extension), digest: sha256Digest(sha256), size };
+  try {
+    await uploadTo.push(descriptor, open, { signal });
+    // The destination may have had it, or have got it from somebody else.
+    if (reading === undefined) for await (const _ of open()) signal?.throwIfAborted();
+  } catch (error) {
+    signal?.throwIfAborted();
+    // The archive's own faults come first.
+    throw 'error' in own ? own.error : destinationError(record, error);
+  }
+  const { sums, skimmed } = reading as unknown as Reading;
+  const info = skimmed === undefined ? undefined : await packSkimmed(skimmed, workers, signal);
+  if (info === undefined) {
+    // What is wrong with it, or only unusual, its whole will tell.
+    const spooled = await receiveSpooled(record, { ...options, uploadTo: undefined });
+    return { ...spooled, uploaded: true, [Symbol.asyncDispose]: () => spooled[Symbol.asyncDispose]() };
+  }
+  const name = checkPackedInfo(info, filename, listedIn);
+  const layer = { filename, extension, digest: descriptor.digest, size, md5: sums.md5 };
+  return {
+    packed: { name, layer, info, open },
+    uploaded: true,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** The info of an archive whose payload is not at hand; `undefined` where that is not enough to tell. */
+async function packSkimmed(
+  skimmed: SkimmedConda,
+  workers: WorkerPool,
+  signal: AbortSignal | undefined,
+): Promise<PackedInfo | undefined> {
+  try {
+    return await workers.run('pack', { archive: skimmed, extension: 'conda' }, signal);
+  } catch {
+    signal?.throwIfAborted();
+    return undefined;
+  }
+}
+
 /** Never rejects: the archive's own faults are thrown first, so the outcome waits until somebody asks. */
 function startUpload(
   record: RepodataRecord,
@@ -136,12 +228,6 @@ function startUpload(
 export function destinationError(record: Pick<RepodataRecord, 'filename'>, error: unknown): unknown {
   if (!isFerryError(error) || error instanceof CopyError) return error;
   return new CopyError('destination', `the destination did not take \`${record.filename}\``, error);
-}
-
-/** Lower-case hex. */
-interface Sums {
-  readonly sha256: string;
-  readonly md5: string;
 }
 
 interface Counter {
@@ -179,15 +265,15 @@ function checkSums(record: RepodataRecord, sums: Sums): void {
 /** Passes the bytes on, and tells their sums at the end, once they are known to be the right ones. */
 async function* checkArchive(body: Bytes, record: RepodataRecord, onSums: (sums: Sums) => void): Bytes {
   const counter = createCounter(record);
-  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') };
+  await using summer = openSummer(record.size ?? 0);
   for await (const chunk of body) {
     counter.add(chunk);
-    hashes.sha256.update(chunk);
-    hashes.md5.update(chunk);
+    const busy = summer.update(chunk);
+    if (busy !== undefined) await busy;
     yield chunk;
   }
   counter.end();
-  const sums = { sha256: hashes.sha256.digest('hex'), md5: hashes.md5.digest('hex') };
+  const sums = await summer.finish();
   checkSums(record, sums);
   onSums(sums);
 }

@@ -64,10 +64,10 @@ export async function readInfo(
  * @throws as {@link readInfo}
  */
 export async function readSmallInfo(
-  bytes: Uint8Array,
+  archive: ArchiveLocation,
   maxTarBytes: number,
 ): Promise<ArchiveInfo | undefined> {
-  await using file = await openArchiveFile({ bytes });
+  await using file = await openArchiveFile(archive);
   const { tar, stem } = await openInfoTar(file, undefined);
   const chunks: Uint8Array[] = [];
   let size = 0;
