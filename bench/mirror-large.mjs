@@ -45,7 +45,9 @@ async function compare(folder, sourceHost) {
   const digest = await digestOf(join(folder, 'noarch', file));
   const samples = [];
   for (let pair = 1; pair <= PAIRS; pair += 1) {
+    /** @type {Sample} */
     const ours = await withServer(startRegistry('disk'), ({ host }) => mirror(host, sourceHost));
+    /** @type {{ seconds: number }} */
     const curl = await withServer(startRegistry('disk'), ({ host }) =>
       pipe(host, `http://${sourceHost}/noarch/${file}`, size, digest),
     );
