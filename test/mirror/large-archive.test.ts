@@ -28,14 +28,16 @@ beforeAll(async () => {
 });
 afterAll(async () => registry[Symbol.asyncDispose]());
 
-function large(zip: CondaOptions = {}, payloadBytes = PAYLOAD_BYTES) {
+const noise = incompressible(PAYLOAD_BYTES, 7);
+
+function large(zip: CondaOptions = {}) {
   return condaPackage({
     name: 'large',
     version: '1.0',
     build: '0',
     subdir: 'noarch',
     index: { noarch: 'generic' },
-    payloadFiles: { 'share/noise': incompressible(payloadBytes, 7) },
+    payloadFiles: { 'share/noise': noise },
     zip: { level: 1, ...zip },
   });
 }
@@ -212,7 +214,6 @@ function pushingAs(registry: Registry, push: Push): Registry {
   };
 }
 
- 
 async function* once(bytes: Uint8Array) {
   yield bytes;
 }
