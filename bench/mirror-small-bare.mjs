@@ -1,5 +1,5 @@
 /** `node mirror-small-bare.mjs REGISTRY FOLDER CONCURRENCY`: the same uploads, computed beforehand, and nothing else. */
-import { argv, stdout } from 'node:process';
+import { argv, cpuUsage, stdout } from 'node:process';
 import { Agent, request } from 'undici';
 import { ChannelStore, DirectoryChannel, mirrorChannel, oci, schemaV0 } from '../dist/index.js';
 
@@ -15,10 +15,13 @@ const agent = new Agent({ connections: 32, pipelining: 1, keepAliveTimeout: 30_0
 const configs = new Map();
 let requests = 0;
 let next = 0;
+const cpuBefore = cpuUsage();
 const start = performance.now();
 await Promise.all(Array.from({ length: concurrency }, lane));
 const seconds = (performance.now() - start) / 1000;
-stdout.write(JSON.stringify({ seconds, requests }));
+const { user, system } = cpuUsage(cpuBefore);
+const cpuSeconds = (user + system) / 1e6;
+stdout.write(JSON.stringify({ seconds, cpuSeconds, requests }));
 await agent.destroy();
 
 async function lane() {

@@ -1,5 +1,5 @@
 /** `node mirror-small-ours.mjs REGISTRY SOURCE`: one mirror run, timed from within. */
-import { argv, stdout } from 'node:process';
+import { argv, cpuUsage, resourceUsage, stdout } from 'node:process';
 import { ChannelStore, HttpChannel, mirrorChannel, oci, schemaV0 } from '../dist/index.js';
 
 const [host = '', source = ''] = argv.slice(2);
@@ -18,6 +18,7 @@ const destination = new ChannelStore(
   schemaV0,
 );
 
+const cpuBefore = cpuUsage();
 const start = performance.now();
 const report = await mirrorChannel({
   source: new HttpChannel(new URL(source), reading.send),
@@ -25,6 +26,9 @@ const report = await mirrorChannel({
   subdirs: ['noarch'],
 });
 const seconds = (performance.now() - start) / 1000;
+const { user, system } = cpuUsage(cpuBefore);
+const cpuSeconds = (user + system) / 1e6;
+const residentBytes = resourceUsage().maxRSS * 1024;
 if (report.subdirs.some(({ failed }) => failed.length > 0)) throw new Error('archives failed');
-stdout.write(JSON.stringify({ seconds, requests }));
+stdout.write(JSON.stringify({ seconds, cpuSeconds, residentBytes, requests }));
 await Promise.all([reading[Symbol.asyncDispose](), writing[Symbol.asyncDispose]()]);

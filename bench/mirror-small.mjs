@@ -23,7 +23,7 @@ const PAIRS = 5;
 const CONCURRENCIES = [4, 8, 16, 32];
 const TARGET = 0.8;
 
-/** One run as its process reports it. @typedef {{ seconds: number, requests: number }} Sample */
+/** One run as its process reports it. @typedef {{ seconds: number, cpuSeconds: number, requests: number }} Sample */
 
 /** @returns {Promise<object>} */
 export async function benchMirrorSmall() {

@@ -6,15 +6,17 @@
  */
 import { argv, stderr, stdout } from 'node:process';
 import { benchCheck } from './check.mjs';
+import { benchMirrorLarge } from './mirror-large.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
 import { benchPlan, benchScanner } from './scanner.mjs';
 
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
 const benchmarks = {
   'mirror-small': benchMirrorSmall,
-  check: benchCheck,
   scanner: benchScanner,
   plan: benchPlan,
+  'mirror-large': benchMirrorLarge,
+  check: benchCheck,
 };
 
 const wanted = argv.length > 2 ? argv.slice(2) : Object.keys(benchmarks);

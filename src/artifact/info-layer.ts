@@ -22,9 +22,27 @@ export function writeInfoLayer(members: readonly InfoMember[]): Uint8Array {
   );
 }
 
+/**
+ * Tables that fflate would make for each stream, which costs more than to compress what most packages have: the last
+ * place of each hash, and the place before each place. Empty they are full of zeros.
+ */
+const tables = { h: new Uint16Array(1 << 18), p: new Uint16Array(1 << 15) };
+
+/** What a stream of fflate, which is pinned exactly, keeps to itself. */
+interface GzipState {
+  readonly s?: { h?: Uint16Array; p?: Uint16Array };
+}
+
 function gzip(bytes: Uint8Array): Uint8Array {
   const chunks: Uint8Array[] = [];
   const stream = new Gzip({ level: GZIP_LEVEL, mtime: 0 }, (chunk) => chunks.push(chunk));
+  const { s: state } = stream as unknown as GzipState;
+  // With one chunk the size of the table is known, and nobody else gets a turn before it is done.
+  if (bytes.byteLength <= GZIP_CHUNK_BYTES && state !== undefined) {
+    tables.h.fill(0);
+    tables.p.fill(0);
+    Object.assign(state, tables);
+  }
   for (let start = 0; start < bytes.byteLength; start += GZIP_CHUNK_BYTES) {
     const end = Math.min(start + GZIP_CHUNK_BYTES, bytes.byteLength);
     stream.push(bytes.subarray(start, end), end === bytes.byteLength);

@@ -10,7 +10,7 @@ import { FerryError } from '../errors.js';
 import { openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { digestOf, type Digest } from '../io/digest.js';
 import { describe, type Annotations, type Descriptor } from '../oci/descriptor.js';
-import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import { encodeImageManifest, encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { ContentSource } from '../oci/storage.js';
 import { TITLE } from './manifest-parts.js';
@@ -103,7 +103,7 @@ export function makePackageArtifact(
       options.annotations ??
       (existing !== undefined && isOurs(schema, existing) ? existing.annotations : undefined),
   });
-  const bytes = encodeJson(manifest);
+  const bytes = encodeImageManifest(manifest);
   const descriptor = describe(IMAGE_MANIFEST, bytes);
   blobs.set(descriptor.digest, openerOf(bytes));
   return { descriptor, manifest, fetch: (wanted, open) => fetchFrom(blobs, wanted, open) };

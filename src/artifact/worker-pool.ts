@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { MessageChannel } from 'node:worker_threads';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { FerryError } from '../errors.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
@@ -20,34 +20,44 @@ export interface DecompressingOptions extends DecompressOptions {
   readonly onDigest?: ((digest: Digest) => void) | undefined;
 }
 
-/** Worker threads for what costs processor time, so that the event loop stays free. They start with the first task. */
+/**
+ * Worker threads for what costs processor time, so that the event loop stays free. They start with the first task that is
+ * worth it: small ones are done at once, since a thread costs more to reach than they take.
+ */
 export class WorkerPool implements AsyncDisposable {
   readonly #threads: number;
-  #piscina: Piscina<WorkerMessage, WorkerAnswer> | undefined;
-  #streams: Piscina<WorkerMessage, WorkerAnswer> | undefined;
+  #piscina: Promise<Piscina<WorkerMessage, WorkerAnswer>> | undefined;
+  #streams: Promise<Piscina<WorkerMessage, WorkerAnswer>> | undefined;
 
   /** @param threads @defaultValue one per processor, four at most */
   constructor(threads: number = Math.min(MAX_THREADS, availableParallelism())) {
     this.#threads = threads;
   }
 
-  /** Runs a task in a worker. @throws FerryError with the code that the task failed with */
+  /** Runs a task. @throws FerryError with the code that the task failed with */
   async run<Name extends WorkerTaskName>(
     name: Name,
     input: WorkerTasks[Name]['input'],
     signal?: AbortSignal,
   ): Promise<WorkerTasks[Name]['output']> {
     signal?.throwIfAborted();
+    const { runSmallTask } = await import('./small-task.js');
+    const answer =
+      (await runSmallTask({ name, input })) ?? (await this.#runInThread({ name, input }, signal));
+    signal?.throwIfAborted();
+    if ('failure' in answer) throw new FerryError(answer.failure.code, answer.failure.message);
+    return answer.output;
+  }
+
+  async #runInThread(message: WorkerMessage, signal: AbortSignal | undefined): Promise<WorkerAnswer> {
     this.#piscina ??= startThreads(this.#threads, 1);
-    let answer: WorkerAnswer;
+    const piscina = await this.#piscina;
     try {
-      answer = await this.#piscina.run({ name, input }, signal === undefined ? {} : { signal });
+      return await piscina.run(message, signal === undefined ? {} : { signal });
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
     }
-    if ('failure' in answer) throw new FerryError(answer.failure.code, answer.failure.message);
-    return answer.output;
   }
 
   /**
@@ -79,7 +89,7 @@ export class WorkerPool implements AsyncDisposable {
     const input = new MessageChannel();
     const output = new MessageChannel();
     const message = { name, input: { ...options, from: input.port2, to: output.port2 } } as WorkerMessage;
-    const running = this.#streams.run(message, { transferList: [input.port2, output.port2] });
+    const running = (await this.#streams).run(message, { transferList: [input.port2, output.port2] });
     const answered = running.catch(() => {
       output.port1.close();
       return undefined;
@@ -102,14 +112,15 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#piscina?.destroy(), this.#streams?.destroy()]);
+    await Promise.all([this.#piscina, this.#streams].map(async (threads) => (await threads)?.destroy()));
   }
 }
 
-function startThreads(
+async function startThreads(
   threads: number,
   concurrentTasksPerWorker: number,
-): Piscina<WorkerMessage, WorkerAnswer> {
+): Promise<Piscina<WorkerMessage, WorkerAnswer>> {
+  const { Piscina } = await import('piscina');
   return new Piscina({
     filename: new URL('./worker.js', import.meta.url).href,
     minThreads: 1,

@@ -4,10 +4,10 @@
  */
 import type { Hash } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
+import type { ArchiveLocation } from '../conda/archive/archive-file.js';
 import { readInfo } from '../conda/archive/read-info.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import { isFerryError, type FerryErrorCode } from '../errors.js';
-import type { SpooledBytes } from '../io/spool.js';
 import { createDigestHash, type Digest } from '../io/digest.js';
 import { receiveBytes, sendBytes } from '../io/port-bytes.js';
 import {
@@ -18,6 +18,7 @@ import {
 } from '../io/zstd-stream.js';
 import { compressZstd, decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
+import { failureOf } from './small-task.js';
 
 /** What packing takes out of an archive. */
 export interface PackedInfo {
@@ -38,7 +39,7 @@ export interface StreamPorts {
 /** The tasks with what they take and give, by name. */
 export interface WorkerTasks {
   readonly pack: {
-    readonly input: { readonly archive: SpooledBytes; readonly extension: ArchiveExtension };
+    readonly input: { readonly archive: ArchiveLocation; readonly extension: ArchiveExtension };
     readonly output: PackedInfo;
   };
   readonly compress: {
@@ -68,8 +69,13 @@ export interface WorkerMessage<Name extends WorkerTaskName = WorkerTaskName> {
 
 /** What comes back; errors lose their class on the way, so they travel as data. */
 export type WorkerAnswer =
-  | { readonly output: WorkerTasks[WorkerTaskName]['output'] }
-  | { readonly failure: { readonly code: FerryErrorCode; readonly message: string } };
+  { readonly output: WorkerTasks[WorkerTaskName]['output'] } | { readonly failure: TaskFailure };
+
+/** What is left of an error. */
+export interface TaskFailure {
+  readonly code: FerryErrorCode;
+  readonly message: string;
+}
 
 const tasks: {
   readonly [Name in WorkerTaskName]: (
@@ -118,8 +124,7 @@ export default async function runTask(message: WorkerMessage): Promise<WorkerAns
     return { output: await task(message.input) };
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-    return { failure: { code: error.code, message: `${error.message}${cause}` } };
+    return { failure: failureOf(error) };
   }
 }
 

@@ -85,7 +85,7 @@ class HeldResponse implements HttpResponse {
 
   async *#read(): AsyncGenerator<Uint8Array> {
     try {
-      yield* this.#response.body;
+      for await (const chunk of this.#response.body) yield chunk;
     } finally {
       this.#slot.release();
     }

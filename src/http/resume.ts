@@ -1,5 +1,5 @@
 import { TransportError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import { skipBytes, type Bytes } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { clockOf, type ClockOptions } from './clock.js';
 import { responseError } from './response-error.js';
@@ -54,7 +54,8 @@ export async function* resumedBody(options: ResumeOptions): Bytes {
         usesRange = false;
         throw brokenOff(request, `the answer to a range began at byte ${String(start)}`);
       }
-      for await (const chunk of skipBytes(response.body, position - start)) {
+      const rest = start === position ? response.body : skipBytes(response.body, position - start);
+      for await (const chunk of rest) {
         position += chunk.byteLength;
         yield chunk;
       }
@@ -117,12 +118,4 @@ function brokenOff(request: HttpRequest, why: string): TransportError {
     url,
     attempts: 1,
   });
-}
-
-async function* skipBytes(source: Bytes, count: number): Bytes {
-  let left = count;
-  for await (const chunk of source) {
-    if (left < chunk.byteLength) yield left === 0 ? chunk : chunk.subarray(left);
-    left = Math.max(0, left - chunk.byteLength);
-  }
 }

@@ -11,11 +11,13 @@ import { hostKind } from './address.js';
  * @see oras-go GHSA-jxpm-75mh-9fp7, GHSA-h7vf-4x9w-h99v, GHSA-28r5-37g7-p6mp
  */
 export function resolveServerUrl(location: string, base: URL): URL {
-  // The error of `new URL` would carry both texts, secrets and all.
-  if (!URL.canParse(location, base.href)) {
+  let url: URL;
+  try {
+    url = new URL(location, base);
+  } catch {
+    // Its error carries both texts, secrets and all.
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(base)} points to something that is no URL`);
   }
-  const url = new URL(location, base);
   const why = refusalOf(url, base);
   if (why === undefined) return url;
   throw new FerryError(

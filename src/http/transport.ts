@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
-import { Agent, EnvHttpProxyAgent, errors, request as undiciRequest, type Dispatcher } from 'undici';
+import { Agent, EnvHttpProxyAgent, errors, type Dispatcher } from 'undici';
 import { FerryError } from '../errors.js';
-import { collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
+import { bytesAtHand, collect, noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 import { exactBytes } from '../io/verify.js';
 import { hostKind, isLoopback, isPrivateHost, lookupPublic } from './address.js';
+import { Exchange } from './exchange.js';
 import type { HttpRequest, HttpResponse, Send } from './send.js';
 import { tlsConnectOptions, type FindTlsSettings } from './tls.js';
 import { SlowAnswer, translateTransportError } from './transport-error.js';
@@ -79,17 +80,23 @@ export function openTransport(options: TransportOptions): Transport {
     const limit = limitTime(request);
     try {
       const body = await prepareBody(request, failure);
-      const response = await undiciRequest(request.url, {
-        dispatcher: await dispatchers.of(request),
-        method: request.method,
-        headers,
-        body: body ?? null,
-        // Said here too, since a pool behind a proxy knows nothing of the agent's options.
-        bodyTimeout: timeouts.bodyMs,
-        headersTimeout: request.body === undefined ? timeouts.headersMs : COMMIT_TIMEOUT_MS,
-        ...(limit.signal === undefined ? {} : { signal: limit.signal }),
-      });
-      return await new UndiciResponse(response, request, timeouts.windowMs, limit.end).checked();
+      const { origin, pathname, search } = request.url;
+      const exchange = new Exchange(
+        {
+          origin,
+          path: `${pathname}${search}`,
+          method: request.method,
+          headers,
+          body: body ?? null,
+          // Said here too, since a pool behind a proxy knows nothing of the agent's options.
+          bodyTimeout: timeouts.bodyMs,
+          headersTimeout: request.body === undefined ? timeouts.headersMs : COMMIT_TIMEOUT_MS,
+        },
+        limit.signal,
+      );
+      await exchange.begin(dispatchers.open(request) ?? (await dispatchers.of(request)));
+      const response = new UndiciResponse(exchange, request, timeouts.windowMs, limit.end);
+      return isEncoded(response) ? await refuseEncoded(response, request) : response;
     } catch (error) {
       limit.end();
       request.signal?.throwIfAborted();
@@ -111,6 +118,11 @@ class Dispatchers implements AsyncDisposable {
     this.#options = options;
   }
 
+  /** A dispatcher that is open already, of a request that nobody else had a say in. */
+  open({ url, givenBy }: HttpRequest): Dispatcher | undefined {
+    return givenBy === undefined && !this.#isDisposed ? this.#open.get(url.origin) : undefined;
+  }
+
   async of({ url, givenBy }: HttpRequest): Promise<Dispatcher> {
     const isGuarded = givenBy !== undefined && !(await this.#isPrivate(givenBy));
     if (isGuarded && hostKind(url) === 'private') {
@@ -120,7 +132,7 @@ class Dispatchers implements AsyncDisposable {
       );
     }
     if (this.#isDisposed) throw new errors.ClientDestroyedError();
-    const key = [url.origin, givenBy === undefined ? '' : 'given', isGuarded ? 'guarded' : ''].join(' ');
+    const key = `${url.origin}${givenBy === undefined ? '' : ' given'}${isGuarded ? ' guarded' : ''}`;
     let dispatcher = this.#open.get(key);
     if (dispatcher === undefined) {
       dispatcher = this.#create(url, givenBy !== undefined, isGuarded);
@@ -211,12 +223,22 @@ async function prepareBody(
 ): Promise<Readable | Uint8Array | undefined> {
   const { body, signal } = request;
   if (body === undefined) return undefined;
-  const bytes = relay(
-    noteFailure(() => exactBytes(body.open({ signal }), body.size, 'request body'), failure),
-  );
+  const opened = tryOpen(() => body.open({ signal }), failure);
+  const ready = bytesAtHand(opened);
+  if (ready?.byteLength === body.size && body.size <= MAX_BUFFERED_BODY_BYTES) return ready;
+  const bytes = relay(noteFailure(() => exactBytes(opened, body.size, 'request body'), failure));
   return body.size > MAX_BUFFERED_BODY_BYTES
     ? Readable.from(bytes)
     : collect(bytes, body.size, 'request body');
+}
+
+function tryOpen(open: () => Bytes, failure: NotedFailure): Bytes {
+  try {
+    return open();
+  } catch (error) {
+    failure.error = error;
+    throw error;
+  }
 }
 
 /** A stream that is destroyed throws the reason into its generator; further in, it would pass for the body's own. */
@@ -224,23 +246,34 @@ async function* relay(source: Bytes): Bytes {
   for await (const chunk of source) yield chunk;
 }
 
+/** Bytes that are encoded although nobody asked for it have no digest that anybody knows. */
+function isEncoded(response: HttpResponse): boolean {
+  const encoding = response.header('content-encoding')?.trim().toLowerCase();
+  const isBody = response.status === 200 || response.status === 206;
+  return isBody && encoding !== undefined && encoding !== '' && encoding !== 'identity';
+}
+
+async function refuseEncoded(response: HttpResponse, { method }: HttpRequest): Promise<never> {
+  await response.discard();
+  const encoding = response.header('content-encoding')?.trim().toLowerCase() ?? '';
+  throw new FerryError(
+    'REGISTRY_REFUSED',
+    `${method} ${redactUrl(response.url)} answered in encoding \`${encoding.slice(0, 40)}\`, which was not asked for`,
+  );
+}
+
 class UndiciResponse implements HttpResponse {
   readonly status: number;
   readonly url: URL;
-  readonly #response: Awaited<ReturnType<typeof undiciRequest>>;
+  readonly #exchange: Exchange;
   readonly #request: HttpRequest;
   readonly #windowMs: number;
   readonly #end: () => void;
 
-  constructor(
-    response: Awaited<ReturnType<typeof undiciRequest>>,
-    request: HttpRequest,
-    windowMs: number,
-    end: () => void,
-  ) {
-    this.status = response.statusCode;
+  constructor(exchange: Exchange, request: HttpRequest, windowMs: number, end: () => void) {
+    this.status = exchange.status;
     this.url = request.url;
-    this.#response = response;
+    this.#exchange = exchange;
     this.#request = request;
     this.#windowMs = windowMs;
     this.#end = end;
@@ -251,28 +284,16 @@ class UndiciResponse implements HttpResponse {
   }
 
   header(name: string): string | undefined {
-    const value = this.#response.headers[name];
+    const value = this.#exchange.headers[name];
     return Array.isArray(value) ? value.join(', ') : value;
   }
 
   async discard(): Promise<void> {
     try {
-      await this.#response.body.dump({ limit: MAX_DISCARD_BYTES });
+      await this.#exchange.discard(MAX_DISCARD_BYTES);
     } finally {
       this.#end();
     }
-  }
-
-  /** Bytes that are encoded although nobody asked for it have no digest that anybody knows. */
-  async checked(): Promise<this> {
-    const encoding = this.header('content-encoding')?.trim().toLowerCase();
-    const isBody = this.status === 200 || this.status === 206;
-    if (!isBody || encoding === undefined || encoding === '' || encoding === 'identity') return this;
-    await this.discard();
-    throw new FerryError(
-      'REGISTRY_REFUSED',
-      `${this.#request.method} ${redactUrl(this.url)} answered in encoding \`${encoding.slice(0, 40)}\`, which was not asked for`,
-    );
   }
 
   async *#read(): AsyncGenerator<Uint8Array> {
@@ -281,7 +302,7 @@ class UndiciResponse implements HttpResponse {
     let bytes = 0;
     let since = performance.now();
     try {
-      for await (const chunk of this.#response.body as AsyncIterable<Uint8Array>) {
+      for await (const chunk of this.#exchange) {
         waitedMs += performance.now() - since;
         bytes += chunk.byteLength;
         if (waitedMs >= this.#windowMs) {

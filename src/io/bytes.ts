@@ -13,14 +13,39 @@ export interface OpenOptions {
 /** Opens the same bytes again and again, as retries and redirects of uploads need it. */
 export type OpenBytes = (options?: OpenOptions) => Bytes;
 
+/** Bytes that are all at hand. */
+class BytesAtHand implements Bytes {
+  readonly #bytes: Uint8Array;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(bytes: Uint8Array, signal: AbortSignal | undefined) {
+    this.#bytes = bytes;
+    this.#signal = signal;
+  }
+
+  whole(): Uint8Array {
+    this.#signal?.throwIfAborted();
+    return this.#bytes;
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- nothing to wait for, but the type is that of all bytes
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    if (this.whole().byteLength > 0) yield this.#bytes;
+  }
+}
+
+/**
+ * All that an opener over bytes in memory gave, without the way through iterators, if `source` is that; else `undefined`.
+ * Throws if it was aborted.
+ */
+export function bytesAtHand(source: Bytes): Uint8Array | undefined {
+  return source instanceof BytesAtHand ? source.whole() : undefined;
+}
+
 /** Opener over bytes in memory. */
 export function openerOf(bytes: Uint8Array): OpenBytes {
-  // eslint-disable-next-line @typescript-eslint/require-await -- nothing to wait for, but the type is that of all openers
-  return async function* open(options: OpenOptions = {}) {
-    options.signal?.throwIfAborted();
-    const rest = options.offset === undefined ? bytes : bytes.subarray(options.offset);
-    if (rest.byteLength > 0) yield rest;
-  };
+  return ({ signal, offset }: OpenOptions = {}) =>
+    new BytesAtHand(offset === undefined ? bytes : bytes.subarray(offset), signal);
 }
 
 /**
@@ -28,6 +53,8 @@ export function openerOf(bytes: Uint8Array): OpenBytes {
  * @throws IntegrityError `SIZE_EXCEEDED`
  */
 export async function collect(source: Bytes, maxBytes: number, what: string): Promise<Uint8Array> {
+  const whole = bytesAtHand(source);
+  if (whole !== undefined && whole.byteLength <= maxBytes) return whole;
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of source) {
@@ -51,6 +78,15 @@ export async function* noteFailure(open: () => Bytes, failure: NotedFailure): By
   } catch (error) {
     failure.error = error;
     throw error;
+  }
+}
+
+/** Leaves out the first `count` bytes. */
+export async function* skipBytes(source: Bytes, count: number): Bytes {
+  let left = count;
+  for await (const chunk of source) {
+    if (left < chunk.byteLength) yield left === 0 ? chunk : chunk.subarray(left);
+    left = Math.max(0, left - chunk.byteLength);
   }
 }
 

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 import { ParseError } from '../errors.js';
 
 /** Algorithms that can be verified. @see image-spec v1.1, "Registered algorithms" */
@@ -41,7 +41,7 @@ export function digestHex(digest: Digest): string {
 
 /** Digest of bytes that are all at hand. */
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+  return `${algorithm}:${hash(algorithm, bytes)}`;
 }
 
 /** Hash state for a digest that arrives in pieces. */

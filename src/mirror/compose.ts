@@ -3,8 +3,9 @@ import type { Repodata } from '../conda/repodata/repodata.js';
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import type { TempFolder } from '../io/temp-folder.js';
+import { compressZstdStream } from '../io/zstd-stream.js';
 import type { Snapshot } from './snapshot.js';
-import { spoolBlob, type SpooledBlob } from './spooled-text.js';
+import { SMALL_BYTES, spoolBlob, type SpooledBlob } from './spooled-text.js';
 
 /** What conda-oci-mirror uses; repodata is compressed once and read very often. */
 const ZSTD_LEVEL = 15;
@@ -69,7 +70,12 @@ export async function compressComposition(
   // Whoever lets go of this lets go of nothing: the snapshot keeps it.
   if (zst !== undefined) return { ...zst, [Symbol.asyncDispose]: async () => Promise.resolve() };
   const level = isCheckpoint ? CHECKPOINT_ZSTD_LEVEL : ZSTD_LEVEL;
-  return spoolBlob(workers.compressing(composition.open({ signal }), { level, size }, signal), temp);
+  const text = composition.open({ signal });
+  const isSmall = size <= SMALL_BYTES;
+  return spoolBlob(
+    isSmall ? compressZstdStream(text, { level, size }) : workers.compressing(text, { level, size }, signal),
+    temp,
+  );
 }
 
 function isComplete(repodata: Repodata, isThere: (filename: string) => boolean): boolean {

@@ -5,6 +5,10 @@ import { IntegrityError } from '../errors.js';
 import { sha256Digest, type Digest } from '../io/digest.js';
 import { Spool } from '../io/spool.js';
 import type { TempFolder } from '../io/temp-folder.js';
+import { decompressZstdStream } from '../io/zstd-stream.js';
+
+/** What is smaller is compressed and decompressed on the spot: a thread costs more to reach than that takes. */
+export const SMALL_BYTES = 256 * 1024;
 
 /** Bytes that lie in a temporary file, or in memory where they are few. */
 export interface SpooledBlob extends AsyncDisposable {
@@ -18,8 +22,8 @@ export interface SpooledText extends AsyncDisposable {
   /** Reads the text, decompressed. */
   readonly open: OpenBytes;
   readonly zst: SpooledBlob | undefined;
-  /** Of the text; known once it was read to its end. */
-  readonly digest: () => Digest | undefined;
+  /** Of the text, once it was read to its end; `undefined` where whoever reads it must find out. */
+  readonly digest: (() => Digest | undefined) | undefined;
 }
 
 /** What {@link readText} is told. */
@@ -40,6 +44,10 @@ export async function readText(body: Bytes, options: ReadTextOptions): Promise<S
   const dispose = (): PromiseLike<void> => blob[Symbol.asyncDispose]();
   if (!isCompressed)
     return { open: blob.open, zst: undefined, digest: () => blob.digest, [Symbol.asyncDispose]: dispose };
+  if (blob.size <= SMALL_BYTES) {
+    const open: OpenBytes = (how) => decompressZstdStream(blob.open(how), { maxBytes, what });
+    return { open, zst: blob, digest: undefined, [Symbol.asyncDispose]: dispose };
+  }
   let digest: Digest | undefined;
   const open = workers.decompressing(blob.open, { maxBytes, what, onDigest: (told) => (digest = told) });
   return { open, zst: blob, digest: () => digest, [Symbol.asyncDispose]: dispose };

@@ -56,11 +56,23 @@ const indexSchema = z.looseObject({
   config: z.undefined().optional(),
 });
 
+/** Manifests by their bytes, which nobody changes: the same ones are written, walked through and pushed. */
+const parsed = new WeakMap<Uint8Array, ImageManifest>();
+
+/** Writes an image manifest, as {@link encodeJson} does. The bytes must stay as they are. */
+export function encodeImageManifest(manifest: ImageManifest): Uint8Array {
+  const bytes = encodeJson(manifest);
+  parsed.set(bytes, manifest);
+  return bytes;
+}
+
 /**
  * Parses the bytes of an image manifest. Of a key that stands twice the last one counts, as everywhere in JavaScript.
  * @throws FerryError `MANIFEST_INVALID`
  */
 export function parseImageManifest(bytes: Uint8Array): ImageManifest {
+  const known = parsed.get(bytes);
+  if (known !== undefined) return known;
   const manifest = parseDocument(manifestSchema, bytes, 'manifest');
   checkMediaType(manifest.mediaType, [IMAGE_MANIFEST, DOCKER_MANIFEST]);
   return manifest;

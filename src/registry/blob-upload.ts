@@ -4,7 +4,7 @@ import { responseError } from '../http/response-error.js';
 import { isWorthWaiting } from '../http/host-limiter.js';
 import { pauseBeforeRetry } from '../http/retry.js';
 import type { HttpRequest, HttpResponse } from '../http/send.js';
-import type { NotedFailure, OpenBytes } from '../io/bytes.js';
+import { bytesAtHand, type Bytes, type NotedFailure, type OpenBytes } from '../io/bytes.js';
 import { CHUNK_BYTES, isTooLarge, patchChunks } from './chunked-upload.js';
 import {
   abandonSession,
@@ -215,13 +215,25 @@ function mountRequest(upload: BlobUpload): HttpRequest {
 
 /** Notes what the bytes themselves fail with, and keeps it from looking like a failure of the connection to repeat. */
 function disguised(open: OpenBytes, failure: NotedFailure): OpenBytes {
-  return async function* openDisguised(options) {
+  const disguise = (error: unknown): Error => {
+    failure.error = error;
+    return new Error('the bytes to send failed', { cause: error });
+  };
+  const relay = async function* (bytes: Bytes): Bytes {
     try {
-      for await (const chunk of open(options)) yield chunk;
+      for await (const chunk of bytes) yield chunk;
     } catch (error) {
-      failure.error = error;
-      throw new Error('the bytes to send failed', { cause: error });
+      throw disguise(error);
     }
+  };
+  return (options) => {
+    let bytes: Bytes;
+    try {
+      bytes = open(options);
+    } catch (error) {
+      throw disguise(error);
+    }
+    return bytesAtHand(bytes) === undefined ? relay(bytes) : bytes;
   };
 }
 

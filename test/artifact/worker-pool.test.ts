@@ -37,6 +37,23 @@ describe('a worker', () => {
     }
   });
 
+  test('gives the same whether an archive is small enough for the asking thread or not', async () => {
+    await using pool = new WorkerPool(1);
+    for (const bytes of [10, 100_000, 5_000_000]) {
+      const archive = condaPackage({ ...spec, infoFiles: { 'info/long': Buffer.alloc(bytes, 'conda ') } });
+      const path = join(await tempFolder(), archive.filename);
+      await writeFile(path, archive.bytes);
+      const inMemory = await pool.run('pack', { archive: { bytes: archive.bytes }, extension: 'conda' });
+      const inFile = await pool.run('pack', { archive: { path }, extension: 'conda' });
+      expect(sha256(inMemory.infoLayer)).toBe(sha256(inFile.infoLayer));
+      expect(sha256(inMemory.indexJson)).toBe(sha256(inFile.indexJson));
+    }
+    const zeros = new Uint8Array(5_000_000);
+    const compressed = await pool.run('compress', { bytes: zeros, level: 3 });
+    const unpacked = await pool.run('decompress', { bytes: compressed, maxBytes: 5_000_000, what: 'it' });
+    expect(sha256(unpacked)).toBe(sha256(zeros));
+  });
+
   test('compresses to zstd with size and checksum, and decompresses', async () => {
     await using pool = new WorkerPool(1);
     const bytes = incompressible(300_000);

@@ -314,6 +314,11 @@ async function rangeOf(
 }
 
 async function readAll(file: ArchiveFile, start: number, end: number): Promise<Buffer> {
+  const { bytes } = file;
+  if (bytes !== undefined) {
+    const last = Math.max(start, Math.min(end, bytes.byteLength));
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, last - start);
+  }
   const chunks: Uint8Array[] = [];
   for await (const chunk of file.chunks(start, end)) chunks.push(new Uint8Array(chunk));
   return Buffer.concat(chunks);

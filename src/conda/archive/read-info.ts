@@ -58,13 +58,42 @@ export async function readInfo(
   return format === 'conda' ? await readConda(file, options) : await readTarBz2(file, options);
 }
 
+/**
+ * As {@link readInfo} of a `.conda` in memory, as long as its info tarball unpacks to `maxTarBytes` at most; `undefined`
+ * where there is more, which was not looked at then. Never keeps its thread for long.
+ * @throws as {@link readInfo}
+ */
+export async function readSmallInfo(
+  archive: ArchiveLocation,
+  maxTarBytes: number,
+): Promise<ArchiveInfo | undefined> {
+  await using file = await openArchiveFile(archive);
+  const { tar, stem } = await openInfoTar(file, undefined);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of tar) {
+    size += chunk.byteLength;
+    if (size > maxTarBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return { ...(await readMembers(chunks)), stem };
+}
+
 async function readConda(file: ArchiveFile, { signal }: ReadInfoOptions): Promise<ArchiveInfo> {
+  const { tar, stem } = await openInfoTar(file, signal);
+  return { ...(await readMembers(tar)), stem };
+}
+
+async function openInfoTar(
+  file: ArchiveFile,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly tar: AsyncIterable<Uint8Array>; readonly stem: string }> {
   const entries = await findCondaEntries(file, signal);
   await checkMetadata(file, entries.metadata, signal);
   const { info, stem } = entries;
   const what = `\`${shorten(info.name)}\``;
   const tar = decompressZstd(readZipEntry(file, info, signal), what);
-  return { ...(await readMembers(limitExpansion(tar, info.size, INFO_EXPANSION, what))), stem };
+  return { tar: limitExpansion(tar, info.size, INFO_EXPANSION, what), stem };
 }
 
 async function readTarBz2(file: ArchiveFile, { signal }: ReadInfoOptions): Promise<ArchiveInfo> {
@@ -72,7 +101,7 @@ async function readTarBz2(file: ArchiveFile, { signal }: ReadInfoOptions): Promi
   return await readMembers(limitExpansion(tar, file.size, TAR_BZ2_EXPANSION, 'the archive'));
 }
 
-async function readMembers(tar: AsyncIterable<Uint8Array>): Promise<ArchiveInfo> {
+async function readMembers(tar: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<ArchiveInfo> {
   const info = new InfoMembers();
   await readTar(tar, (member) => info.visit(member));
   const members = info.finish();

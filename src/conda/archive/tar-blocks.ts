@@ -62,7 +62,9 @@ function wrongHeader(offset: number): FerryError {
 }
 
 /** Cuts chunks so that no block lies in two of them. */
-export async function* inBlocks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+export async function* inBlocks(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
   const partial = new Uint8Array(BLOCK_BYTES);
   let held = 0;
   for await (const chunk of source) {

@@ -36,15 +36,17 @@ const EXTRACT_OPTIONS = { highWaterMark: 1, allowUnknownFormat: true, filenameEn
  * @see POSIX.1-2024, pax, "ustar Interchange Format"
  */
 export async function readTar(
-  source: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   visit: (member: TarMember) => TarMemberSink | undefined,
 ): Promise<void> {
   const reader = new TarReader(visit);
   try {
     for await (const chunk of inBlocks(source)) await reader.write(chunk);
     reader.end();
-  } finally {
+  } catch (error) {
+    // Only then may something still come; and destroying makes an error with a stack, which takes its time.
     reader.close();
+    throw error;
   }
 }
 

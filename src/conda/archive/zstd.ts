@@ -29,18 +29,28 @@ export async function* decompressZstd(
   yield* reader.unpack(new Uint8Array(0), true);
 }
 
+/** A window up to this may stay with a context that waits for its next use. */
+const MAX_SPARE_WINDOW_BYTES = 1024 * 1024;
+
+/** A context that came to the end of its bytes: to make one takes longer than to unpack what most packages have. */
+let spareContext: Binding.DCtx | undefined;
+
+/** One for all readers: what is unpacked is copied out before anybody else gets a turn. */
+const output = new Uint8Array(OUTPUT_BYTES);
+
 class FrameReader {
   readonly #context: Binding.DCtx;
   readonly #what: string;
-  readonly #output = new Uint8Array(OUTPUT_BYTES);
   /** The beginning of a frame, too short to be judged. */
   #held: Uint8Array = new Uint8Array(0);
   #insideFrame = false;
+  #largestWindowBytes = 0;
   /** Bytes used so far. */
   #offset = 0;
 
   constructor(binding: ZstdBinding, what: string) {
-    this.#context = new binding.DCtx();
+    this.#context = spareContext ?? new binding.DCtx();
+    spareContext = undefined;
     this.#context.setParameter(binding.DParameter.windowLogMax, Math.log2(MAX_ZSTD_WINDOW_BYTES));
     this.#what = what;
   }
@@ -56,21 +66,24 @@ class FrameReader {
           this.#held = new Uint8Array(rest);
           return;
         }
-        checkFrameHeader(rest, this.#offset, this.#what);
+        const window = checkFrameHeader(rest, this.#offset, this.#what);
+        this.#largestWindowBytes = Math.max(this.#largestWindowBytes, window);
       }
       const [hint, produced, consumed] = this.#step(rest);
       rest = rest.subarray(consumed);
       this.#offset += consumed;
       this.#insideFrame = hint !== 0;
       outputFull = this.#insideFrame && produced === OUTPUT_BYTES;
-      if (produced > 0) yield this.#output.slice(0, produced);
+      if (produced > 0) yield output.slice(0, produced);
     }
-    if (isLast && (this.#insideFrame || this.#offset === 0)) throw truncated(this.#what, this.#offset);
+    if (!isLast) return;
+    if (this.#insideFrame || this.#offset === 0) throw truncated(this.#what, this.#offset);
+    if (this.#largestWindowBytes <= MAX_SPARE_WINDOW_BYTES) spareContext = this.#context;
   }
 
   #step(input: Uint8Array): readonly [number, number, number] {
     try {
-      return this.#context.decompressStream(this.#output, input);
+      return this.#context.decompressStream(output, input);
     } catch (cause) {
       const message = `the zstd data of ${this.#what} is corrupt near byte ${String(this.#offset)}`;
       throw new FerryError('ARCHIVE_CORRUPT', message, { cause });
@@ -78,8 +91,11 @@ class FrameReader {
   }
 }
 
-/** Refuses what is no frame, and frames that need too large a window, before zstd sees them. */
-function checkFrameHeader(bytes: Uint8Array, offset: number, what: string): void {
+/**
+ * Refuses what is no frame, and frames that need too large a window, before zstd sees them.
+ * @returns the window's size, in bytes
+ */
+function checkFrameHeader(bytes: Uint8Array, offset: number, what: string): number {
   const kind = frameKind(bytes);
   if (kind === 'none') {
     if (offset === 0) throw new FerryError('ARCHIVE_NOT_CONDA', `${what} is not packed with zstd`);
@@ -88,7 +104,7 @@ function checkFrameHeader(bytes: Uint8Array, offset: number, what: string): void
       `${what} goes on at byte ${String(offset)} with something other than zstd`,
     );
   }
-  if (kind === 'skippable') return;
+  if (kind === 'skippable') return 0;
   if (bytes.byteLength < MIN_FRAME_HEADER_BYTES) throw truncated(what, offset);
   const size = windowBytes(bytes);
   if (size > MAX_ZSTD_WINDOW_BYTES) {
@@ -96,6 +112,7 @@ function checkFrameHeader(bytes: Uint8Array, offset: number, what: string): void
       `${what} needs a zstd window of ${String(size)} bytes, allowed are ${String(MAX_ZSTD_WINDOW_BYTES)}`,
     );
   }
+  return size;
 }
 
 function frameKind(bytes: Uint8Array): 'data' | 'skippable' | 'none' {

@@ -9,7 +9,7 @@ import { collect } from '../../io/bytes.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { composeRepodata, type Composition } from '../compose.js';
-import { checkArchive, createSums } from '../receive.js';
+import { checkArchive } from '../receive.js';
 import { changedAt, type Failure, type MirrorReporter, type SubdirReport } from '../report.js';
 import { MAX_REPODATA_BYTES } from '../snapshot.js';
 import { isSourceGone } from '../transfer.js';
@@ -173,7 +173,7 @@ async function fetchAll(
     let bytes = 0;
     try {
       const body = source.openArchive({ ...record, subdir }, { signal });
-      const checked = checkArchive(body, record, createSums());
+      const checked = checkArchive(body, record);
       const counted = count(checked, (size) => (bytes += size));
       await writeFileAtomic(join(folder, subdir, filename), counted);
     } catch (error) {
@@ -208,7 +208,7 @@ function isPackageFault(error: unknown): error is FerryError {
 /** Reads an archive and tells whether it is what its record says. */
 async function isRight(path: string, record: RepodataRecord): Promise<boolean> {
   try {
-    for await (const _ of checkArchive(createReadStream(path), record, createSums()));
+    for await (const _ of checkArchive(createReadStream(path), record));
     return true;
   } catch (error) {
     if (isFerryError(error) || isSystemError(error, 'ENOENT')) return false;
