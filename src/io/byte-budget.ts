@@ -23,10 +23,10 @@ export class ByteBudget {
   #free: number;
   readonly #queue: Waiting[] = [];
 
-  /** @param totalBytes at least 0; `Infinity` for no limit */
+  /** @param totalBytes `Infinity` for no limit; without any room at all one goes after the other */
   constructor(totalBytes: number) {
-    this.totalBytes = totalBytes;
-    this.#free = totalBytes;
+    this.totalBytes = Math.max(1, totalBytes);
+    this.#free = this.totalBytes;
   }
 
   /** Bytes that nobody has taken. */

@@ -8,6 +8,7 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import { OciChannel } from '../artifact/oci-channel.js';
 import { checkPackedInfo, type StoredArchive, type StoredInfo } from '../artifact/package-artifact.js';
 import { MAX_INDEX_JSON_BYTES } from '../conda/archive/limits.js';
+import type { HeldArchive } from '../artifact/relabel.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { parseArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
@@ -48,29 +49,43 @@ export async function findMountable(
     (record) => isWanted(record) && record.sha256 !== undefined && record.size !== undefined,
   );
   const [first] = add;
-  if (first === undefined || records.length === 0) return undefined;
+  const place = first && (await unlessUnusable(() => source.schema.placeOf(first)));
+  if (place === undefined) return undefined;
+  const archives = new Map<RepodataRecord, StoredArchive>();
+  const mountable = { from: source.repositoryName(subdir, place.repository), archives };
+  if (records.length === 0) return mountable;
+  const artifact = await unlessUnusable(() => readStoredArtifact(source, subdir, place, records, { signal }));
+  if (artifact === undefined) return mountable;
+  const [leader, ...others] = artifact.parts.archives;
+  const info = await unlessUnusable(() => infoOf(artifact, { signal }));
+  const keep = ({ record, layer, md5 }: HeldArchive, ownInfo: StoredInfo | undefined): void => {
+    if (md5 !== undefined) archives.set(record, storedArchive(record, { ...layer, md5 }, ownInfo, artifact));
+  };
+  // Without the one whose info it is, the others have none to go with.
+  if (leader?.md5 === undefined || info === undefined) return mountable;
+  keep(leader, info);
+  for (const other of others) keep(other, undefined);
+  return mountable;
+}
+
+function storedArchive(
+  { filename, extension }: RepodataRecord,
+  layer: Descriptor & { readonly md5: string },
+  info: StoredInfo | undefined,
+  { repository }: StoredArtifact,
+): StoredArchive {
+  return {
+    name: parseArchiveFilename(filename),
+    layer: { filename, extension, digest: layer.digest, size: layer.size, md5: layer.md5 },
+    open: (open) => fromSource(repository.fetch(layer, open), layer),
+    info,
+  };
+}
+
+/** What is wrong with the artifact is said by fetching the archive, which asks in more than one way. */
+async function unlessUnusable<T>(look: () => T | Promise<T>): Promise<T | undefined> {
   try {
-    const place = source.schema.placeOf(first);
-    const artifact = await readStoredArtifact(source, subdir, place, records, { signal });
-    const archives = new Map<RepodataRecord, StoredArchive>();
-    const leader = artifact.parts.archives[0]?.record;
-    const info = leader === undefined ? undefined : await infoOf(artifact, leader, { signal });
-    if (info === undefined) return { from: artifact.repository.name, archives };
-    for (const { record, layer, md5 } of artifact.parts.archives) {
-      if (md5 === undefined) {
-        // Its twin would have no info to go with.
-        if (record === leader) break;
-        continue;
-      }
-      const { filename, extension } = record;
-      archives.set(record, {
-        name: parseArchiveFilename(filename),
-        layer: { filename, extension, digest: layer.digest, size: layer.size, md5 },
-        open: (open) => fromSource(artifact.repository.fetch(layer, open), layer),
-        info: record === leader ? info : undefined,
-      });
-    }
-    return { from: artifact.repository.name, archives };
+    return await look();
   } catch (error) {
     if (!isFerryError(error) || error.code === 'INTERNAL') throw error;
     return undefined;
@@ -83,20 +98,19 @@ export async function findMountable(
  */
 async function infoOf(
   { parts, repository, isCanonical }: StoredArtifact,
-  { filename, listedIn }: RepodataRecord,
   { signal }: CallOptions,
 ): Promise<StoredInfo | undefined> {
-  const { info: own, annotations } = parts;
-  if (own === undefined) return undefined;
-  const [info, index] = [own.info as Descriptor, own.index as Descriptor];
+  const { info: own, annotations, archives } = parts;
+  const [leader] = archives;
+  if (own === undefined || leader === undefined) return undefined;
   if (!isCanonical) {
-    const body = fromSource(repository.fetch(index, { signal }), index);
+    const { filename, listedIn } = leader.record;
+    const body = fromSource(repository.fetch(own.index, { signal }), own.index);
     const indexJson = await collect(body, MAX_INDEX_JSON_BYTES, `index of \`${filename}\``);
     checkPackedInfo({ indexJson, innerStem: undefined }, filename, listedIn);
   }
   return {
-    info,
-    index,
+    ...own,
     annotations,
     fetch: (wanted, open) => fromSource(repository.fetch(wanted, open), wanted),
   };
