@@ -102,7 +102,7 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
   const { works } = await prepareAll(context, options.subdirs);
   await checkSchemas(works, context.store, context);
   const subdirs = works.map((work) => plannedSubdir(work, context));
-  return { ...names(options), filters: context.filters, subdirs };
+  return { ...names(options), ...mountsOf(context), filters: context.filters, subdirs };
 }
 
 /**
@@ -142,6 +142,7 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   }
   return {
     ...names(options),
+    ...mountsOf(context),
     startedAt: startedAt.toISOString(),
     endedAt: context.now().toISOString(),
     isInterrupted: context.stop?.aborted === true && isUnfinished(works, reports),
@@ -274,6 +275,10 @@ async function checkDestination(works: readonly SubdirWork[], context: PrepareOp
 function names(options: MirrorOptions): { source: string; destination: string; schema: string } {
   const { source, destination } = options;
   return { source: source.url, destination: destination.location, schema: destination.schema.id };
+}
+
+function mountsOf({ mountSource }: RunContext): Pick<MirrorPlan, 'mounts'> {
+  return mountSource === undefined ? {} : { mounts: true };
 }
 
 async function openContext(options: MirrorOptions, resources: Resources): Promise<RunContext> {

@@ -18,6 +18,7 @@ import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
 import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { DeleteOptions, Repository } from '../oci/storage.js';
+import { takeRoom } from './archive-room.js';
 import { findMountable } from './mount-archives.js';
 import type { PlanItem } from './plan.js';
 import { asCopyError } from './stored-artifact.js';
@@ -25,9 +26,6 @@ import { receiveArchive, type ReceivedArchive, type ReceiveOptions } from './rec
 
 /** How often a merge of twins is tried against other writers. */
 const MAX_MERGES = 5;
-
-/** Where a record names no size, room for that much is kept; few archives are larger. */
-const ASSUMED_ARCHIVE_BYTES = 1024 ** 3;
 
 /** What {@link transferItem} works with. */
 export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo' | 'source'> {
@@ -86,8 +84,9 @@ export async function transferItem(
     mountSource && (await findMountable(item, (record) => !isSuspect(record), mountSource, options));
   const mountFrom = mountable?.from;
   const toFetch = item.add.filter((record) => mountable?.archives.has(record) !== true);
-  // All at once: two items that each hold one of two archives would wait for each other.
-  using _ = await temp.room.take(roomFor(toFetch, item), { signal });
+  // Its twin may have to be read again; one that nobody lists any more is about as large.
+  const twins = item.twin === undefined ? [] : [item.twin.record ?? item.add[0] ?? {}];
+  using _ = await takeRoom(temp, [...toFetch, ...twins], { signal });
   await using received = new Resources();
   for (const record of item.add) {
     const stored = mountable?.archives.get(record);
@@ -132,14 +131,6 @@ export async function transferItem(
     outcomes.push({ record, outcome: 'added', digest, size });
   }
   return outcomes;
-}
-
-/** Bytes of temporary files that an item may need at once: its archives, and those of a twin that is read again. */
-function roomFor(toFetch: readonly RepodataRecord[], { add, twin }: PlanItem): number {
-  const sizeOf = (record: RepodataRecord | undefined): number => record?.size ?? ASSUMED_ARCHIVE_BYTES;
-  // A twin that nobody lists any more is about as large.
-  const ofTwin = twin === undefined ? 0 : sizeOf(twin.record ?? add[0]);
-  return toFetch.reduce((sum, record) => sum + sizeOf(record), ofTwin);
 }
 
 interface Existing {

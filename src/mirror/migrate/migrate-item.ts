@@ -18,6 +18,7 @@ import { copyGraph } from '../../oci/copy-graph.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { parseImageManifest } from '../../oci/manifest.js';
 import type { ContentSource } from '../../oci/storage.js';
+import { takeRoom } from '../archive-room.js';
 import { receiveArchive, type ReceivedArchive } from '../receive.js';
 import { asCopyError, fromSource, readStoredArtifact } from '../stored-artifact.js';
 import type { MigrationContext } from './migration-context.js';
@@ -85,6 +86,8 @@ export async function migrateItem(item: MigrationItem, context: ItemContext): Pr
   if (present !== undefined) return outcome({ digest: present, isNew: false }, parts.archives);
 
   await context.beforeWriting();
+  const layers = lackingParts(parts).size === 0 ? [] : parts.archives.map(({ layer }) => layer);
+  using _ = await takeRoom(context.temp, layers, { signal });
   await using completed = await completeParts(parts, item, context);
   faults.push(...completed.faults);
   for (const { layer } of completed.read) moved.set(layer.digest, layer.size);
