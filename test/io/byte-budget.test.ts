@@ -7,7 +7,12 @@ function ask(budget: ByteBudget, bytes: number, name: string, log: string[], sig
     log.push(name);
     return room;
   });
-  return { turn, end: async () => { (await turn)[Symbol.dispose](); } };
+  return {
+    turn,
+    end: async () => {
+      (await turn)[Symbol.dispose]();
+    },
+  };
 }
 
 async function settle(): Promise<void> {
