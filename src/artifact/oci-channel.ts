@@ -34,6 +34,10 @@ export class OciChannel implements ChannelSource {
     this.url = isAbsolute(store.location) ? `oci-layout:${store.location}` : `oci://${store.location}`;
   }
 
+  get origin(): string | undefined {
+    return this.store.registry.origin;
+  }
+
   /**
    * Asks the store for its repositories, or tries the platforms that conda knows. Strangers are told the same of what is
    * absent and of what is private, so a refusal counts as absence as long as anything can be read.

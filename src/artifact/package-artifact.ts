@@ -27,6 +27,20 @@ export interface PackedArchive {
   readonly open: OpenBytes;
 }
 
+/** An archive that an artifact elsewhere holds, so that nobody has to read it. */
+export interface StoredArchive extends Omit<PackedArchive, 'info'> {
+  /** `undefined` where the artifact has those of the archive's twin: then only the twin can lead. */
+  readonly info: StoredInfo | undefined;
+}
+
+/** Info and index of a stored archive, and where to have them. */
+export interface StoredInfo extends ContentSource {
+  readonly info: Descriptor;
+  readonly index: Descriptor;
+  /** The user's. */
+  readonly annotations: Annotations | undefined;
+}
+
 /** An artifact that can be copied: its manifest, and everything the manifest names that is at hand. */
 export interface PackageArtifact extends ContentSource {
   readonly descriptor: Descriptor;
@@ -46,7 +60,11 @@ export interface PackageArtifactLayers {
  * @throws FerryError `ARCHIVE_INDEX_INVALID`, `ARCHIVE_INDEX_MISMATCH`, `ARCHIVE_SUBDIR_MISMATCH`,
  * `ARCHIVE_ENTRY_UNEXPECTED`
  */
-export function checkPackedInfo(info: PackedInfo, filename: string, subdir: string | undefined): ArchiveName {
+export function checkPackedInfo(
+  info: Pick<PackedInfo, 'indexJson' | 'innerStem'>,
+  filename: string,
+  subdir: string | undefined,
+): ArchiveName {
   const name = parseArchiveFilename(filename);
   const index = parseIndexJson(info.indexJson);
   const { version, build } = name;
@@ -66,11 +84,12 @@ export function checkPackedInfo(info: PackedInfo, filename: string, subdir: stri
  * schema, and the twin that is there already, if there is one.
  * @param archives one, or a `.conda` and its `.tar.bz2` twin
  * @param existing the artifact under the same tag, whose other archive is kept; user's annotations too, if it is ours
- * @throws FerryError `MANIFEST_INVALID` where the existing artifact lacks something of the archive that is kept
+ * @throws FerryError `MANIFEST_INVALID` where the existing artifact lacks something of the archive that is kept; `INTERNAL`
+ * where the archive that leads is a stored one without info
  */
 export function makePackageArtifact(
   schema: Schema,
-  archives: readonly PackedArchive[],
+  archives: readonly (PackedArchive | StoredArchive)[],
   options: {
     readonly existing?: ImageManifest | undefined;
     readonly annotations?: Annotations | undefined;
@@ -95,13 +114,22 @@ export function makePackageArtifact(
     blobs.set(digest, openerOf(bytes));
     return { digest, size: bytes.byteLength };
   };
+  const addInfo = (): Pick<PackageContent, 'info' | 'index'> => {
+    const own = leader.info;
+    if (own === undefined) throw new FerryError('INTERNAL', `nobody read the info of ${leader.layer.digest}`);
+    if ('infoLayer' in own) return { info: addBlob(own.infoLayer), index: addBlob(own.indexJson) };
+    for (const layer of [own.info, own.index]) blobs.set(layer.digest, (open) => own.fetch(layer, open));
+    return own;
+  };
+  const { info, index } = kept ?? addInfo();
+  const ofStored = leader.info !== undefined && 'fetch' in leader.info ? leader.info.annotations : undefined;
   const manifest = schema.packageManifest({
     packages: [...packages.values()],
-    info: kept?.info ?? addBlob(leader.info.infoLayer),
-    index: kept?.index ?? addBlob(leader.info.indexJson),
+    info,
+    index,
     annotations:
       options.annotations ??
-      (existing !== undefined && isOurs(schema, existing) ? existing.annotations : undefined),
+      (existing !== undefined && isOurs(schema, existing) ? existing.annotations : ofStored),
   });
   const bytes = encodeImageManifest(manifest);
   const descriptor = describe(IMAGE_MANIFEST, bytes);

@@ -33,7 +33,10 @@ export interface ArtifactParts {
 }
 
 /** Info and index of an artifact. */
-export type PartialInfo = Pick<PackageContent, 'info' | 'index'>;
+export interface PartialInfo {
+  readonly info: Descriptor;
+  readonly index: Descriptor;
+}
 
 /** Takes an artifact apart, as far as records of its archives say what should be in it. */
 export function readParts(

@@ -30,6 +30,7 @@ export interface FallbackOptions {
 export class FallbackChannel implements ChannelSource {
   /** That of the first place: it is what the channel is called, wherever it was read. */
   readonly url: string;
+  readonly origin: string | undefined;
   readonly #places: readonly ChannelSource[];
   readonly #onSwitch: FallbackOptions['onSwitch'];
   #current = 0;
@@ -37,6 +38,7 @@ export class FallbackChannel implements ChannelSource {
   /** @param places the same channel at several servers, best first; at least one */
   constructor(places: readonly [ChannelSource, ...ChannelSource[]], options: FallbackOptions = {}) {
     this.url = places[0].url;
+    this.origin = places[0].origin;
     this.#places = places;
     this.#onSwitch = options.onSwitch;
   }

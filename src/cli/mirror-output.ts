@@ -33,6 +33,8 @@ export function printPlan(
   printLine(output, `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}`);
   if (seconds !== undefined)
     printLine(output, `at ${String(flags.rate)} requests a minute: ${formatSeconds(seconds)}`);
+  if (plan.mounts === true)
+    printLine(output, 'one registry: blobs are mounted, or sent where the registry does not do that');
   printLine(output, `from ${plan.source}`);
   printLine(output, `to ${plan.destination}, schema ${plan.schema}; nothing was moved`);
 }

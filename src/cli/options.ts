@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { FerryError } from '../errors.js';
 import { isLoopback } from '../http/address.js';
+import { parseSize } from '../mirror/filters/quantities.js';
 
 /** Flags that say how to reach registries. */
 export interface ConnectionFlags {
@@ -58,6 +59,14 @@ export function parseConcurrency(text: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 1024)
     throw new InvalidArgumentError('a number from 1 to 1024 is wanted.');
   return value;
+}
+
+/** Parses the value of `--temp-limit`, such as `20GB` or `512MiB`, into bytes. */
+export function parseTempLimit(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes < 1)
+    throw new InvalidArgumentError('a size such as 20GB or 512MiB is wanted.');
+  return bytes;
 }
 
 /**

@@ -61,9 +61,8 @@ export class Session implements AsyncDisposable {
    */
   openChannel(location: Location, role: 'source' | 'only' = 'source'): ChannelSource {
     const { label, schema = 'v0', sourceLabel = label, sourceSchema = schema } = this.#flags;
-    const isStored = location.kind === 'registry' || location.kind === 'layout';
     const ofOrdinary = role === 'only' ? label : this.#flags.sourceLabel;
-    if (!isStored && ofOrdinary !== undefined && ofOrdinary !== MAIN_LABEL) {
+    if (!isStorable(location) && ofOrdinary !== undefined && ofOrdinary !== MAIN_LABEL) {
       throw new FerryError('USAGE', `the label \`${ofOrdinary}\` of an ordinary channel is part of its URL`, {
         hint: `write it behind the channel: …/label/${ofOrdinary}`,
       });
@@ -82,7 +81,7 @@ export class Session implements AsyncDisposable {
 
   /** Opens a channel that a ledger names: a label is part of the name. */
   openNamedChannel(location: Location): ChannelSource {
-    if (location.kind !== 'registry' && location.kind !== 'layout') return this.openChannel(location);
+    if (!isStorable(location)) return this.openChannel(location);
     const { schema = 'v0', sourceSchema = schema } = this.#flags;
     return new OciChannel(this.#openStore(location, 'source', { schema: sourceSchema, label: undefined }));
   }
@@ -123,7 +122,7 @@ export class Session implements AsyncDisposable {
       'only a channel in a registry or in image layouts can be migrated',
     );
     const registry = this.openRegistry(to, 'destination');
-    const isShared = from.kind === 'layout' ? isSamePath(from, to) : isSameHost(from, to);
+    const isShared = isSameRegistry(from, to);
     return {
       source: this.#storeAt(
         from,
@@ -132,6 +131,29 @@ export class Session implements AsyncDisposable {
         label,
       ),
       destination: this.#storeAt(to, destination.schema, () => registry, label),
+    };
+  }
+
+  /**
+   * Opens a channel to read and a place to mirror it to. In one registry, or one tree of image layouts, both share the
+   * way there, as with {@link openStores}; so blobs can be mounted.
+   * @throws FerryError `USAGE` as {@link openChannel} and {@link openStore}
+   */
+  openMirror(
+    source: Location,
+    destination: Location,
+  ): { readonly source: ChannelSource; readonly destination: ChannelStore } {
+    const { label, schema = 'v0', sourceLabel = label, sourceSchema = schema } = this.#flags;
+    const to = checkStorable(destination);
+    if (!isStorable(source) || !isSameRegistry(source, to))
+      return { source: this.openChannel(source), destination: this.openStore(to) };
+    this.#hints.set('CHANNEL_NOT_FOUND', notFoundHint(schemaOf(sourceSchema).id, 'source'));
+    const registry = this.openRegistry(to, 'destination');
+    const open = (): Registry => registry;
+    const from = this.#storeAt(source, schemaOf(sourceSchema), open, sourceLabel);
+    return {
+      source: new OciChannel(from),
+      destination: this.#storeAt(to, schemaOf(schema), open, label),
     };
   }
 
@@ -243,16 +265,18 @@ function checkStorable(
   location: Location,
   message = 'an ordinary conda channel cannot be the destination yet',
 ): StoreLocation {
-  if (location.kind === 'registry' || location.kind === 'layout') return location;
+  if (isStorable(location)) return location;
   throw new FerryError('USAGE', message, { hint: 'write oci://host/path or oci-layout:./dir' });
 }
 
-function isSameHost(a: StoreLocation, b: StoreLocation): boolean {
-  return a.kind === 'registry' && b.kind === 'registry' && a.host.toLowerCase() === b.host.toLowerCase();
+function isStorable(location: Location): location is StoreLocation {
+  return location.kind === 'registry' || location.kind === 'layout';
 }
 
-function isSamePath(a: StoreLocation, b: StoreLocation): boolean {
-  return a.kind === 'layout' && b.kind === 'layout' && a.path === b.path;
+/** Whether both lie in one registry, or in one tree of image layouts. */
+function isSameRegistry(a: StoreLocation, b: StoreLocation): boolean {
+  if (a.kind === 'registry') return b.kind === 'registry' && a.host.toLowerCase() === b.host.toLowerCase();
+  return b.kind === 'layout' && a.path === b.path;
 }
 
 /** A channel that was looked for by the wrong schema is a frequent one. @see v1/B14 */

@@ -38,6 +38,8 @@ export interface ArchiveLocation {
 export interface ChannelSource {
   /** Durable name without secrets, such as `https://conda.anaconda.org/conda-forge`. */
   readonly url: string;
+  /** Where its requests go, such as `https://ghcr.io`, where the `url` is no address of HTTP. */
+  readonly origin?: string | undefined;
   /** The channel's subdirs, where it can tell; else `undefined`. */
   subdirs(options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly string[] | undefined>;
   /**

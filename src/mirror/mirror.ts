@@ -16,6 +16,7 @@ import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.
 import { lockDestination } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
+import { mountableSource } from './mount-archives.js';
 import { prepareAll, prepareOne } from './prepare.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import {
@@ -80,6 +81,8 @@ export interface MirrorOptions {
   readonly elsewhere?: PrepareOptions['elsewhere'];
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** Bytes of archives that may lie there at once; one that is larger goes alone. @defaultValue half of what is free */
+  readonly tempLimitBytes?: number | undefined;
   /** Worker threads that several runs share. @defaultValue some of its own, which end with the run */
   readonly workers?: WorkerPool | undefined;
   readonly reporter?: MirrorReporter | undefined;
@@ -103,7 +106,7 @@ export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
   const { works } = await prepareAll(context, options.subdirs);
   await checkSchemas(works, context.store, context);
   const subdirs = works.map((work) => plannedSubdir(work, context));
-  return { ...names(options), filters: context.filters, subdirs };
+  return { ...names(options), ...mountsOf(context), filters: context.filters, subdirs };
 }
 
 /**
@@ -127,7 +130,7 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   for (const work of prepared.works)
     works.push(work.status === 'retry' ? await retryQuarantine(work, early) : work);
   await checkSchemas(works, context.store, early);
-  announce(works, context.reporter);
+  announce(works, context);
   await checkDestination(works, early);
 
   const { runs, companions } = await runAll(works, options.subdirs === undefined, context);
@@ -143,6 +146,7 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   }
   return {
     ...names(options),
+    ...mountsOf(context),
     startedAt: startedAt.toISOString(),
     endedAt: context.now().toISOString(),
     isInterrupted: context.stop?.aborted === true && isUnfinished(works, reports),
@@ -150,11 +154,11 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   };
 }
 
-function plannedSubdir(work: SubdirWork, { store }: RunContext): PlannedSubdir {
+function plannedSubdir(work: SubdirWork, { store, mountSource }: RunContext): PlannedSubdir {
   const { subdir } = work;
   if (work.status === 'planned') {
     const { plan, state, gone, warnings, selection } = work;
-    const requests = estimateRequests(work, store);
+    const requests = estimateRequests(work, store, { mounts: mountSource !== undefined });
     const leftOut = selection === undefined ? {} : Object.fromEntries(selection.leftOut);
     return {
       subdir,
@@ -277,6 +281,10 @@ function names(options: MirrorOptions): { source: string; destination: string; s
   return { source: source.url, destination: destination.location, schema: destination.schema.id };
 }
 
+function mountsOf({ mountSource }: RunContext): Pick<MirrorPlan, 'mounts'> {
+  return mountSource === undefined ? {} : { mounts: true };
+}
+
 async function openContext(options: MirrorOptions, resources: Resources): Promise<RunContext> {
   const { plainJson = true, includeRemoved = false, filters, destination } = options;
   if (!plainJson && destination.schema.id !== 'v0') {
@@ -292,8 +300,9 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
   return {
     source: options.source,
     store: destination,
+    mountSource: mountableSource(options.source, destination),
     workers: options.workers ?? resources.use(new WorkerPool()),
-    temp: resources.use(await TempFolder.create(options.tempDir)),
+    temp: resources.use(await TempFolder.create(options.tempDir, { limitBytes: options.tempLimitBytes })),
     resources,
     selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
     filters: filtersDigest(destination, choices),
@@ -350,10 +359,10 @@ function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
   };
 }
 
-function announce(works: readonly SubdirWork[], reporter: MirrorReporter): void {
+function announce(works: readonly SubdirWork[], { reporter, mountSource }: RunContext): void {
   const plans = works.flatMap((work) => (work.status === 'planned' ? [work.plan] : []));
   reporter.planned?.({
     archives: plans.reduce((total, plan) => total + plan.toAdd, 0),
-    bytes: plans.reduce((total, plan) => total + plan.bytes, 0),
+    bytes: mountSource === undefined ? plans.reduce((total, plan) => total + plan.bytes, 0) : 0,
   });
 }

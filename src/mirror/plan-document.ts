@@ -25,6 +25,8 @@ const planSchema = z.looseObject({
   source: z.string(),
   destination: z.string(),
   schema: z.string(),
+  /** Whether the registry of both ends takes blobs over, so that archives need not move. */
+  mounts: z.boolean().optional(),
   filters: digest,
   totals: z.looseObject({
     archives: z.int(),
@@ -90,6 +92,7 @@ export function makePlanDocument(plan: MirrorPlan, options: PlanDocumentOptions)
     source: plan.source,
     destination: plan.destination,
     schema: plan.schema,
+    ...(plan.mounts === true ? { mounts: true } : {}),
     filters: plan.filters,
     totals: {
       ...totals,

@@ -58,6 +58,8 @@ export interface MirrorReport {
   readonly source: string;
   readonly destination: string;
   readonly schema: string;
+  /** Whether both ends are in one registry, which takes blobs over where it can, so that archives need not move. */
+  readonly mounts?: boolean | undefined;
   /** ISO 8601, in UTC. */
   readonly startedAt: string;
   readonly endedAt: string;
@@ -71,6 +73,8 @@ export interface MirrorPlan {
   readonly source: string;
   readonly destination: string;
   readonly schema: string;
+  /** As in a {@link MirrorReport}. */
+  readonly mounts?: boolean | undefined;
   /** Digest of what decides which records are wanted. */
   readonly filters: Digest;
   readonly subdirs: readonly PlannedSubdir[];

@@ -1,3 +1,4 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
 import type { CheckpointOptions } from './checkpoints.js';
 import type { MirrorReporter } from './report.js';
 import type { PrepareAllOptions } from './prepare.js';
@@ -6,6 +7,8 @@ import type { PrepareAllOptions } from './prepare.js';
 export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly now: () => Date;
   readonly reporter: MirrorReporter;
+  /** The source, where it is in the destination's registry, so that blobs can be mounted. */
+  readonly mountSource: ChannelStore | undefined;
   /** Whether the uncompressed repodata is published too. */
   readonly plainJson: boolean;
   /** Whether repositories are made that today's clients ask for in vain. */

@@ -5,6 +5,7 @@ import {
   makePackageArtifact,
   type PackageArtifact,
   type PackedArchive,
+  type StoredArchive,
 } from '../artifact/package-artifact.js';
 import { LATEST } from '../artifact/metadata-artifact.js';
 import type { ChannelSource } from '../conda/channel-source.js';
@@ -12,12 +13,16 @@ import { parseArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { CopyError, FerryError, isFerryError, isSystemError, TransportError } from '../errors.js';
 import { digestHex, sha256Digest, type Digest } from '../io/digest.js';
-import { copyGraph } from '../oci/copy-graph.js';
+import { Resources } from '../io/resources.js';
+import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
 import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { DeleteOptions, Repository } from '../oci/storage.js';
+import { takeRoom } from './archive-room.js';
+import { findMountable } from './mount-archives.js';
 import type { PlanItem } from './plan.js';
-import { destinationError, receiveArchive, type ReceivedArchive, type ReceiveOptions } from './receive.js';
+import { asCopyError } from './stored-artifact.js';
+import { receiveArchive, type ReceivedArchive, type ReceiveOptions } from './receive.js';
 
 /** How often a merge of twins is tried against other writers. */
 const MAX_MERGES = 5;
@@ -26,6 +31,8 @@ const MAX_MERGES = 5;
 export interface TransferOptions extends Omit<ReceiveOptions, 'uploadTo' | 'source'> {
   readonly source: ChannelSource;
   readonly store: ChannelStore;
+  /** The source, where its blobs can be mounted. @defaultValue all archives are fetched */
+  readonly mountSource?: ChannelStore | undefined;
   /** Archives that failed before: nothing of them is sent until they are checked. */
   readonly isSuspect: (record: RepodataRecord) => boolean;
   /** What the caller knows of the destination. @defaultValue what a manifest there names is there */
@@ -50,61 +57,80 @@ export type TransferOutcome =
     }
   | { readonly record: RepodataRecord; readonly outcome: 'failed'; readonly error: FerryError };
 
+/** An archive at hand, or one that can be mounted. */
+interface CarriedArchive {
+  readonly packed: PackedArchive | StoredArchive;
+  /** Whether its blob is at the destination already. */
+  readonly uploaded: boolean;
+}
+
 /** Codes that mean that no other package would fare better. */
 const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'DENIED', 'RATE_LIMITED', 'LOCK_TIMEOUT', 'LOCK_LOST']);
 
 /**
- * Carries one tag: fetch, check, pack, push. An archive that is at fault is an outcome and stops nothing else.
+ * Carries one tag: fetch, check, pack, push; or mount, where the source's artifact tells enough. An archive that is at
+ * fault is an outcome and stops nothing else.
  * @throws CopyError (destination), FerryError `DISK_FULL`: what ends the whole run
  */
 export async function transferItem(
   item: PlanItem,
   options: TransferOptions,
 ): Promise<readonly TransferOutcome[]> {
-  const { store, signal } = options;
+  const { store, mountSource, isSuspect, temp, signal } = options;
   const repository = store.packageRepository(item.subdir, item.place);
-  const received: { readonly record: RepodataRecord; readonly archive: ReceivedArchive }[] = [];
+  const carried: { readonly record: RepodataRecord; readonly archive: CarriedArchive }[] = [];
   const outcomes: TransferOutcome[] = [];
-  try {
-    for (const record of item.add) {
-      try {
-        const uploadTo = options.isSuspect(record) ? undefined : repository;
-        received.push({ record, archive: await receiveArchive(record, { ...options, uploadTo }) });
-      } catch (error) {
-        outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
-      }
+  const mountable =
+    mountSource && (await findMountable(item, (record) => !isSuspect(record), mountSource, options));
+  const mountFrom = mountable?.from;
+  const toFetch = item.add.filter((record) => mountable?.archives.has(record) !== true);
+  // Its twin may have to be read again; one that nobody lists any more is about as large.
+  const twins = item.twin === undefined ? [] : [item.twin.record ?? item.add[0] ?? {}];
+  using _ = await takeRoom(temp, [...toFetch, ...twins], { signal });
+  await using received = new Resources();
+  for (const record of item.add) {
+    const stored = mountable?.archives.get(record);
+    if (stored !== undefined) {
+      carried.push({ record, archive: { packed: stored, uploaded: false } });
+      continue;
     }
-    const [first] = received;
-    if (first === undefined) return outcomes;
     try {
-      const archives = received.map(({ archive }) => archive);
-      const existing =
-        item.twin === undefined ? undefined : await readExisting(repository, item, item.twin, options);
-      await store.ensureConfig(repository, { signal });
-      await using twin = await existing?.twin?.().catch(async (error: unknown) => {
-        const record = item.twin?.record;
-        if (existing.manifest !== undefined || record === undefined) throw error;
-        // It was not there, and is not to be had: it must not stay listed.
-        outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
-        return undefined;
-      });
-      const all = twin === undefined ? archives : [...archives, twin];
-      await pushMerged(item, repository, all, existing?.manifest, options);
+      // What can be mounted need not go up while it comes down.
+      const uploadTo = isSuspect(record) || mountFrom !== undefined ? undefined : repository;
+      const archive = received.use(await receiveArchive(record, { ...options, uploadTo }));
+      carried.push({ record, archive });
     } catch (error) {
-      const fault = await packageFault(destinationError(first.record, error), item, options);
-      return [
-        ...outcomes,
-        ...received.map(({ record }) => ({ record, outcome: 'failed' as const, error: fault })),
-      ];
+      outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
     }
-    for (const { record, archive } of received) {
-      const { digest, size } = archive.packed.layer;
-      outcomes.push({ record, outcome: 'added', digest, size });
-    }
-    return outcomes;
-  } finally {
-    for (const { archive } of received) await archive[Symbol.asyncDispose]();
   }
+  const [first] = carried;
+  if (first === undefined) return outcomes;
+  try {
+    const archives = carried.map(({ archive }) => archive);
+    const existing =
+      item.twin === undefined ? undefined : await readExisting(repository, item, item.twin, options);
+    await store.ensureConfig(repository, { signal, mountFrom });
+    await using twin = await existing?.twin?.().catch(async (error: unknown) => {
+      const record = item.twin?.record;
+      if (existing.manifest !== undefined || record === undefined) throw error;
+      // It was not there, and is not to be had: it must not stay listed.
+      outcomes.push({ record, outcome: 'failed', error: await packageFault(error, item, options) });
+      return undefined;
+    });
+    const all = twin === undefined ? archives : [...archives, twin];
+    await pushMerged(item, repository, all, existing?.manifest, { ...options, mountFrom });
+  } catch (error) {
+    const fault = await packageFault(asCopyError(first.record, error), item, options);
+    return [
+      ...outcomes,
+      ...carried.map(({ record }) => ({ record, outcome: 'failed' as const, error: fault })),
+    ];
+  }
+  for (const { record, archive } of carried) {
+    const { digest, size } = archive.packed.layer;
+    outcomes.push({ record, outcome: 'added', digest, size });
+  }
+  return outcomes;
 }
 
 interface Existing {
@@ -170,14 +196,14 @@ function tryParse(bytes: Uint8Array): ImageManifest | undefined {
 async function pushMerged(
   item: PlanItem,
   repository: Repository,
-  received: readonly ReceivedArchive[],
+  carried: readonly CarriedArchive[],
   existing: ImageManifest | undefined,
-  options: TransferOptions,
+  options: TransferOptions & Pick<CopyOptions, 'mountFrom'>,
 ): Promise<void> {
-  const { store, signal } = options;
-  const archives: readonly PackedArchive[] = received.map(({ packed }) => packed);
+  const { store, mountFrom, signal } = options;
+  const archives = carried.map(({ packed }) => packed);
   const atDestination = new Set<Digest>([store.schema.config.digest]);
-  for (const { uploaded, packed } of received) if (uploaded) atDestination.add(packed.layer.digest);
+  for (const { uploaded, packed } of carried) if (uploaded) atDestination.add(packed.layer.digest);
 
   let base = existing;
   for (let merges = 1; ; merges += 1) {
@@ -188,6 +214,7 @@ async function pushMerged(
     await copyGraph(artifact, repository, artifact.descriptor, {
       tags: [item.place.tag],
       destinationHas: ({ digest }) => known?.has(digest) ?? atDestination.has(digest),
+      mountFrom,
       signal,
     });
     if (layersOf(artifact.manifest).packages.length < 2) return;
@@ -262,8 +289,12 @@ async function packageFault(error: unknown, item: PlanItem, options: TransferOpt
 }
 
 /** Tells whether nobody answers at the source's own host; a record may send us to another one. */
-export function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url'>): boolean {
-  if (!(error instanceof TransportError)) return false;
-  if (!isSystemError(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN')) return false;
-  return URL.canParse(source.url) && new URL(error.url).origin === new URL(source.url).origin;
+export function isSourceGone(error: FerryError, source: Pick<ChannelSource, 'url' | 'origin'>): boolean {
+  const origin = source.origin ?? (URL.canParse(source.url) ? new URL(source.url).origin : undefined);
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (!(cause instanceof TransportError)) continue;
+    if (!isSystemError(cause.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN')) return false;
+    return new URL(cause.url).origin === origin;
+  }
+  return false;
 }

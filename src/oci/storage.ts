@@ -132,6 +132,8 @@ export interface Repository extends ContentSource {
 export interface Registry extends AsyncDisposable {
   /** Where it is, for people: `127.0.0.1:5000` or a path. Never holds a secret. */
   readonly location: string;
+  /** Where its requests go, such as `https://ghcr.io`; `undefined` where it is no server. */
+  readonly origin?: string | undefined;
   /** Longest repository name it takes, in characters. */
   readonly maxNameLength: number;
   /** Requests that one blob costs, as far as that is known; 0 where the store is asked nothing. */

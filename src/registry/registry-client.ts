@@ -81,6 +81,10 @@ export class RegistryClient implements Registry {
     this.#support = new ReferrersSupport(options.now);
   }
 
+  get origin(): string {
+    return this.baseUrl.origin;
+  }
+
   /** As the profile says, or as uploads have shown so far. */
   get requestsPerBlob(): number | undefined {
     const { singlePost } = this.#manners;

@@ -14,12 +14,12 @@ import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { chooseMirror } from '../bundle.js';
 import { exportToFolder } from '../export-channel.js';
-import { parseLocation, type Location } from '../locations.js';
+import { parseLocation } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
 import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
-import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseTempLimit, type LocationFlags } from '../options.js';
 import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
@@ -43,6 +43,8 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFla
   readonly clientShims: boolean;
   readonly resume?: boolean;
   readonly tempDir?: string;
+  /** In bytes. */
+  readonly tempLimit?: number;
   readonly deltaFrom?: string;
 }
 
@@ -79,6 +81,11 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--source-label <label>', 'label of a source in a registry, if it is another')
     .option('--delta-from <location>', 'write a bundle: only what this earlier state of the channel lacks')
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
+    .option(
+      '--temp-limit <size>',
+      'room for archives there at once, such as 20GB; without it, half of what is free',
+      parseTempLimit,
+    )
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
     .option('--verbose', 'say what happens to each archive')
@@ -137,9 +144,10 @@ async function mirror(
     return;
   }
   const { plan: planIt, run: runIt } = await chooseMirror(from, to, flags, session);
+  const ends = session.openMirror(from, to);
   const options: MirrorOptions = {
-    source: openSource(from, flags, session, output),
-    destination: session.openStore(to),
+    source: withFallbacks(ends.source, flags, session, output),
+    destination: ends.destination,
     subdirs: flags.subdir,
     filters: await readFilters(flags, readText),
     concurrency: flags.concurrency,
@@ -154,6 +162,7 @@ async function mirror(
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
     tempDir: flags.tempDir,
+    tempLimitBytes: flags.tempLimit,
     lockFolder: lockFolder(context.environment),
   };
   if (flags.plan === true) {
@@ -180,8 +189,12 @@ async function mirror(
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
 
-function openSource(source: Location, flags: MirrorFlags, session: Session, output: Output): ChannelSource {
-  const first = session.openChannel(source);
+function withFallbacks(
+  first: ChannelSource,
+  flags: MirrorFlags,
+  session: Session,
+  output: Output,
+): ChannelSource {
   const others = (flags.fallback ?? []).map((text) => session.openChannel(parseLocation(text)));
   if (others.length === 0) return first;
   return new FallbackChannel([first, ...others], {

@@ -4,22 +4,23 @@ import { LATEST } from '../../artifact/metadata-artifact.js';
 import { isCanonical, layersOf } from '../../artifact/package-artifact.js';
 import {
   describePackage,
-  readParts,
   type ArtifactParts,
   type HeldArchive,
   type PartialInfo,
 } from '../../artifact/relabel.js';
 import type { PackageContent } from '../../artifact/schema.js';
 import type { RepodataRecord } from '../../conda/package-record.js';
-import { CopyError, FerryError, isFerryError } from '../../errors.js';
+import { CopyError, isFerryError, type FerryError } from '../../errors.js';
 import { openerOf, type Bytes, type OpenBytes } from '../../io/bytes.js';
 import { digestHex, digestOf, type Digest } from '../../io/digest.js';
 import type { TempFolder } from '../../io/temp-folder.js';
 import { copyGraph } from '../../oci/copy-graph.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { parseImageManifest } from '../../oci/manifest.js';
-import type { ContentSource, Repository } from '../../oci/storage.js';
-import { destinationError, receiveArchive, type ReceivedArchive } from '../receive.js';
+import type { ContentSource } from '../../oci/storage.js';
+import { takeRoom } from '../archive-room.js';
+import { receiveArchive, type ReceivedArchive } from '../receive.js';
+import { asCopyError, fromSource, readStoredArtifact } from '../stored-artifact.js';
 import type { MigrationContext } from './migration-context.js';
 import type { MigrationItem } from './prepare-subdir.js';
 
@@ -85,6 +86,8 @@ export async function migrateItem(item: MigrationItem, context: ItemContext): Pr
   if (present !== undefined) return outcome({ digest: present, isNew: false }, parts.archives);
 
   await context.beforeWriting();
+  const layers = lackingParts(parts).size === 0 ? [] : parts.archives.map(({ layer }) => layer);
+  using _ = await takeRoom(context.temp, layers, { signal });
   await using completed = await completeParts(parts, item, context);
   faults.push(...completed.faults);
   for (const { layer } of completed.read) moved.set(layer.digest, layer.size);
@@ -137,19 +140,13 @@ export function lackingParts({ archives, info }: ArtifactParts): ReadonlyMap<Hel
 
 /**
  * Reads the source's artifact.
- * @throws FerryError `ARCHIVE_ABSENT` where there is none, `MANIFEST_INVALID`
+ * @throws as {@link readStoredArtifact}
  */
 export async function readSource(
   item: MigrationItem,
   { source, signal }: MigrationContext,
 ): Promise<ArtifactParts> {
-  const repository = source.packageRepository(item.subdir, item.from);
-  const stored = await atSource(repository.fetchManifest(item.from.tag, { signal }), repository);
-  if (stored === undefined) {
-    const what = `\`${repository.name}:${item.from.tag}\``;
-    throw new FerryError('ARCHIVE_ABSENT', `there is no artifact at ${what}`);
-  }
-  return readParts(source.schema, parseImageManifest(stored.bytes), item.records);
+  return (await readStoredArtifact(source, item.subdir, item.from, item.records, { signal })).parts;
 }
 
 /** Finds the artifact at the destination, if it is what this run would write. */
@@ -281,32 +278,6 @@ async function readArchive(
   if (record.sha256 === undefined) return receiveArchive(record, { ...context, source: { openArchive } });
   const known = { ...record, sha256: digestHex(layer.digest), size: layer.size };
   return receiveArchive(known, { ...context, source: { openArchive } });
-}
-
-async function* fromSource(bytes: Bytes, { digest }: Descriptor): Bytes {
-  try {
-    for await (const chunk of bytes) yield chunk;
-  } catch (error) {
-    if (!isFerryError(error)) throw error;
-    throw new CopyError('source', `the source did not give ${digest}`, error);
-  }
-}
-
-async function atSource<T>(promise: Promise<T>, { name }: Repository): Promise<T> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (!isFerryError(error)) throw error;
-    throw new CopyError('source', `\`${name}\` could not be read`, error);
-  }
-}
-
-/** Whatever fails while content is copied is the destination's fault, unless the source says it is its own. */
-function asCopyError(record: RepodataRecord, error: unknown): unknown {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof CopyError) return cause;
-  }
-  return destinationError(record, error);
 }
 
 /**

@@ -12,6 +12,7 @@ import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
 import type { MirrorReporter } from '../report.js';
+import { isSameRegistry } from '../stored-artifact.js';
 import { carryMetadata } from './carry-metadata.js';
 import { checkSameMigration, type MigrationFailures } from './failures-file.js';
 import { migrateSubdir } from './migrate-subdir.js';
@@ -121,13 +122,6 @@ function checkEnds({ source, destination }: MigrateOptions): void {
       },
     );
   }
-}
-
-/** A mount that was tried in vain costs one request; so it is enough that both have one name. */
-function isSameRegistry(source: ChannelStore, destination: ChannelStore): boolean {
-  return (
-    source.registry === destination.registry || source.registry.location === destination.registry.location
-  );
 }
 
 function endsOf({ source, destination }: MigrateOptions): MigrationEnds {

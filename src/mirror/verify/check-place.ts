@@ -7,6 +7,7 @@ import { sha256Digest } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { parseImageManifest, type ImageManifest } from '../../oci/manifest.js';
 import type { Repository } from '../../oci/storage.js';
+import { takeRoom } from '../archive-room.js';
 import { receiveArchive } from '../receive.js';
 import { readFault } from './check-repodata.js';
 import { finding, type Finding, type FindingCode } from './findings.js';
@@ -136,6 +137,7 @@ class PlaceLook implements PlaceAudit {
     const { record } = archive;
     const source = { openArchive: (): Bytes => this.#repository.fetch(layer, this.#context) };
     try {
+      using _ = await takeRoom(this.#context.temp, [record], this.#context);
       await using received = await receiveArchive(record, { ...this.#context, source, uploadTo: undefined });
       const { md5 } = received.packed.layer;
       this.good.set(record.filename, layer);

@@ -51,6 +51,7 @@ export async function repairPlace(
     store,
     source: {
       url: source.url,
+      origin: source.origin,
       subdirs: (options) => source.subdirs(options),
       openMetadata: (path, options) => source.openMetadata(path, options),
       openArchive: (archive, options) => {

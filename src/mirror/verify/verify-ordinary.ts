@@ -9,6 +9,7 @@ import { quietSignal } from '../../io/quiet-signal.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
 import { readChannelRecords } from '../read-channel.js';
+import { takeRoom } from '../archive-room.js';
 import { receiveArchive } from '../receive.js';
 import { compareWithSource, readSource } from './compare-source.js';
 import { finding, type Finding } from './findings.js';
@@ -93,6 +94,7 @@ async function checkArchive(
     return finding('FILE_DIFFERS', where, message, false);
   }
   try {
+    using _ = await takeRoom(context.temp, [record], context);
     await using received = await receiveArchive(record, { ...context, source: channel, uploadTo: undefined });
     const { md5 } = received.packed.layer;
     if (record.md5 === undefined || record.md5 === md5) return undefined;
