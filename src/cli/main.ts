@@ -1,21 +1,7 @@
 #!/usr/bin/env node
 /** The command `conda-ferry`: the only place that knows the process it runs in. */
 import { setMaxListeners } from 'node:events';
-import { CommanderError } from 'commander';
-import { isFerryError, type FerryErrorCode } from '../errors.js';
-import { printError, say } from './output.js';
-import { createProgram } from './program.js';
-
-const EXIT_USAGE = 2;
-const EXIT_FAILED = 3;
-const EXIT_INTERRUPTED = 130;
-const USAGE_CODES: ReadonlySet<FerryErrorCode> = new Set([
-  'USAGE',
-  'CHANNEL_INVALID',
-  'REFERENCE_INVALID',
-  'MATCH_SPEC_INVALID',
-  'LOCK_FILE_INVALID',
-]);
+import { EXIT_FAILED, EXIT_INTERRUPTED, runCommand } from './run-command.js';
 
 const interruption = new AbortController();
 // Every transfer under way listens to it.
@@ -36,34 +22,9 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-const hints = new Map<FerryErrorCode, string>();
-const output = { stdout: process.stdout, stderr: process.stderr };
-const program = createProgram({
-  output,
+process.exitCode = await runCommand(process.argv.slice(2), {
+  output: { stdout: process.stdout, stderr: process.stderr },
   environment: process.env,
   stdin: process.stdin,
   signal: interruption.signal,
-  hints,
-  setExitCode: (code) => {
-    process.exitCode = code;
-  },
 });
-
-try {
-  await program.parseAsync(process.argv);
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
-}
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  if (interruption.signal.aborted) {
-    say(output, 'interrupted; the next run goes on from here');
-    return EXIT_INTERRUPTED;
-  }
-  printError(output, error, { hint: isFerryError(error) ? hints.get(error.code) : undefined });
-  if (!isFerryError(error) && error instanceof Error && process.env['CONDA_FERRY_DEBUG'] !== undefined) {
-    for (const line of error.stack?.split('\n') ?? []) say(output, line);
-  }
-  return isFerryError(error) && USAGE_CODES.has(error.code) ? EXIT_USAGE : EXIT_FAILED;
-}

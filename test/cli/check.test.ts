@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { layoutReader } from '../support/audit.js';
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
-import { runFerry, type FerryResult } from '../support/ferry.js';
+import type { FerryResult } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 interface Document {

@@ -6,11 +6,12 @@ import { expect, test } from 'vitest';
 import { sha256 } from '../support/audit.js';
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
-import { ROOT, runFerry } from '../support/ferry.js';
+import { ROOT, runFerry as runFerryProcess } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 test('--help names every verb, and each verb has its own with examples', async () => {
-  const help = await runFerry(['--help']);
+  const help = await runFerryProcess(['--help']);
   expect(help.code).toBe(0);
   const verbs = [...help.stdout.matchAll(/^ {2}([a-z]+) /gm)]
     .map((match) => match[1])
@@ -39,14 +40,14 @@ test('--help names every verb, and each verb has its own with examples', async (
 
 test('--version is that of the package', async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  expect((await runFerry(['--version'])).stdout).toBe(`${version}\n`);
+  expect((await runFerryProcess(['--version'])).stdout).toBe(`${version}\n`);
 });
 
 test('mirror, then again: what an operator sees', async () => {
   const cwd = await tempFolder();
   await cp(FIXTURE_CHANNEL, join(cwd, 'channel'), { recursive: true });
   const mirror = ['mirror', './channel', 'oci-layout:./mirror'];
-  const first = await runFerry(mirror, { cwd });
+  const first = await runFerryProcess(mirror, { cwd });
   expect(first.code).toBe(0);
   expect(first.stdout.replaceAll(cwd, '')).toMatchInlineSnapshot(`
     "subdir     listed  there  added  failed  withheld  repodata
@@ -64,7 +65,7 @@ test('mirror, then again: what an operator sees', async () => {
     published: osx-arm64 (the source's)
     "
   `);
-  const second = await runFerry(mirror, { cwd });
+  const second = await runFerryProcess(mirror, { cwd });
   expect(second).toMatchObject({ code: 0, stderr: '' });
   expect(second.stdout.replaceAll(cwd, '')).toMatchInlineSnapshot(`
     "subdir     listed  there  added  failed  withheld  repodata
@@ -199,7 +200,7 @@ test.each([
   [['pack', './nowhere-1-0.conda', '--output', 'oci-layout:./m'], 1, 'NOT_FOUND'],
   [['ferry'], 2, "unknown command 'ferry'"],
 ])('%j exits with %i and says why', async (args, code, text) => {
-  const result = await runFerry(args, { cwd: await tempFolder() });
+  const result = await runFerryProcess(args, { cwd: await tempFolder() });
   expect(result.stderr).toContain(text);
   expect(result.code).toBe(code);
   expect(result.stdout).toBe('');
@@ -211,7 +212,7 @@ test('a password in a location is never shown', async () => {
     'http://user:s3cret@[bad/x',
     'http://user:s3cret@127.0.0.1:1/x',
   ]) {
-    const { stdout, stderr, code } = await runFerry(['mirror', location, 'oci-layout:./m'], {
+    const { stdout, stderr, code } = await runFerryProcess(['mirror', location, 'oci-layout:./m'], {
       cwd: await tempFolder(),
     });
     expect(code).toBeGreaterThan(1);
@@ -252,6 +253,6 @@ test('SIGINT ends a run with 130, and the next one goes on', async () => {
   await once(child, 'exit');
   expect(child.exitCode).toBe(130);
   stuck = false;
-  expect(await runFerry([...args, '--quiet'], { cwd })).toMatchObject({ code: 0, stderr: '' });
+  expect(await runFerryProcess([...args, '--quiet'], { cwd })).toMatchObject({ code: 0, stderr: '' });
   await rm(join(cwd, 'mirror'), { recursive: true });
 });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
-import { runFerry } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 let home: string;

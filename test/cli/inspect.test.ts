@@ -8,7 +8,7 @@ import { IMAGE_INDEX } from '#ferry/oci/media-types.js';
 import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { useRegistryDouble } from '../support/double/registry-double.js';
-import { runFerry } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 interface Inspected {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { useRegistryDouble } from '../support/double/registry-double.js';
-import { runFerry } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 interface ListDocument {

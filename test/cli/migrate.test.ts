@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { startRegistryDouble, type RegistryDouble } from '../support/double/registry-double.js';
-import { runFerry, type FerryResult } from '../support/ferry.js';
+import type { FerryResult } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 let registry: RegistryDouble;

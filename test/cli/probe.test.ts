@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { startRegistry } from '../support/docker-registry.js';
 import { useGhcrDouble } from '../support/double/ghcr.js';
 import { useRegistryDouble } from '../support/double/registry-double.js';
-import { runFerry } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 import { startScriptedServer } from '../support/scripted-server.js';
 

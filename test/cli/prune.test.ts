@@ -4,7 +4,8 @@ import { expect, test } from 'vitest';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { WorkerPool } from '#ferry/artifact/worker-pool.js';
-import { runFerry, type FerryResult } from '../support/ferry.js';
+import type { FerryResult } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { layoutStore, mirrorFolder } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
 

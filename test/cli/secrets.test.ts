@@ -8,7 +8,8 @@ import { holdsCanary, useAttacker, type Attacker } from '../support/double/attac
 import type { Answer } from '../support/double/exchange.js';
 import type { RegistryDoubleOptions } from '../support/double/options.js';
 import { useRegistryDouble, type RegistryDouble } from '../support/double/registry-double.js';
-import { runFerry, type FerryResult } from '../support/ferry.js';
+import { runFerry as runFerryProcess, type FerryResult } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 
 /**
@@ -277,8 +278,8 @@ describe('a hostile destination', () => {
     const destination = await useDestination(options(attacker.origin));
     const env = await environment(destination, VARIABLES);
     const args = ['mirror', channel, `oci://${destination.host}/ch`, ...NOARCH, '--verbose'];
-    expectNoLeak(await runFerry(args, { env }), destination);
-    expectNoLeak(await runFerry([...args, '--deep', '--json'], { env }), destination);
+    expectNoLeak(await runFerryProcess(args, { env }), destination);
+    expectNoLeak(await runFerryProcess([...args, '--deep', '--json'], { env }), destination);
     expect(attacker.requests.length).toBeGreaterThan(0);
   });
 
@@ -301,7 +302,9 @@ describe('a hostile destination', () => {
       CONDA_FERRY_PASSWORD: CANARY.url,
     });
     for (const flag of ['--verbose', '--json']) {
-      const result = await runFerry(['mirror', channel, `oci://${destination.host}/ch`, flag], { env });
+      const result = await runFerryProcess(['mirror', channel, `oci://${destination.host}/ch`, flag], {
+        env,
+      });
       expect(result.code).toBe(3);
       expectNoLeak(result, destination);
     }

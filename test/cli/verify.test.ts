@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { runFerry, type FerryResult } from '../support/ferry.js';
+import type { FerryResult } from '../support/ferry.js';
+import { runFerry } from '../support/ferry-here.js';
 import { tempFolder } from '../support/temp.js';
 import { offer, smallConda, smallTarBz2 } from '../support/v1-channel.js';
 

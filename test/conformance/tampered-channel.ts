@@ -10,11 +10,11 @@ import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { check } from '#ferry/conformance/check.js';
 import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { zstd } from '../../fixtures/build/zstd.mjs';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel } from '../support/workers.js';
 
 /** A name of 64 characters, which conda allows and schema v1 hashes. */
 export const LONG_NAME = 'long'.repeat(16);

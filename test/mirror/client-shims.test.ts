@@ -7,7 +7,6 @@ import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { check } from '#ferry/conformance/check.js';
 import { CopyError, FerryError } from '#ferry/errors.js';
 import { ensureClientShims } from '#ferry/mirror/client-shims.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
@@ -23,6 +22,7 @@ import {
 } from '../support/stores.js';
 import type { GhcrDouble } from '../support/double/ghcr.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel } from '../support/workers.js';
 
 const LEAF = 'repodata_shards.msgpack.zst';
 

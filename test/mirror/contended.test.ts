@@ -4,10 +4,8 @@ import { readLedger } from '#ferry/artifact/ledger.js';
 import { REPODATA as REPODATA_TYPE } from '#ferry/artifact/media-types.js';
 import { LATEST, pushMetadata, resolveLatest } from '#ferry/artifact/metadata-artifact.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { TempFolder } from '#ferry/io/temp-folder.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { readPublished } from '#ferry/mirror/state.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
@@ -23,6 +21,7 @@ import type { RequestHead } from '../support/double/exchange.js';
 import { runFerry } from '../support/ferry.js';
 import { openTestClient } from '../support/http.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel, workers } from '../support/workers.js';
 
 /** Somebody else writes into the channel while a mirror runs, and registries that take nothing. */
 
@@ -153,7 +152,6 @@ test('what another published between our look at latest and our reading of it is
   };
   const judged = await publish('judged');
   await publish('later');
-  await using workers = new WorkerPool();
   await using temp = await TempFolder.create();
   await using published = await readPublished(store, 'noarch', judged, { workers, temp });
   expect(published?.found.descriptor.digest).toBe(judged.digest);

@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import { GithubPackages } from '#ferry/registry/github-packages.js';
 import { profileOf } from '#ferry/registry/host-profile.js';
@@ -26,6 +25,7 @@ import { openTestClient } from '../support/http.js';
 import { failuresOf, layoutStore } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
 import { jumpingClock } from '../support/jumping-clock.js';
+import { mirrorChannel } from '../support/workers.js';
 
 /** The mirror against GHCR as the facts ghcr/G1 to ghcr/G19 describe it. Nothing is known beforehand of the host. */
 

@@ -4,7 +4,7 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger } from '#ferry/artifact/ledger.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
+import type { MirrorOptions } from '#ferry/mirror/mirror.js';
 import type { SubdirReport } from '#ferry/mirror/report.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import type { Registry } from '#ferry/oci/storage.js';
@@ -16,6 +16,7 @@ import { failingRegistry } from '../support/failing-registry.js';
 import { memoryReader } from '../support/memory-reader.js';
 import { failuresOf, httpSource, layoutStore } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel } from '../support/workers.js';
 
 /** What a killed run, another tool or a changed mind of the source leaves behind, and what the next run makes of it. */
 

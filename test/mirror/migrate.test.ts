@@ -6,7 +6,6 @@ import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import type { SchemaId } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { isFerryError } from '#ferry/errors.js';
 import { collect, openerOf } from '#ferry/io/bytes.js';
@@ -15,7 +14,6 @@ import { encodeJson, parseImageManifest, type ImageManifest } from '#ferry/oci/m
 import { failuresOf as failuresFileOf, parseFailures } from '#ferry/mirror/migrate/failures-file.js';
 import { migrateChannel, planMigration, type MigrateOptions } from '#ferry/mirror/migrate/migrate.js';
 import type { MigrationReport } from '#ferry/mirror/migrate/report.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
@@ -24,20 +22,17 @@ import { startRegistryDouble, type RegistryDouble } from '../support/double/regi
 import { failingRegistry } from '../support/failing-registry.js';
 import { openLayoutPair, openRegistryPair, stateOf, type Pair } from '../support/migration.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel, workers } from '../support/workers.js';
 
 let docker: TestRegistry;
 let double: RegistryDouble;
-// Starting threads takes longer than most of these migrations.
-let workers: WorkerPool;
 beforeAll(async () => {
-  workers = new WorkerPool();
   docker = await startRegistry();
   double = await startRegistryDouble();
 });
 afterAll(async () => {
   await docker[Symbol.asyncDispose]();
   await double[Symbol.asyncDispose]();
-  await workers[Symbol.asyncDispose]();
 });
 
 const kinds: readonly (readonly [string, (name: string) => Promise<() => Pair>])[] = [

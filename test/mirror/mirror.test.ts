@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compress } from 'zstd-napi';
 import { readLedger, writeLedger } from '#ferry/artifact/ledger.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { mirrorChannel, planMirror } from '#ferry/mirror/mirror.js';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import {
@@ -31,6 +30,7 @@ import {
   type StoreUnderTest,
 } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel, planMirror } from '../support/workers.js';
 
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
 

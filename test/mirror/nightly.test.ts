@@ -8,7 +8,7 @@ import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { formatFailureList, parseFailureList, unknownFailures } from '#ferry/mirror/failure-list.js';
 import { parseFilters, type FilterInput } from '#ferry/mirror/filters/filters.js';
-import { mirrorChannel, planMirror, type MirrorOptions } from '#ferry/mirror/mirror.js';
+import type { MirrorOptions } from '#ferry/mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '#ferry/mirror/plan-document.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
@@ -18,6 +18,7 @@ import { createGate } from '../support/gate.js';
 import { serveChannel } from '../support/channel-server.js';
 import { httpSource } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel, planMirror } from '../support/workers.js';
 
 /** What an operator does with a mirror night after night. */
 

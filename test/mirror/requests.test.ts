@@ -4,12 +4,12 @@ import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { openRegistry } from '#ferry/registry/open-registry.js';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { useRegistryDouble, type RegistryDouble } from '../support/double/registry-double.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel } from '../support/workers.js';
 
 const NAMES = 5;
 const BUILDS = 4;

@@ -6,7 +6,6 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger } from '#ferry/artifact/ledger.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { mirrorChannel, planMirror } from '#ferry/mirror/mirror.js';
 import { faultsOf, listedRecords } from '../support/audit.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
 import { failingRegistry } from '../support/failing-registry.js';
@@ -14,6 +13,7 @@ import { layoutStore, mirrorFolder, writesOf, type StoreUnderTest } from '../sup
 import { tempFolder } from '../support/temp.js';
 import { offer, smallConda, smallTarBz2, v1Kinds } from '../support/v1-channel.js';
 import { watchedRegistry } from '../support/watched-registry.js';
+import { mirrorChannel, planMirror } from '../support/workers.js';
 
 /** Schema v1 holds one archive of a build: what becomes of the other, and what the `.conda` does to the `.tar.bz2`. */
 

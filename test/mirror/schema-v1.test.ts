@@ -5,9 +5,7 @@ import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { mirrorChannel, planMirror } from '#ferry/mirror/mirror.js';
 import { pullArchives } from '#ferry/mirror/pull.js';
 import { readChannelRecords } from '#ferry/mirror/read-channel.js';
 import { faultsOf, listedRecords, placeOf, publishedRepodata } from '../support/audit.js';
@@ -33,6 +31,7 @@ import {
   smallTarBz2,
   v1Kinds,
 } from '../support/v1-channel.js';
+import { mirrorChannel, planMirror, workers } from '../support/workers.js';
 
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
 const V1 = { schema: 'v1' } as const;
@@ -244,7 +243,6 @@ describe.each(v1Kinds(() => registry))('mirror into %s by schema v1', (_kind, op
   test('lists and gives back what it was given', async () => {
     const view = await open('read');
     await mirrorFolder(FIXTURE_CHANNEL, view());
-    await using workers = new WorkerPool();
     const channel = new OciChannel(view().store);
     expect(await channel.subdirs()).toEqual(SUBDIRS);
     const counts: Record<string, number> = {};

@@ -5,11 +5,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { digestOf } from '#ferry/io/digest.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { pullArchives } from '#ferry/mirror/pull.js';
 import { copyGraph } from '#ferry/oci/copy-graph.js';
 import { describe as describeBytes, type Descriptor } from '#ferry/oci/descriptor.js';
@@ -23,6 +21,7 @@ import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { useAttacker } from '../support/double/attacker.js';
 import { useRegistryDouble, type RegistryDouble } from '../support/double/registry-double.js';
 import { tempFolder } from '../support/temp.js';
+import { mirrorChannel, workers } from '../support/workers.js';
 
 function open(double: RegistryDouble): RegistryClient {
   const registry = openRegistry(double.host, { userAgent: 'conda-ferry-test' });
@@ -144,7 +143,6 @@ test('CVE-2021-21272: what a title says names no file', async () => {
     }
   }
   const folder = await tempFolder();
-  await using workers = new WorkerPool();
   const channel = new OciChannel(store);
   const pulled = await allOf(
     pullArchives({

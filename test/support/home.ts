@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { runFerry, testEnvironment, type FerryOptions, type FerryResult } from './ferry.js';
+import { testEnvironment, type FerryOptions, type FerryResult } from './ferry.js';
+import { runFerry } from './ferry-here.js';
 import { tempFolder } from './temp.js';
 
 /** Docker's credential file, below the home folder. */
@@ -17,8 +18,8 @@ export interface TestHome {
   write(name: string, content: unknown): Promise<string>;
   /** A JSON document; `undefined` where there is none. */
   read(name: string): Promise<unknown>;
-  /** Runs the command as this user, in the home folder. */
-  run(args: readonly string[], options?: FerryOptions): Promise<FerryResult>;
+  /** Runs the command as this user, in the home folder and in this process. */
+  run(args: readonly string[], options?: Omit<FerryOptions, 'node'>): Promise<FerryResult>;
 }
 
 /** Makes a home that goes away with the test. */

@@ -5,7 +5,7 @@ import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { HttpChannel } from '#ferry/channel/http-channel.js';
 import { openHttpClient } from '#ferry/http/client.js';
 import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
-import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
+import type { MirrorOptions } from '#ferry/mirror/mirror.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { RegistryClient } from '#ferry/registry/registry-client.js';
 import { profileOf } from '#ferry/registry/host-profile.js';
@@ -14,6 +14,7 @@ import { layoutReader, parseManifest, registryReader, type StoreReader } from '.
 import type { TestRegistry } from './docker-registry.js';
 import { startGhcrDouble, type GhcrDouble } from './double/ghcr.js';
 import { onTestFinished } from 'vitest';
+import { mirrorChannel } from './workers.js';
 
 /** A store under test with an outside view of it, and the requests that went to it. */
 export interface StoreUnderTest {

@@ -55,6 +55,8 @@ export interface ExportOptions {
   readonly merge?: boolean | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** Worker threads that several runs share. @defaultValue some of its own, which end with the run */
+  readonly workers?: WorkerPool | undefined;
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
@@ -190,7 +192,7 @@ async function prepareOptions(
     source: options.source,
     folder: resolve(options.folder),
     select: options.select ?? (() => true),
-    workers: resources.use(new WorkerPool()),
+    workers: options.workers ?? resources.use(new WorkerPool()),
     temp: resources.use(await TempFolder.create(options.tempDir)),
     resources,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,

@@ -12,7 +12,6 @@ import { TempFolder } from '#ferry/io/temp-folder.js';
 import { importBundle } from '#ferry/mirror/bundle/import-bundle.js';
 import { readBundleManifest } from '#ferry/mirror/bundle/manifest.js';
 import { planBundle, writeBundle } from '#ferry/mirror/bundle/write-bundle.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { condaPackage, tarBz2Package } from '../../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../../fixtures/build/channel.mjs';
@@ -27,6 +26,7 @@ import {
   type StoreUnderTest,
 } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
+import { mirrorChannel } from '../../support/workers.js';
 
 const about = (name: string, version: string) =>
   ({ name, version, build: '0', subdir: 'noarch', index: { noarch: 'generic' } }) as const;

@@ -14,7 +14,6 @@ import {
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { summarizeRepodata } from '#ferry/mirror/companions/fit-channeldata.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { writeChannel } from '../../../fixtures/build/channel.mjs';
 import { serveChannel } from '../../support/channel-server.js';
 import { httpSource } from '../../support/stores.js';
@@ -30,10 +29,8 @@ import {
   published,
   put,
   TAGS,
-  workers,
 } from './channel-with-companions.js';
-
-afterAll(async () => workers[Symbol.asyncDispose]());
+import { mirrorChannel, workers } from '../../support/workers.js';
 
 async function carryChannel(
   source: string | Parameters<typeof contextOf>[0],

@@ -5,7 +5,6 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import type { RememberedCompanion } from '#ferry/artifact/ledger.js';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import type { Schema } from '#ferry/artifact/schema.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import type { ChannelSource } from '#ferry/conda/channel-source.js';
 import { check } from '#ferry/conformance/check.js';
@@ -20,11 +19,9 @@ import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { condaPackage, tarBz2Package } from '../../../fixtures/build/archive.mjs';
 import { repodataOf, writeChannel } from '../../../fixtures/build/channel.mjs';
 import { tempFolder } from '../../support/temp.js';
+import { workers } from '../../support/workers.js';
 
 export const TAGS = { v0: '2026.11.21.07.35.00', v1: '20261121T073500Z' } as const;
-
-// Starting threads takes longer than these tests.
-export const workers = new WorkerPool(1);
 
 export function conda(name: string, version = '1.0', index: object = {}) {
   const all = { noarch: 'generic', timestamp: 1_700_000_000_000, ...index };

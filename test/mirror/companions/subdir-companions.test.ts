@@ -8,7 +8,6 @@ import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { FerryError } from '#ferry/errors.js';
 import { digestOf } from '#ferry/io/digest.js';
 import { carrySubdirCompanions } from '#ferry/mirror/companions/subdir-companions.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { writeChannel } from '../../../fixtures/build/channel.mjs';
 import { serveChannel } from '../../support/channel-server.js';
 import { startRegistry, type TestRegistry } from '../../support/docker-registry.js';
@@ -27,8 +26,8 @@ import {
   published,
   put,
   TAGS,
-  workers,
 } from './channel-with-companions.js';
+import { mirrorChannel, workers } from '../../support/workers.js';
 
 const FILES = [
   'run_exports.json',
@@ -43,7 +42,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await docker[Symbol.asyncDispose]();
-  await workers[Symbol.asyncDispose]();
 });
 
 const kinds: readonly (readonly [string, () => Promise<ChannelStore>])[] = [

@@ -18,6 +18,7 @@ import { serveChannel } from '../../support/channel-server.js';
 import { startRegistry } from '../../support/docker-registry.js';
 import { failuresOf, httpSource, mirrorFolder, registryStore } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
+import { workers } from '../../support/workers.js';
 
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -30,7 +31,7 @@ beforeEach(async () => {
 /** Exports a folder, or any channel. */
 async function exported(from: string | ChannelSource, options: Partial<ExportOptions> = {}) {
   const source = typeof from === 'string' ? new DirectoryChannel(from) : from;
-  return exportChannel({ source, folder, ...options });
+  return exportChannel({ source, folder, workers, ...options });
 }
 
 function hello(version: string, payload = 'hello\n') {
@@ -163,7 +164,7 @@ describe('an export', () => {
 
   test('says beforehand what it would do, and does none of it', async () => {
     const channel = await channelOf(hello('1.0'));
-    const plan = await planExport({ source: new DirectoryChannel(channel), folder });
+    const plan = await planExport({ source: new DirectoryChannel(channel), folder, workers });
     expect(plan.subdirs).toMatchObject([{ subdir: 'noarch', listed: 1, there: 0, toCheck: 0, toAdd: 1 }]);
     await expect(stat(folder)).rejects.toMatchObject({ code: 'ENOENT' });
   });

@@ -6,7 +6,6 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger, type Ledger } from '#ferry/artifact/ledger.js';
 import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { parseMatchSpec } from '#ferry/conda/match-spec.js';
 import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
@@ -21,6 +20,7 @@ import { writeChannel } from '../../../fixtures/build/channel.mjs';
 import { faultsOf, listedRecords, type StoreReader } from '../../support/audit.js';
 import { memoryReader } from '../../support/memory-reader.js';
 import { tempFolder } from '../../support/temp.js';
+import { workers } from '../../support/workers.js';
 
 /** An archive of a channel that tests prune. */
 export type Archive = ReturnType<typeof condaPackage>;
@@ -56,9 +56,6 @@ async function copyRegistry(from: MemoryRegistry, to: MemoryRegistry): Promise<v
     }
   }
 }
-
-const workers = new WorkerPool();
-afterAll(async () => workers[Symbol.asyncDispose]());
 
 /** The day, and all that the source has then. */
 type Night = readonly [number: number, archives: readonly Archive[]];

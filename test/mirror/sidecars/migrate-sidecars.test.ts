@@ -1,20 +1,16 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger } from '#ferry/artifact/ledger.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { check } from '#ferry/conformance/check.js';
 import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { migrateChannel } from '#ferry/mirror/migrate/migrate.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { carrySidecars } from '#ferry/mirror/sidecars/carry-sidecars.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { attestedChannel } from './attested-channel.js';
-
-const workers = new WorkerPool(1);
-afterAll(async () => workers[Symbol.asyncDispose]());
+import { mirrorChannel, workers } from '../../support/workers.js';
 
 /** A mirror of schema v0 with two attested packages, and the sidecars of these. */
 async function attestedMirror(...present: readonly string[]) {

@@ -11,7 +11,6 @@ import { MAX_SIDECAR_BYTES } from '#ferry/conda/sidecar.js';
 import { check } from '#ferry/conformance/check.js';
 import { CopyError, FerryError } from '#ferry/errors.js';
 import { collect } from '#ferry/io/bytes.js';
-import { mirrorChannel } from '#ferry/mirror/mirror.js';
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
 import { openerOf } from '#ferry/io/bytes.js';
 import { attestedRecords, type AttestedRecord } from '#ferry/mirror/sidecars/attested-records.js';
@@ -23,6 +22,7 @@ import { failingRegistry } from '../../support/failing-registry.js';
 import { httpSource, layoutStore, registryStore, writesOf } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
 import { attestedChannel } from './attested-channel.js';
+import { mirrorChannel } from '../../support/workers.js';
 
 let docker: TestRegistry;
 beforeAll(async () => {

@@ -8,7 +8,6 @@ import { REPODATA, ZSTD_SUFFIX } from '#ferry/artifact/media-types.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
 import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
-import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { faultsOf as faultsIn, type VerifyReport } from '#ferry/mirror/verify/report.js';
@@ -21,6 +20,7 @@ import { failingRegistry } from '../../support/failing-registry.js';
 import { watchedRegistry } from '../../support/watched-registry.js';
 import { mirrorFolder, writesOf, type StoreUnderTest } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
+import { workers } from '../../support/workers.js';
 import { smallConda, smallTarBz2, type BuiltArchive } from '../../support/v1-channel.js';
 import type { DiskRegistry } from '../../support/registries/docker.js';
 import {
@@ -39,7 +39,6 @@ const TAR_BZ2 = smallTarBz2({ name: 'twin' });
 let registry: DiskRegistry;
 let folder: string;
 let source: string;
-const workers = new WorkerPool(1);
 const templates = new Map<string, Promise<FragileStore>>();
 beforeAll(async () => {
   registry = await startFragileRegistry();
@@ -48,7 +47,6 @@ beforeAll(async () => {
   await writeChannel(source, { noarch: [ALONE, CONDA, TAR_BZ2] });
 });
 afterAll(async () => {
-  await workers[Symbol.asyncDispose]();
   await registry[Symbol.asyncDispose]();
   await rm(folder, { recursive: true });
 });
