@@ -63,7 +63,8 @@ export interface PlanDocumentOptions {
 /** Writes a plan down, for people to look through and for `--apply`. */
 export function makePlanDocument(plan: MirrorPlan, options: PlanDocumentOptions): PlanDocument {
   const packages = new Map<string, { archives: number; bytes: number }>();
-  const totals = { archives: 0, artifacts: 0, bytes: 0, requests: 0 };
+  const ofChannel = plan.requests.archives + plan.requests.metadata;
+  const totals = { archives: 0, artifacts: 0, bytes: 0, requests: ofChannel };
   const subdirs = plan.subdirs.map((planned) => {
     const entry = subdirEntry(planned);
     for (const { filename, size = 0 } of [...(entry.add ?? []), ...(entry.changed ?? [])]) {
