@@ -3,7 +3,6 @@ import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { readLedger } from '#ferry/artifact/ledger.js';
 import { REPODATA, ZSTD_SUFFIX } from '#ferry/artifact/media-types.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
-import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { WorkerPool } from '#ferry/artifact/worker-pool.js';
