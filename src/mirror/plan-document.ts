@@ -177,6 +177,11 @@ export class AppliedPlan {
     return this.#archives.get(subdir)?.keys() ?? [];
   }
 
+  /** As {@link check}, where the plan has something to do in a subdir. @throws FerryError `PLAN_STALE` */
+  checkPlanned(subdir: string, latest: Digest | undefined): void {
+    if ((this.#archives.get(subdir)?.size ?? 0) > 0) this.check(subdir, latest);
+  }
+
   /** @throws FerryError `PLAN_STALE` where the plan is of other ends or choices, or the channel was published anew */
   check(subdir: string, latest: Digest | undefined): void {
     const planned = this.document.subdirs.find((entry) => entry.subdir === subdir);

@@ -127,8 +127,10 @@ async function planAll(
     const { subdir } = view;
     const subdirFound = found.get(subdir);
     if (subdirFound !== undefined) works.push(await planFound(subdirFound, selections?.get(subdir), options));
-    else if (view.status === 'settled') works.push(settledWork(view));
-    else works.push({ status: 'absent', subdir });
+    else if (view.status === 'settled') {
+      options.applied?.checkPlanned(subdir, view.state.latest?.digest);
+      works.push(settledWork(view));
+    } else works.push({ status: 'absent', subdir });
   }
   return works;
 }

@@ -204,7 +204,8 @@ describe('a second run', () => {
         openArchive: async function* (archive, options) {
           if (isFirst) {
             isFirst = false;
-            await run();
+            // What is the same in the end would be no conflict.
+            await run({ filters: filters({ exclude: ['b'] }) });
           }
           yield* new DirectoryChannel(source).openArchive(archive, options);
         },
@@ -240,7 +241,8 @@ describe('filters', () => {
     expect(await listed()).toEqual(['a-1.0-0.conda', 'c-1.0-0.conda']);
     server.requests.length = 0;
     expect(only(await http({ exclude: ['b'] })).publishedAs).toBe('kept');
-    expect(server.requests.map(({ status }) => status)).toEqual([304]);
+    const ofRepodata = server.requests.filter(({ path }) => path.includes('/noarch/'));
+    expect(ofRepodata.map(({ status }) => status)).toEqual([304]);
     expect(only(await http({ exclude: ['a'] }))).toMatchObject({ added: 1, kept: 1 });
     expect(await listed()).toEqual(['b-1.0-0.conda', 'c-1.0-0.conda']);
     expect(only(await http({}))).toMatchObject({ added: 0, there: 3, publishedAs: 'unchanged' });
