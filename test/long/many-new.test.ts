@@ -21,8 +21,8 @@ import { tempFolder } from '../support/temp.js';
 
 /** A night with 2,000 new archives in 700,000 records: what is asked of the registry does not grow with the channel. */
 
-const RECORDS = 700_000;
-const NEW_ARCHIVES = 2000;
+const RECORDS = Number(process.env['CONDA_FERRY_TEST_RECORDS'] ?? 700_000);
+const NEW_ARCHIVES = Number(process.env['CONDA_FERRY_TEST_NEW'] ?? 2000);
 /** Archives of one name; every name is a new repository. */
 const BUILDS = 10;
 const SUBDIR = 'linux-64';
@@ -57,12 +57,14 @@ test('a night with 2,000 new archives in 700,000 records asks for them alone, an
   const repodata = join(folder, SUBDIR, 'repodata.json');
   await writeRecords(repodata, archives);
   await compressFile(repodata, workers);
+  console.log(`${String(RECORDS)} records, ${String(NEW_ARCHIVES)} of them new`);
   const options = { source, subdirs: [SUBDIR], workers };
   const planning = view();
   const plan = await planMirror({ ...options, destination: planning.store });
   const { totals } = makePlanDocument(plan, { now: new Date() });
   expect(totals.archives).toBe(NEW_ARCHIVES);
 
+  console.log(`planned: ${JSON.stringify(totals)}`);
   const logged = (await registry.accessLog())?.length ?? 0;
   const night = view();
   const memory = watchMemory();
@@ -134,7 +136,7 @@ async function writeRecords(path: string, archives: readonly Archive[]): Promise
   });
   let isPlaced = false;
   for (const piece of generateRepodata({ records: RECORDS - NEW_ARCHIVES })) {
-    let text = piece.toString('latin1');
+    let text = representable(piece.toString('latin1'));
     const at = isPlaced ? -1 : text.indexOf(head);
     if (at >= 0) {
       isPlaced = true;
@@ -145,6 +147,11 @@ async function writeRecords(path: string, archives: readonly Archive[]): Promise
   file.end();
   await once(file, 'finish');
   expect(isPlaced).toBe(true);
+}
+
+/** Some of the random names are none that a registry takes; withheld ones would have the repodata written anew. */
+function representable(text: string): string {
+  return text.replace(/(?<!build|license|track|some|repodata)_/g, 'u').replace(/--+/g, 'x');
 }
 
 /** Publishes the repodata with a ledger that vouches for it; the archives that it lists are nowhere. */
