@@ -223,7 +223,8 @@ async function sentAgain(lines: readonly string[], reader: StoreReader, channel:
   const sent = new Set<string>();
   for (const line of lines) {
     const request = /"PUT \/v2\/(\S+) HTTP\/1\.1" 201/.exec(line)?.[1];
-    if (request === undefined) continue;
+    // The same archives were sent to other channels too.
+    if (request?.startsWith(`${channel}/`) !== true) continue;
     const digest = decodeURIComponent(/digest=([^&\s]+)/.exec(request)?.[1] ?? '');
     const manifest = packagesOf.get(digest);
     if (manifest !== undefined) {
