@@ -7,8 +7,8 @@ import { printRefused, printWithheld } from './refused.js';
 
 /** Packages named for their size, where nobody asked for more. */
 const LARGEST_SHOWN = 20;
-/** Records that are gone at the source, named one by one. */
-const GONE_SHOWN = 5;
+/** Records that are gone or changed at the source, named one by one. */
+const NAMES_SHOWN = 5;
 
 /** Prints what a run would do. */
 export function printPlan(
@@ -25,7 +25,7 @@ export function printPlan(
     printRefused(output, 'unusable', planned.subdir, planned.plan.invalid);
     printWithheld(output, planned.subdir, planned.plan.withheld, flags);
     printLeftOut(output, planned.subdir, planned.leftOut);
-    printGone(output, planned.subdir, planned.gone);
+    printNames(output, 'gone at the source', planned.subdir, planned.gone);
   }
   printLargest(output, document);
   const { archives, bytes, requests, seconds } = document.totals;
@@ -46,8 +46,10 @@ export function printReport(output: Output, report: MirrorReport, flags: OutputF
   const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
 
-  for (const { subdir, failed, withheld, leftOut } of subdirs) {
+  for (const { subdir, failed, withheld, leftOut, replaced, displaced } of subdirs) {
     printRefused(output, 'failed', subdir, failed);
+    printNames(output, 'replaced by the source', subdir, replaced);
+    printNames(output, 'made room for its twin', subdir, displaced);
     printWithheld(output, subdir, withheld, flags);
     printLeftOut(output, subdir, leftOut);
   }
@@ -113,12 +115,13 @@ function printLeftOut(output: Output, subdir: string, leftOut: Readonly<Record<s
   printLine(output, `left out of ${subdir}: ${parts.join(', ')}`);
 }
 
-function printGone(output: Output, subdir: string, gone: readonly string[]): void {
-  if (gone.length === 0) return;
+/** The first of what changed at the source, by name. */
+function printNames(output: Output, what: string, subdir: string, names: readonly string[]): void {
+  if (names.length === 0) return;
   printLine(output);
-  printLine(output, `gone at the source: ${count(gone.length, 'record')} of ${subdir}`);
-  for (const filename of gone.slice(0, GONE_SHOWN)) printLine(output, `  ${filename}`);
-  if (gone.length > GONE_SHOWN) printLine(output, `  and ${String(gone.length - GONE_SHOWN)} more`);
+  printLine(output, `${what}: ${count(names.length, 'record')} of ${subdir}`);
+  for (const filename of names.slice(0, NAMES_SHOWN)) printLine(output, `  ${filename}`);
+  if (names.length > NAMES_SHOWN) printLine(output, `  and ${String(names.length - NAMES_SHOWN)} more`);
 }
 
 function printLargest(output: Output, { largest_packages: largest }: PlanDocument): void {

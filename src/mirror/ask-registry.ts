@@ -16,6 +16,8 @@ export interface AskOptions {
   readonly concurrency: number;
   /** Also ask for the package blobs that the manifests name. */
   readonly blobs: boolean;
+  /** Called for each request, a page of tags being one. */
+  readonly onRequest?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -56,6 +58,7 @@ export async function askRegistry(
 
 async function listTags(repository: Repository, options: AskOptions): Promise<ReadonlySet<string>> {
   const tags = new Set<string>();
+  options.onRequest?.();
   for await (const tag of repository.tags(options)) tags.add(tag);
   return tags;
 }
@@ -66,6 +69,7 @@ async function archivesAt(
   records: readonly RepodataRecord[],
   options: AskOptions,
 ): Promise<(readonly [string, string])[]> {
+  options.onRequest?.();
   const stored = await repository.fetchManifest(tag, options);
   if (stored === undefined) return [];
   let manifest: ImageManifest;
@@ -83,7 +87,10 @@ async function archivesAt(
   if (first === undefined) return [];
   // A twin that nobody asked for is there too, and must not be lost when another archive joins it.
   for (const { extension, descriptor: layer } of packages) {
-    if (options.blobs && !(await repository.exists(layer, options))) continue;
+    if (options.blobs) {
+      options.onRequest?.();
+      if (!(await repository.exists(layer, options))) continue;
+    }
     const record = records.find((candidate) => candidate.extension === extension);
     const filename = formatArchiveFilename({ ...first, extension });
     const md5 = layer.annotations?.[options.store.schema.md5Annotation];

@@ -27,7 +27,7 @@ import {
   type PlannedSubdir,
   type SubdirReport,
 } from './report.js';
-import { estimateRequests } from './request-estimate.js';
+import { estimateRequests, type RequestEstimate } from './request-estimate.js';
 import type { RunContext } from './run-context.js';
 import { SubdirRun } from './subdir-run.js';
 import type { PlannedWork, PrepareOptions, SubdirWork } from './subdir-work.js';
@@ -38,8 +38,6 @@ export const DEFAULT_CONCURRENCY = 16;
 const MAX_REPLANS = 3;
 /** Most archives are through in that time; a download that hangs is not waited for. */
 const DEFAULT_STOP_GRACE_MS = 30_000;
-/** The ledger's manifest and content, and the repodata's `latest`. */
-const REQUESTS_OF_LOOK = 3;
 
 /** Options of {@link mirrorChannel} and {@link planMirror}. */
 export interface MirrorOptions {
@@ -103,10 +101,19 @@ export interface MirrorOptions {
 export async function planMirror(options: MirrorOptions): Promise<MirrorPlan> {
   await using resources = new Resources();
   const context = await openContext(options, resources);
-  const { works } = await prepareAll(context, options.subdirs);
+  const { works, vain } = await prepareAll(context, options.subdirs);
   await checkSchemas(works, context.store, context);
-  const subdirs = works.map((work) => plannedSubdir(work, context));
-  return { ...names(options), ...mountsOf(context), filters: context.filters, subdirs };
+  const isWhole = options.subdirs === undefined;
+  const foreseen = await estimateRequests(works, { isWhole, vain }, context);
+  const requestsOf = ({ subdir }: SubdirWork): RequestEstimate =>
+    foreseen.subdirs.get(subdir) ?? { archives: 0, metadata: 0 };
+  return {
+    ...names(options),
+    ...mountsOf(context),
+    filters: context.filters,
+    subdirs: works.map((work) => plannedSubdir(work, requestsOf(work))),
+    requests: foreseen.channel,
+  };
 }
 
 /**
@@ -154,11 +161,10 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   };
 }
 
-function plannedSubdir(work: SubdirWork, { store, mountSource }: RunContext): PlannedSubdir {
+function plannedSubdir(work: SubdirWork, requests: RequestEstimate): PlannedSubdir {
   const { subdir } = work;
   if (work.status === 'planned') {
     const { plan, state, gone, warnings, selection } = work;
-    const requests = estimateRequests(work, store, { mounts: mountSource !== undefined });
     const leftOut = selection === undefined ? {} : Object.fromEntries(selection.leftOut);
     return {
       subdir,
@@ -171,7 +177,6 @@ function plannedSubdir(work: SubdirWork, { store, mountSource }: RunContext): Pl
       requests,
     };
   }
-  const requests = { archives: 0, metadata: REQUESTS_OF_LOOK };
   if (work.status !== 'retry') return { subdir, status: work.status, requests };
   const quarantined = work.ledger.quarantine.map(({ filename }) => filename);
   return { subdir, status: 'retry', quarantined, requests };
@@ -186,7 +191,10 @@ async function runAll(
   const runs = new Map<string, SubdirRun>();
   let failure: { readonly error: unknown } | undefined;
   for (const work of works) {
-    if (work.status !== 'planned') continue;
+    if (work.status !== 'planned') {
+      if (work.status !== 'absent') for (const warning of work.warnings) context.reporter.warning?.(warning);
+      continue;
+    }
     if (failure !== undefined || context.stop?.aborted === true) break;
     context.signal?.throwIfAborted();
     for (const warning of work.warnings) context.reporter.warning?.(warning);
@@ -347,6 +355,8 @@ function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
     added: 0,
     addedBytes: 0,
     artifacts: 0,
+    replaced: [],
+    displaced: [],
     packages: [],
     failed,
     withheld: (ledger?.withheld ?? []).map((entry) => ({ ...failureOf(entry), clause: entry.clause })),
@@ -355,7 +365,7 @@ function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
     untried: 0,
     leftOut: {},
     ...changedAt(ledger?.source?.last_modified),
-    warnings: [],
+    warnings: work.status === 'absent' ? [] : work.warnings,
   };
 }
 

@@ -65,7 +65,8 @@ export interface PlanDocumentOptions {
 /** Writes a plan down, for people to look through and for `--apply`. */
 export function makePlanDocument(plan: MirrorPlan, options: PlanDocumentOptions): PlanDocument {
   const packages = new Map<string, { archives: number; bytes: number }>();
-  const totals = { archives: 0, artifacts: 0, bytes: 0, requests: 0 };
+  const ofChannel = plan.requests.archives + plan.requests.metadata;
+  const totals = { archives: 0, artifacts: 0, bytes: 0, requests: ofChannel };
   const subdirs = plan.subdirs.map((planned) => {
     const entry = subdirEntry(planned);
     for (const { filename, size = 0 } of [...(entry.add ?? []), ...(entry.changed ?? [])]) {
@@ -177,6 +178,11 @@ export class AppliedPlan {
   /** All that the plan names in a subdir. */
   filenames(subdir: string): Iterable<string> {
     return this.#archives.get(subdir)?.keys() ?? [];
+  }
+
+  /** As {@link check}, where the plan has something to do in a subdir. @throws FerryError `PLAN_STALE` */
+  checkPlanned(subdir: string, latest: Digest | undefined): void {
+    if ((this.#archives.get(subdir)?.size ?? 0) > 0) this.check(subdir, latest);
   }
 
   /** @throws FerryError `PLAN_STALE` where the plan is of other ends or choices, or the channel was published anew */

@@ -45,6 +45,10 @@ export interface SubdirPlan {
   readonly twins: number;
   /** Artifacts that join a twin that is there. */
   readonly meetings: number;
+  /** Artifacts of a `.tar.bz2` that join a `.conda` that is there, whose info they share. */
+  readonly joinsConda: number;
+  /** Archives to push of more than so many bytes. */
+  readonly countLarger: (bytes: number) => number;
   /** Repositories that they go into. */
   readonly repositories: ReadonlySet<string>;
   /**
@@ -77,7 +81,16 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
   const { subdir } = repodata;
   const missing = new Map<WantedRows, Uint8Array>();
   const repositories = new Set<string>();
-  const counts = { there: 0, toAdd: 0, artifacts: 0, bytes: 0, replaced: 0, meetings: 0, twins: 0 };
+  const counts = {
+    there: 0,
+    toAdd: 0,
+    artifacts: 0,
+    bytes: 0,
+    replaced: 0,
+    meetings: 0,
+    joinsConda: 0,
+    twins: 0,
+  };
   for (const part of wanted.parts) {
     const { rows, order, isWanted } = part;
     const stateOf = known.isEmpty ? undefined : known.stateOf(rows);
@@ -149,6 +162,7 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
       counts.artifacts += 1;
       counts.replaced += item.replaces ? 1 : 0;
       counts.meetings += item.twin === undefined ? 0 : 1;
+      counts.joinsConda += item.twin?.filename.endsWith('.conda') === true ? 1 : 0;
       counts.twins += item.add.length - 1;
     }
   }
@@ -166,6 +180,12 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
     listed: repodata.recordCount,
     ...counts,
     repositories,
+    countLarger: (bytes) => {
+      let larger = 0;
+      for (const [{ rows, order }, flags] of missing)
+        for (const row of order) if (flags[row] === 1 && rows.size(row) > bytes) larger += 1;
+      return larger;
+    },
     isThere: (filename) => wanted.has(filename) && !isMissing(filename),
     identity: (filename) => wanted.identity(filename),
     unlisted: new Set(

@@ -37,6 +37,8 @@ export interface PreparedSubdirs {
   readonly works: readonly SubdirWork[];
   /** Subdirs found at a source that cannot list them; noarch's ledger remembers them. */
   readonly discovered: readonly string[] | undefined;
+  /** How many subdirs the destination was asked for and the source does not have, {@link works} apart. */
+  readonly vain: number;
 }
 
 type FoundView = Extract<SubdirView, { status: 'found' }>;
@@ -54,7 +56,8 @@ export async function prepareAll(
   checkFound(views, options.source);
   const found = isGuessed ? views.filter(({ status }) => status !== 'absent') : views;
   const works = await planAll(await viewTogether(found, options), options);
-  return { works, discovered: isGuessed ? found.map(({ subdir }) => subdir) : undefined };
+  const discovered = isGuessed ? found.map(({ subdir }) => subdir) : undefined;
+  return { works, discovered, vain: views.length - found.length };
 }
 
 /** Prepares one subdir anew although nothing need have changed at the source. */
@@ -125,7 +128,7 @@ async function planAll(
     const subdirFound = found.get(subdir);
     if (subdirFound !== undefined) works.push(await planFound(subdirFound, selections?.get(subdir), options));
     else if (view.status === 'settled') {
-      options.applied?.check(subdir, view.state.latest?.digest);
+      options.applied?.checkPlanned(subdir, view.state.latest?.digest);
       works.push(settledWork(view));
     } else works.push({ status: 'absent', subdir });
   }

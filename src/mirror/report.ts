@@ -36,6 +36,10 @@ export interface SubdirReport {
   readonly addedBytes: number;
   /** Artifacts they went into; twins share one. */
   readonly artifacts: number;
+  /** Of the added ones, those whose bytes took the place of others under the same name: the source replaced them. */
+  readonly replaced: readonly string[];
+  /** Archives that were there and made room for their twins, where the schema holds one archive of a build. */
+  readonly displaced: readonly string[];
   /** What was added of each package, largest first. */
   readonly packages: readonly PackageTotal[];
   readonly failed: readonly Failure[];
@@ -78,6 +82,8 @@ export interface MirrorPlan {
   /** Digest of what decides which records are wanted. */
   readonly filters: Digest;
   readonly subdirs: readonly PlannedSubdir[];
+  /** For the channel as a whole, beside those of its subdirs. */
+  readonly requests: RequestEstimate;
 }
 
 /** The plan of one subdir, or that there is nothing to do, or that only quarantined archives are tried again. */

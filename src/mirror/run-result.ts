@@ -15,6 +15,10 @@ export class RunResult {
   readonly #reporter: MirrorReporter;
   /** Archives that were not there, or not with these bytes, and now are. */
   readonly #added = new Set<string>();
+  /** Archives whose bytes took the place of others under the same name. */
+  readonly #replaced = new Set<string>();
+  /** Archives that made room for their twins. */
+  readonly #displaced = new Set<string>();
   /** Archives that were there and are no longer. */
   readonly #lost = new Set<string>();
   /** Archives that must not be listed although they may be there. */
@@ -23,6 +27,7 @@ export class RunResult {
   readonly #uncertain = new Set<string>();
   readonly #packages = new Map<string, { archives: number; bytes: number }>();
   readonly #failed: Failure[] = [];
+  #assumesAll = false;
   readonly #quarantine: Quarantined[] = [];
 
   constructor(plan: SubdirPlan, reporter: MirrorReporter) {
@@ -50,6 +55,16 @@ export class RunResult {
       .sort((a, b) => b.bytes - a.bytes || compareText(a.name, b.name));
   }
 
+  /** File names, sorted, of archives whose bytes took the place of others under the same name. */
+  get replaced(): readonly string[] {
+    return [...this.#replaced].sort(compareText);
+  }
+
+  /** File names, sorted, of archives that made room for their twins. @see v1/P6 */
+  get displaced(): readonly string[] {
+    return [...this.#displaced].sort(compareText);
+  }
+
   get failed(): readonly Failure[] {
     return this.#failed.toSorted(byFilename);
   }
@@ -63,8 +78,14 @@ export class RunResult {
     return !this.#heldBack.has(filename) && this.isStored(filename);
   }
 
+  /** Takes it that all that is wanted arrives, as a plan does. */
+  assumeAll(): void {
+    this.#assumesAll = true;
+  }
+
   /** Tells whether an archive is there, whether it can be listed or not. */
   isStored(filename: string): boolean {
+    if (this.#assumesAll) return this.#plan.identity(filename) !== undefined;
     if (this.#added.has(filename)) return true;
     return this.#plan.isThere(filename) && !this.#lost.has(filename);
   }
@@ -77,7 +98,10 @@ export class RunResult {
   /** Takes in what became of one tag. */
   add({ displaced }: PlanItem, outcomes: readonly TransferOutcome[]): void {
     const { subdir } = this.#plan;
-    if (outcomes.some(({ outcome }) => outcome === 'added')) this.artifacts += 1;
+    if (outcomes.some(({ outcome }) => outcome === 'added')) {
+      this.artifacts += 1;
+      if (displaced !== undefined) this.#displaced.add(displaced);
+    }
     if (displaced !== undefined && outcomes.some(mayHaveWritten)) this.#uncertain.add(displaced);
     for (const result of outcomes) {
       const { filename } = result.record;
@@ -90,6 +114,7 @@ export class RunResult {
       } else if (!this.isStored(filename)) {
         // An archive that was there was only read again for its twin's sake.
         this.#added.add(filename);
+        if (this.#plan.before.has(filename)) this.#replaced.add(filename);
         this.addedBytes += result.size;
         const { name } = result.record;
         const { archives, bytes } = this.#packages.get(name) ?? { archives: 0, bytes: 0 };

@@ -1,7 +1,7 @@
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource, Validators } from '../conda/channel-source.js';
 import { Repodata } from '../conda/repodata/repodata.js';
-import { FerryError, isFerryError } from '../errors.js';
+import { FerryError, isFerryError, messageOf } from '../errors.js';
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import type { TempFolder } from '../io/temp-folder.js';
@@ -31,6 +31,10 @@ export interface Snapshot extends AsyncDisposable {
   readonly zst: SpooledText['zst'];
   /** Of the JSON text. */
   readonly digest: Digest;
+  /** When the file that was read was changed last, as its server says. */
+  readonly lastModified: string | undefined;
+  /** What was wrong at the source without being in the way. */
+  readonly warnings: readonly string[];
 }
 
 /** Answer to {@link takeSnapshot}. */
@@ -81,16 +85,21 @@ export async function takeSnapshot(
     });
     try {
       const repodata = await parse(text, subdir, `${source.url}/${path}`, signal);
-      const origin = { file, validators: answer.validators };
+      const { validators } = answer;
       const { open, zst } = text;
       const snapshot: Snapshot = {
-        ...{ subdir, origin, repodata, open, zst, digest: repodata.digest },
+        ...{ subdir, repodata, open, zst, digest: repodata.digest },
+        ...{ origin: { file, validators }, lastModified: validators.lastModified, warnings: [] },
         [Symbol.asyncDispose]: () => text[Symbol.asyncDispose](),
       };
       return { status: 'found', snapshot };
     } catch (error) {
       await text[Symbol.asyncDispose]();
-      throw error;
+      const plain = isFerryError(error, 'REPODATA_INVALID')
+        ? await takePlainInstead(source, subdir, file, error, options)
+        : undefined;
+      if (plain === undefined) throw error;
+      return plain;
     }
   }
   // The file that was read last time is gone; another form of it may still be there.
@@ -99,9 +108,37 @@ export async function takeSnapshot(
     : takeSnapshot(source, subdir, { temp, workers, signal, files });
 }
 
+/**
+ * A compressed form that cannot be read (cut short, or no zstd) is the source's fault, and says nothing of the plain file,
+ * which is what the standards speak of. Connections that break are no such fault, and never come here.
+ */
+async function takePlainInstead(
+  source: ChannelSource,
+  subdir: string,
+  file: string,
+  fault: FerryError,
+  options: SnapshotOptions,
+): Promise<SnapshotAnswer | undefined> {
+  if (!file.endsWith('.zst')) return undefined;
+  const plain = file.slice(0, -'.zst'.length);
+  const answer = await takeSnapshot(source, subdir, { ...options, unless: undefined, files: [plain] }).catch(
+    (error: unknown) => {
+      options.signal?.throwIfAborted();
+      // Of two faults the first one tells more.
+      if (!isFerryError(error)) throw error;
+      return undefined;
+    },
+  );
+  if (answer?.status !== 'found') return undefined;
+  // The next run looks at the compressed form again, whatever was said of the other one.
+  const origin = { file, validators: {} };
+  const warning = `${subdir}: \`${file}\` cannot be read, \`${plain}\` was taken instead: ${messageOf(fault)}`;
+  return { status: 'found', snapshot: { ...answer.snapshot, origin, warnings: [warning] } };
+}
+
 /** Refuses a snapshot that is older than the one before. @throws FerryError `SOURCE_OLDER` */
 export function checkNotOlder(snapshot: Snapshot, before: Validators | undefined): void {
-  const [now, then] = [snapshot.origin.validators.lastModified, before?.lastModified];
+  const [now, then] = [snapshot.lastModified, before?.lastModified];
   if (now === undefined || then === undefined || !(Date.parse(now) < Date.parse(then))) return;
   throw new FerryError(
     'SOURCE_OLDER',

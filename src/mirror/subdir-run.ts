@@ -11,7 +11,8 @@ import {
   type RememberedCompanions,
 } from './companions/carry-companion.js';
 import { carrySubdirCompanions } from './companions/subdir-companions.js';
-import { composeRepodata, type Composition } from './compose.js';
+import type { Composition } from './compose.js';
+import { composeListing, contentsOf, keptArchives } from './listing.js';
 import { firstLedger, makeLedger, seenOf } from './make-ledger.js';
 import type { PlanItem } from './plan.js';
 import { carryUnlisted } from './prune/unlisted-since.js';
@@ -19,10 +20,10 @@ import { newRunning, publishedAlready, pushRepodata } from './publish.js';
 import { changedAt, type PublishedAs, type SubdirReport } from './report.js';
 import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
-import { attestedRecords } from './sidecars/attested-records.js';
 import { carrySidecars } from './sidecars/carry-sidecars.js';
 import { StopGrace } from './stop-grace.js';
-import type { PlannedWork } from './subdir-work.js';
+import { wantedSidecars } from './sidecars/wanted-sidecars.js';
+import { listsReplaced, type PlannedWork } from './subdir-work.js';
 import { transferItem } from './transfer.js';
 
 /** What {@link SubdirRun.push} made ready. */
@@ -106,7 +107,7 @@ export class SubdirRun {
     await this.#carrySidecars();
     if (plan.toAdd === 0) return;
     await this.#mark();
-    if (plan.replaced > 0 && this.#listsReplaced()) await this.#publishNow();
+    if (plan.replaced > 0 && listsReplaced(this.work)) await this.#publishNow();
     const { concurrency, stop } = this.#context;
     await using grace = new StopGrace(this.#context);
     const { signal } = grace;
@@ -150,22 +151,14 @@ export class SubdirRun {
   async push(): Promise<void> {
     const { work, result } = this;
     const context = this.#context;
-    const { subdir, plan, published, foreign } = work;
+    const { subdir, published } = work;
     const historyTag = context.store.schema.historyTag(context.now());
-    await using composition = await this.#compose();
-    const kept = this.#kept();
-    const identity = (filename: string): string | undefined =>
-      result.isThere(filename)
-        ? plan.identity(filename)
-        : foreign.has(filename)
-          ? published?.repodata.identity(filename)
-          : undefined;
+    await using composition = await composeListing(this.work, this.result, context);
+    const kept = keptArchives(work, result);
+    const { unchanged, digest } = composition;
     const companions = await carrySubdirCompanions(
       {
-        subdir,
-        unchanged: composition.unchanged,
-        listed: { get: identity, has: (filename) => identity(filename) !== undefined },
-        kept,
+        ...contentsOf(work, result, { unchanged, kept }),
         remembered: work.isTrusted ? work.state.ledger?.companions : undefined,
       },
       { ...context, historyTag },
@@ -177,7 +170,6 @@ export class SubdirRun {
       : publishedAlready(published, composition, context.plainJson);
     const latest = current ?? (await pushRepodata(subdir, composition, { ...context, historyTag }));
     if (current === undefined) await this.#announce(latest);
-    const { unchanged, digest } = composition;
     this.#pushed = {
       composition: { unchanged, digest },
       latest,
@@ -250,13 +242,15 @@ export class SubdirRun {
       listed: plan.listed,
       there: plan.there - this.#earlier.added,
       ...this.moved,
+      replaced: result.replaced,
+      displaced: result.displaced,
       failed: result.failed,
       withheld: plan.withheld,
       kept: kept.size,
       gone: work.gone.length,
       untried: this.#untried,
       leftOut: selection === undefined ? {} : Object.fromEntries(selection.leftOut),
-      ...changedAt(work.snapshot.origin.validators.lastModified),
+      ...changedAt(work.snapshot.lastModified),
       warnings: work.warnings,
     };
   }
@@ -267,17 +261,9 @@ export class SubdirRun {
    */
   async #carrySidecars(): Promise<void> {
     const { work, result } = this;
-    const { plan, snapshot, published, state, subdir } = work;
-    const isKnown = work.isTrusted && state.ledger?.sidecars === true;
-    const isWanted = (filename: string): boolean => plan.identity(filename) !== undefined;
-    const { failed } = await carrySidecars(attestedRecords(snapshot.repodata, isWanted), {
-      ...this.#context,
-      subdir,
-      known: new Set(
-        isKnown ? Array.from(published?.repodata.attestations() ?? [], ({ sha256 }) => sha256) : [],
-      ),
-      asksFirst: state.trust === 'interrupted' || state.trust === 'unknown' || this.#context.deep,
-    });
+    const { snapshot, subdir } = work;
+    const { records, ...known } = wantedSidecars(work, this.#context);
+    const { failed } = await carrySidecars(records, { ...this.#context, subdir, ...known });
     if (failed.length === 0) return;
     const digests = new Map(
       Array.from(snapshot.repodata.attestations(), ({ filename, sha256 }) => [filename, sha256]),
@@ -287,16 +273,6 @@ export class SubdirRun {
       const record = read !== undefined && 'record' in read ? read.record : undefined;
       result.holdBack(failure, record, digests.get(failure.filename));
     }
-  }
-
-  #kept(): ReadonlyMap<string, string> {
-    const { plan, foreign } = this.work;
-    const kept = new Map<string, string>();
-    for (const [filename, identity] of plan.before)
-      if (this.result.keeps(filename) && !foreign.has(filename)) kept.set(filename, identity);
-    for (const filename of [...this.result.heldBack(), ...plan.unlisted])
-      if (this.result.isStored(filename)) kept.set(filename, plan.identity(filename) ?? '');
-    return kept;
   }
 
   /** Writes into the ledger that a run is under way: the registry may hold more than the ledger knows from here on. */
@@ -310,7 +286,7 @@ export class SubdirRun {
   async #publishNow(): Promise<void> {
     const context = this.#context;
     const { subdir } = this.work;
-    await using composition = await this.#compose();
+    await using composition = await composeListing(this.work, this.result, context);
     const pushed = await pushRepodata(subdir, composition, { ...context, historyTag: undefined });
     await this.#announce(pushed);
     await moveLatest(context.store, subdir, 'repodata.json', pushed, context);
@@ -323,26 +299,6 @@ export class SubdirRun {
     const { store, now } = this.#context;
     const running = this.#ledger.running ?? newRunning(now());
     await writeLedger(store, { ...this.#ledger, running: { ...running, publishing: digest } }, this.#context);
-  }
-
-  async #compose(): Promise<Composition> {
-    const { snapshot, published, foreign } = this.work;
-    return composeRepodata(
-      {
-        snapshot,
-        isThere: (filename) => this.result.isThere(filename),
-        foreign: published === undefined ? undefined : { repodata: published.repodata, filenames: foreign },
-      },
-      this.#context,
-    );
-  }
-
-  /** Whether something is listed that is replaced: published without it, replaced, published with it. */
-  #listsReplaced(): boolean {
-    const listed = this.work.published?.repodata;
-    for (const item of this.work.plan.items())
-      if (item.replaces && namesOf(item).some((filename) => listed?.has(filename))) return true;
-    return false;
   }
 }
 
@@ -391,10 +347,4 @@ function companionsOf(companions: RememberedCompanions): Pick<Ledger, 'companion
 
 function isoDate(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-/** The archives whose records stop to be true while an item is worked on. */
-function namesOf({ add, displaced }: PlanItem): readonly string[] {
-  const filenames = add.map(({ filename }) => filename);
-  return displaced === undefined ? filenames : [...filenames, displaced];
 }

@@ -19,6 +19,7 @@ export type SubdirView =
       readonly subdir: string;
       readonly state: SubdirState;
       readonly ledger: Ledger;
+      readonly warnings: readonly string[];
     }
   | {
       readonly status: 'found';
@@ -73,11 +74,11 @@ export async function viewSource(
   if (answer.status === 'absent') return { status: 'absent', subdir };
   if (answer.status === 'unchanged') {
     if (ledger === undefined) throw new FerryError('INTERNAL', `\`${subdir}\` has no ledger`);
-    return { status: 'settled', subdir, state, ledger };
+    return { status: 'settled', subdir, state, ledger, warnings: [] };
   }
   const snapshot = options.resources.use(answer.snapshot);
   if (unless !== undefined && ledger !== undefined && snapshot.digest === ledger.source?.digest)
-    return { status: 'settled', subdir, state, ledger };
+    return { status: 'settled', subdir, state, ledger, warnings: snapshot.warnings };
   const isSameSource = ledger?.role.source === source.url;
   if (!options.allowOlder && isSameSource) checkNotOlder(snapshot, originOf(ledger)?.validators);
   return { status: 'found', subdir, state, snapshot };

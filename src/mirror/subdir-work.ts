@@ -10,7 +10,7 @@ import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import type { Selection } from './filters/selection.js';
 import { KnownArchives } from './known-archives.js';
-import { planSubdir, repositoriesOf, type SubdirPlan } from './plan.js';
+import { planSubdir, repositoriesOf, type PlanItem, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
 import { readPublished, type Published, type SubdirState } from './state.js';
 import type { SubdirView, ViewOptions } from './subdir-view.js';
@@ -35,19 +35,27 @@ export interface PlannedWork {
   readonly gone: readonly string[];
   /** Whether a ledger vouched for what is listed. */
   readonly isTrusted: boolean;
+  /** Requests to the destination that finding out about single archives took. */
+  readonly asked: number;
   readonly warnings: readonly string[];
 }
 
 /** What there is to do in a subdir. */
 export type SubdirWork =
   | { readonly status: 'absent'; readonly subdir: string }
-  | { readonly status: 'current'; readonly subdir: string; readonly state: SubdirState }
+  | {
+      readonly status: 'current';
+      readonly subdir: string;
+      readonly state: SubdirState;
+      readonly warnings: readonly string[];
+    }
   /** Nothing changed, but archives that failed before may have come. */
   | {
       readonly status: 'retry';
       readonly subdir: string;
       readonly state: SubdirState;
       readonly ledger: Ledger;
+      readonly warnings: readonly string[];
     }
   | PlannedWork;
 
@@ -64,9 +72,10 @@ export function settledWork({
   subdir,
   state,
   ledger,
+  warnings,
 }: Extract<SubdirView, { status: 'settled' }>): SubdirWork {
-  if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger };
-  return { status: 'current', subdir, state };
+  if (ledger.quarantine.length > 0) return { status: 'retry', subdir, state, ledger, warnings };
+  return { status: 'current', subdir, state, warnings };
 }
 
 /** What of a subdir is to be mirrored. */
@@ -114,6 +123,7 @@ export async function planView(
   const others = new Map(
     isTrusted ? Object.entries(state.ledger?.kept ?? {}).filter(([filename]) => believes(filename)) : [],
   );
+  let asked = 0;
   if (options.deep || state.trust === 'interrupted' || state.trust === 'unknown') {
     const believed = new KnownArchives(listed, new Map(others));
     const open: PlacedRecord[] = [];
@@ -122,10 +132,11 @@ export async function planView(
         open.push([record, store.schema.placeOf(record)]);
     }
     const blobs = options.deep || state.trust === 'unknown';
-    const found = await askRegistry(open, { ...options, subdir, blobs });
-    const asked = new Set(open.map(([record]) => record.filename));
+    const onRequest = (): void => void (asked += 1);
+    const found = await askRegistry(open, { ...options, subdir, blobs, onRequest });
+    const isOpen = new Set(open.map(([record]) => record.filename));
     for (const [filename, identity] of found)
-      if (asked.has(filename) || !believed.has(filename)) others.set(filename, identity);
+      if (isOpen.has(filename) || !believed.has(filename)) others.set(filename, identity);
   }
   for (const [filename, identity] of options.elsewhere?.get(subdir) ?? [])
     if (wanted.identity(filename) === identity) others.set(filename, identity);
@@ -135,10 +146,24 @@ export async function planView(
     store.rememberConfig(store.packageRepository(subdir, { repository }));
 
   return {
-    ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted },
+    ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted, asked },
     plan: planSubdir({ store, known }, wanted),
-    warnings: [...warningsOf(repodata, published, gone.length), ...warnings],
+    warnings: [...snapshot.warnings, ...warningsOf(repodata, published, gone.length), ...warnings],
   };
+}
+
+/** Whether something is listed that is replaced: published without it, replaced, published with it. */
+export function listsReplaced({ plan, published }: Pick<PlannedWork, 'plan' | 'published'>): boolean {
+  if (plan.replaced === 0) return false;
+  for (const item of plan.items())
+    if (item.replaces && namesOf(item).some((filename) => published?.repodata.has(filename))) return true;
+  return false;
+}
+
+/** The archives whose records stop to be true while an item is worked on. */
+function namesOf({ add, displaced }: PlanItem): readonly string[] {
+  const filenames = add.map(({ filename }) => filename);
+  return displaced === undefined ? filenames : [...filenames, displaced];
 }
 
 /** Reads what is published in a subdir that changed. */

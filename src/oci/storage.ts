@@ -138,6 +138,8 @@ export interface Registry extends AsyncDisposable {
   readonly maxNameLength: number;
   /** Requests that one blob costs, as far as that is known; 0 where the store is asked nothing. */
   readonly requestsPerBlob?: number | undefined;
+  /** Where a blob costs one request: a larger one, in bytes, costs two. @defaultValue unlimited */
+  readonly maxSinglePostBytes?: number | undefined;
   /** A repository, whether it exists or not; the same object for the same name. @throws ParseError `REFERENCE_INVALID` */
   repository(name: string): Repository;
   /** Names of all repositories, where the store can tell; else `undefined`. */

@@ -18,7 +18,7 @@ import {
 /** A failed upload spoils its session on many registries, so the unit that is repeated is the whole upload. */
 const MAX_ATTEMPTS = 8;
 /** Blobs up to this size may go with the very first request: little is lost where a registry does not take it. */
-const MAX_SINGLE_POST_BYTES = 4 * 1024 * 1024;
+export const MAX_SINGLE_POST_BYTES = 4 * 1024 * 1024;
 /** What is small enough to find out with, at no cost but these bytes. */
 const MAX_TRIAL_BYTES = 4 * 1024;
 

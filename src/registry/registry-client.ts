@@ -9,6 +9,7 @@ import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { isRegistryHost, isRepositoryName, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
+import { MAX_SINGLE_POST_BYTES } from './blob-upload.js';
 import type { GithubPackages } from './github-packages.js';
 import { profileOf, type HostProfile } from './host-profile.js';
 import { listPages } from './pages.js';
@@ -58,6 +59,7 @@ export class RegistryClient implements Registry {
   /** Such as `https://ghcr.io/`; of the API's own host where that is another, as for `docker.io`. */
   readonly baseUrl: URL;
   readonly profile: HostProfile;
+  readonly maxSinglePostBytes = MAX_SINGLE_POST_BYTES;
   readonly #send: Send;
   readonly #options: RegistryClientOptions;
   readonly #manners: UploadManners;

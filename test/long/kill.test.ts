@@ -1,29 +1,46 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { condaPackage, tarBz2Package } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
-import { faultsOf, listedRecords, publishedRepodata, registryReader } from '../support/audit.js';
+import {
+  faultsOf,
+  listedRecords,
+  publishedRepodata,
+  registryReader,
+  type AuditedSchema,
+  type StoreReader,
+} from '../support/audit.js';
 import { serveChannel } from '../support/channel-server.js';
-import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
-import { ROOT, runFerry } from '../support/ferry.js';
+import { ROOT } from '../support/ferry.js';
+import { collectGarbage, startRegistryOn } from '../support/registries/docker.js';
+import type { StartedRegistry } from '../support/registries/server-process.js';
 import { tempFolder } from '../support/temp.js';
 
-const KILLS = 10;
+const KILLS = Number(process.env['CONDA_FERRY_TEST_KILLS'] ?? 30);
+/** Kills of one channel; after them a run goes to its end, and the next channel begins. */
+const KILLS_OF_CHANNEL = 10;
 const ARCHIVES = 300;
 /** Each archive takes the source this long, so that a run lasts a few seconds and a kill finds it at work. */
-const ARCHIVE_DELAY_MS = 30;
-const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
+const ARCHIVE_DELAY_MS = 60;
+const MAIN = join(ROOT, 'test', 'long', 'mirror-process.mjs');
+/** What a run needs before it can do anything, and how much longer a kill waits at most. */
+const START_MS = 300;
+const SPREAD_MS = 2500;
+/** Archives that each state lists at least, whatever is replaced and left out just then. */
+const LEAST_LISTED = 70;
 
 test('whatever is killed: listed is there, nothing accepted is sent again, the last run completes', async () => {
   const seed = Number(process.env['CONDA_FERRY_TEST_SEED'] ?? Date.now() % 100_000);
   console.log(`seed ${seed} (CONDA_FERRY_TEST_SEED)`);
   const random = randomOf(seed);
   const folder = await tempFolder();
-  await using registry = await startRegistry({ onDisk: true });
+  const rootFolder = await tempFolder();
   await using server = await serveChannel(folder, {
     intercept: (request, response) => {
       if (request.url?.includes('many-') !== true) return false;
@@ -32,38 +49,113 @@ test('whatever is killed: listed is there, nothing accepted is sent again, the l
     },
   });
 
-  let kills = 0;
-  for (let round = 1; kills < KILLS; round += 1) {
-    const channel = `${registry.prefix}/round${round}`;
-    const args = ['mirror', server.url, `oci://${registry.host}/${channel}`, '--subdir', 'noarch', '--quiet'];
-    await rm(folder, { recursive: true, force: true });
-    await writeChannel(folder, { noarch: packages(100, 'first') });
-    expect(await runFerry(args)).toMatchObject({ code: 0 });
-    // Three times as many archives, and every tenth of the first ones has other bytes under its name.
-    await rm(folder, { recursive: true, force: true });
-    await writeChannel(folder, { noarch: packages(ARCHIVES, 'second') });
+  let registry = await startRegistryOn(rootFolder);
+  const log: string[] = [];
+  try {
+    let kills = 0;
+    let checked = 0;
+    for (let round = 1; kills < KILLS; round += 1) {
+      const schema = round % 2 === 1 ? 'v0' : 'v1';
+      const path = `kills/round${round}`;
+      const channel = `${path}/noarch`;
+      const start = (filters: object = {}) => [
+        server.url,
+        registry.host,
+        path,
+        schema,
+        JSON.stringify(filters),
+      ];
+      await offer(folder, packages(100, 'first'));
+      expect(await runToEnd(start())).toEqual({ code: 0, stderr: '' });
+      // Three times as many archives, and every tenth of the first ones has other bytes under its name.
+      await offer(folder, packages(ARCHIVES, 'second'));
 
-    for (let done = false; !done && kills < KILLS;) {
-      done = await killedAfter(args, 250 + random() * 900);
-      if (!done) kills += 1;
-      await quiet(registry);
+      let done = false;
+      for (let ofChannel = 0; !done && kills < KILLS && ofChannel < KILLS_OF_CHANNEL; ofChannel += 1) {
+        // Filters change from run to run.
+        const filters = random() < 0.3 ? { exclude: ['many-7', 'many-2'] } : {};
+        done = await killedAfter(start(filters), START_MS + random() * SPREAD_MS);
+        if (!done) kills += 1;
+        await quiet(registry);
+        const what = `kill ${kills} of channel ${round}, seed ${seed}`;
+        await expectSound(registryReader(registry.host), channel, schema, `after ${what}`);
+        // A registry at rest takes away what nothing leads to; what is listed is there all the same.
+        log.push(...(await registry.accessLog()));
+        await registry[Symbol.asyncDispose]();
+        await collectGarbage(rootFolder);
+        registry = await startRegistryOn(rootFolder);
+        await expectSound(registryReader(registry.host), channel, schema, `without garbage, after ${what}`);
+        checked += 1;
+      }
+      expect(await runToEnd(start())).toEqual({ code: 0, stderr: '' });
       const reader = registryReader(registry.host);
-      expect(await faultsOf(reader, `${channel}/noarch`), `after kill ${kills}, seed ${seed}`).toEqual([]);
-      expect((await listedRecords(reader, `${channel}/noarch`))?.length).toBeGreaterThanOrEqual(90);
+      await expectSound(reader, channel, schema, 'at the end');
+      const offered = packages(ARCHIVES, 'second').map(({ filename }) => filename);
+      const wanted =
+        schema === 'v0'
+          ? offered
+          : offered.filter(
+              (name) => !(name.endsWith('.tar.bz2') && offered.includes(name.replace('.tar.bz2', '.conda'))),
+            );
+      const records = await listedRecords(reader, channel, schema);
+      expect(records?.map(({ filename }) => filename).sort()).toEqual(wanted.sort());
+      log.push(...(await registry.accessLog()));
+      if (schema === 'v0') expect(await sentAgain(log, reader, channel)).toEqual([]);
+      console.log(`channel ${round} by schema ${schema}: ${kills} of ${KILLS} kills`);
     }
-    const last = await runFerry(args);
-    expect(last.stderr).toBe('');
-    expect(last.code).toBe(0);
-    const reader = registryReader(registry.host);
-    expect(await faultsOf(reader, `${channel}/noarch`)).toEqual([]);
-    expect(await listedRecords(reader, `${channel}/noarch`)).toHaveLength(ARCHIVES);
-    expect(await publishedRepodata(reader, `${channel}/noarch`)).toBeDefined();
-    expect(await sentAgain(registry, `${channel}/noarch`)).toEqual([]);
+    console.log(`${kills} kills, ${checked} times audited before and after garbage was collected`);
+    expect(kills).toBe(KILLS);
+  } finally {
+    await registry[Symbol.asyncDispose]();
   }
 });
 
-/** `.conda` archives under a third as many names, every seventh with a twin. */
-function packages(count: number, generation: string) {
+/** All that is listed is there, with its sidecar; and so is what the files beside it are made of. */
+async function expectSound(
+  reader: StoreReader,
+  channel: string,
+  schema: AuditedSchema,
+  when: string,
+): Promise<void> {
+  expect(await faultsOf(reader, channel, { schema }), when).toEqual([]);
+  const records = (await listedRecords(reader, channel, schema)) ?? [];
+  expect(records.length, when).toBeGreaterThanOrEqual(LEAST_LISTED);
+  const repodata = JSON.parse(String(await publishedRepodata(reader, channel, schema))) as Record<
+    string,
+    Record<string, { attestations_sha256?: string }>
+  >;
+  const sidecars = schema === 'v0' ? 'attestations.sigs' : 'msigs';
+  for (const { attestations_sha256: sha256 } of Object.values({
+    ...repodata['packages'],
+    ...repodata['packages.conda'],
+  })) {
+    if (sha256 === undefined) continue;
+    const manifest = await reader.manifest(`${channel}/${sidecars}`, sha256);
+    expect(manifest?.layers[0]?.digest, when).toBe(`sha256:${sha256}`);
+    expect(await reader.blob(`${channel}/${sidecars}`, `sha256:${sha256}`), when).toBeDefined();
+  }
+  const m = schema === 'v0' ? '' : 'm';
+  for (const file of [`${m}run_exports.json`, '../channeldata.json']) {
+    const repository = file.startsWith('../')
+      ? channel.replace(/noarch$/, file.slice(3))
+      : `${channel}/${file}`;
+    const manifest = await reader.manifest(repository, 'latest');
+    expect(manifest, `${file} ${when}`).toBeDefined();
+    for (const { digest } of manifest?.layers ?? [])
+      expect(await reader.blob(repository, digest), `${file} ${when}`).toBeDefined();
+  }
+}
+
+async function offer(folder: string, archives: ReturnType<typeof packages>): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await writeChannel(folder, { noarch: archives }, { companions: true });
+  for (const { filename, sidecar } of archives)
+    if (sidecar !== undefined)
+      await writeFile(join(folder, 'noarch', `${filename}.sigs.${hex(sidecar)}`), sidecar);
+}
+
+/** Archives under a third as many names; some are `.tar.bz2`, some have a twin that comes later, some a sidecar. */
+function packages(count: number, generation: 'first' | 'second') {
   return Array.from({ length: count }, (_, i) => {
     const isReplaced = i < 100 && i % 10 === 0;
     const spec = {
@@ -72,13 +164,30 @@ function packages(count: number, generation: string) {
       build: String(i % 3),
       subdir: 'noarch',
       index: { noarch: 'generic' },
+      runExports: { weak: ['x'] },
       payloadFiles: { 'share/text': isReplaced ? generation : String(i) },
     } as const;
-    return i % 7 === 6 ? tarBz2Package(spec) : condaPackage({ ...spec, zip: { level: 1 } });
-  });
+    const archive = i % 7 === 6 ? tarBz2Package(spec) : condaPackage({ ...spec, zip: { level: 1 } });
+    const sidecar = i % 9 === 4 ? `["${archive.filename}"]` : undefined;
+    const record = sidecar === undefined ? {} : { record: { attestations_sha256: hex(sidecar) } };
+    const one = { ...archive, ...record, sidecar };
+    if (generation === 'first' || i % 8 !== 6) return [one];
+    const twin = i % 7 === 6 ? condaPackage({ ...spec, zip: { level: 1 } }) : tarBz2Package(spec);
+    return [one, { ...twin, sidecar: undefined }];
+  }).flat();
 }
 
-/** Runs the command and kills it after a while. @returns whether it had ended by itself */
+function hex(content: string): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+async function runToEnd(args: readonly string[]): Promise<{ code: number | null; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 'pipe'], cwd: ROOT });
+  const [stderr] = await Promise.all([text(child.stderr), once(child, 'close')]);
+  return { code: child.exitCode, stderr };
+}
+
+/** Runs the mirror and kills it after a while. @returns whether it had ended by itself */
 async function killedAfter(args: readonly string[], ms: number): Promise<boolean> {
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: 'ignore', cwd: ROOT });
   const exited = once(child, 'exit');
@@ -89,10 +198,10 @@ async function killedAfter(args: readonly string[], ms: number): Promise<boolean
 }
 
 /** Waits until the registry has answered what the killed client had sent. */
-async function quiet(registry: TestRegistry): Promise<void> {
+async function quiet(registry: StartedRegistry): Promise<void> {
   let before = -1;
   for (;;) {
-    const { length } = (await registry.accessLog()) ?? [];
+    const { length } = await registry.accessLog();
     if (length === before) return;
     before = length;
     await delay(100);
@@ -100,9 +209,7 @@ async function quiet(registry: TestRegistry): Promise<void> {
 }
 
 /** Package blobs that were uploaded although a manifest that names them had been accepted. */
-async function sentAgain(registry: TestRegistry, channel: string): Promise<string[]> {
-  const lines = (await registry.accessLog()) ?? [];
-  const reader = registryReader(registry.host);
+async function sentAgain(lines: readonly string[], reader: StoreReader, channel: string): Promise<string[]> {
   const packagesOf = new Map<string, string>();
   for (const record of (await listedRecords(reader, channel)) ?? []) {
     packagesOf.set(
@@ -116,7 +223,8 @@ async function sentAgain(registry: TestRegistry, channel: string): Promise<strin
   const sent = new Set<string>();
   for (const line of lines) {
     const request = /"PUT \/v2\/(\S+) HTTP\/1\.1" 201/.exec(line)?.[1];
-    if (request === undefined) continue;
+    // The same archives were sent to other channels too.
+    if (request?.startsWith(`${channel}/`) !== true) continue;
     const digest = decodeURIComponent(/digest=([^&\s]+)/.exec(request)?.[1] ?? '');
     const manifest = packagesOf.get(digest);
     if (manifest !== undefined) {

@@ -205,6 +205,7 @@ describe('a second run', () => {
         openArchive: async function* (archive, options) {
           if (isFirst) {
             isFirst = false;
+            // What is the same in the end would be no conflict.
             await run({ filters: filters({ exclude: ['b'] }) });
           }
           yield* new DirectoryChannel(source).openArchive(archive, options);

@@ -17,7 +17,12 @@ import { digestOf } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import type { CallOptions } from '../../oci/storage.js';
 import { isSourceGone } from '../transfer.js';
-import { readCompanion, type CompanionAnswer, type CompanionContent } from './read-companion.js';
+import {
+  probeCompanion,
+  readCompanion,
+  type CompanionAnswer,
+  type CompanionContent,
+} from './read-companion.js';
 
 /** What conda-oci-mirror uses for repodata; these are as large and read as often. */
 const ZSTD_LEVEL = 15;
@@ -110,6 +115,29 @@ export async function moveCompanions(
     await moveLatest(store, subdir, file, descriptor, { signal });
 }
 
+/**
+ * Says whether {@link carryCompanions} would publish a file anew. One that was never published is not read for that; what is
+ * wrong with a file at the source costs the destination nothing.
+ * @throws FerryError where nobody answers at the source
+ */
+export async function foreseeCompanion(
+  task: CompanionTask,
+  context: Omit<CompanionContext, 'historyTag'>,
+): Promise<boolean> {
+  const { subdir, file, remembered } = task;
+  if (remembered === undefined) {
+    try {
+      return (await probeCompanion(subdir, file, !isChannelFile(file), context)) === 'found';
+    } catch (error) {
+      if (!isFerryError(error) || isSourceGone(error, context.source)) throw error;
+      return false;
+    }
+  }
+  const read = await readFitted(task, context);
+  if ('fault' in read || read.answer.status !== 'found') return false;
+  return remembered.digest !== digestOf(read.fitted ?? read.answer.content.bytes);
+}
+
 interface CarriedOne {
   readonly report: Pick<CompanionReport, 'outcome' | 'warning'>;
   readonly pushed?: Descriptor;
@@ -133,7 +161,7 @@ async function carryOne(task: CompanionTask, context: CompanionContext): Promise
 /** Reads the file and fits it, or says what is wrong with it at the source. */
 async function readFitted(
   task: CompanionTask,
-  { source, workers, signal }: CompanionContext,
+  { source, workers, signal }: Omit<CompanionContext, 'historyTag'>,
 ): Promise<
   { readonly answer: CompanionAnswer; readonly fitted: Uint8Array | undefined } | { readonly fault: string }
 > {
@@ -182,6 +210,9 @@ async function publish(
   const layers = await layersOf(file, bytes, isSpliced ? undefined : content.zst, context);
   const root = describeMetadata(store, layers);
   const latest = await resolveLatest(store, subdir, file, { signal });
+  // An earlier run of ours wrote it.
+  if (latest !== undefined && latest.digest === remembered?.manifest)
+    store.rememberConfig(store.metadataRepository(subdir, file));
   if (latest?.digest === root.digest) return { report: { outcome: 'kept' }, remembered: entry(root.digest) };
   const pushed = await pushMetadata(store, subdir, file, layers, { tags: [context.historyTag], signal });
   if (pushed.digest !== root.digest) throw new FerryError('INTERNAL', `\`${file}\` came out twice`);

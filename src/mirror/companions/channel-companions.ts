@@ -39,6 +39,11 @@ export async function carryChannelCompanions(
   input: ChannelCompanionsInput,
   context: CompanionContext,
 ): Promise<CarriedCompanions> {
+  return carryCompanions(channelTasks(input), context);
+}
+
+/** The metadata files that {@link carryChannelCompanions} carries. */
+export function channelTasks(input: ChannelCompanionsInput): readonly CompanionTask[] {
   const { remembered, isListingChanged, filtered } = input;
   const last = remembered?.['channeldata.json'];
   const channeldata: CompanionTask = {
@@ -62,5 +67,5 @@ export async function carryChannelCompanions(
       return undefined;
     },
   };
-  return carryCompanions([channeldata, notices], context);
+  return [channeldata, notices];
 }

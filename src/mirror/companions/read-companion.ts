@@ -7,7 +7,7 @@ import type {
   Validators,
 } from '../../conda/channel-source.js';
 import { FerryError, isFerryError } from '../../errors.js';
-import { collect } from '../../io/bytes.js';
+import { collect, type Bytes } from '../../io/bytes.js';
 
 /**
  * What a metadata file may have, decompressed: far above the largest there is (300 MB in 2026). One at a time is in
@@ -41,6 +41,33 @@ export interface ReadCompanionOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Answer of {@link openCompanion}. */
+type OpenedCompanion =
+  | { readonly status: 'absent' }
+  | { readonly status: 'unchanged' }
+  | {
+      readonly status: 'found';
+      readonly form: string;
+      readonly body: Bytes;
+      readonly validators: Validators;
+    };
+
+/**
+ * Asks what {@link readCompanion} would answer, without reading the file.
+ * @throws what the source throws
+ */
+export async function probeCompanion(
+  subdir: string,
+  file: string,
+  isCompressible: boolean,
+  options: Omit<ReadCompanionOptions, 'workers'>,
+): Promise<CompanionAnswer['status']> {
+  const opened = await openCompanion(subdir, file, isCompressible, options);
+  // What is not read to its end gives its connection back.
+  if (opened.status === 'found') for await (const _ of opened.body) break;
+  return opened.status;
+}
+
 /**
  * Reads a metadata file: compressed where there is that and `isCompressible`, else plain.
  * @throws FerryError `REPODATA_INVALID` for what is no zstd; IntegrityError `SIZE_EXCEEDED` above
@@ -52,18 +79,36 @@ export async function readCompanion(
   isCompressible: boolean,
   options: ReadCompanionOptions,
 ): Promise<CompanionAnswer> {
-  const { source, unless, signal } = options;
+  const { workers, signal } = options;
+  const opened = await openCompanion(subdir, file, isCompressible, options);
+  if (opened.status !== 'found') return opened;
+  const { form, validators } = opened;
+  const what = `\`${subdir === '' ? form : `${subdir}/${form}`}\``;
+  const body = await collect(opened.body, MAX_COMPANION_BYTES, what);
+  if (!form.endsWith('.zst'))
+    return { status: 'found', content: { form, validators, bytes: body, zst: undefined } };
+  const input = { bytes: body, maxBytes: MAX_COMPANION_BYTES, what };
+  const bytes = await workers.run('decompress', input, signal);
+  return { status: 'found', content: { form, validators, bytes, zst: body } };
+}
+
+async function openCompanion(
+  subdir: string,
+  file: string,
+  isCompressible: boolean,
+  { source, unless, signal }: Omit<ReadCompanionOptions, 'workers'>,
+): Promise<OpenedCompanion> {
   const forms = isCompressible ? [`${file}.zst`, file] : [file];
   // A ledger can be written by others: it chooses among the forms, and names no file.
   const known = forms.find((form) => form === unless?.file);
-  const validators: Validators = { etag: unless?.etag, lastModified: unless?.last_modified };
+  const before: Validators = { etag: unless?.etag, lastModified: unless?.last_modified };
   const isConditional =
-    known !== undefined && (validators.etag !== undefined || validators.lastModified !== undefined);
+    known !== undefined && (before.etag !== undefined || before.lastModified !== undefined);
   for (const form of isConditional ? [known] : forms) {
     const path = subdir === '' ? form : `${subdir}/${form}`;
     const answer = await openOptional(source, path, {
       signal,
-      ...(isConditional ? { unless: validators } : {}),
+      ...(isConditional ? { unless: before } : {}),
     });
     if (answer.status === 'absent') continue;
     if (answer.status === 'unchanged') {
@@ -73,18 +118,11 @@ export async function readCompanion(
         `\`${source.url}/${path}\` answered that it did not change, unasked`,
       );
     }
-    const what = `\`${path}\``;
-    const body = await collect(answer.body, MAX_COMPANION_BYTES, what);
-    const isCompressed = form.endsWith('.zst');
-    const bytes = isCompressed
-      ? await options.workers.run('decompress', { bytes: body, maxBytes: MAX_COMPANION_BYTES, what }, signal)
-      : body;
-    const zst = isCompressed ? body : undefined;
-    return { status: 'found', content: { form, validators: answer.validators, bytes, zst } };
+    const { body, validators } = answer;
+    return { status: 'found', form, body, validators };
   }
   // The form that was read last time is gone; another one may still be there.
-  if (isConditional)
-    return readCompanion(subdir, file, isCompressible, { source, workers: options.workers, signal });
+  if (isConditional) return openCompanion(subdir, file, isCompressible, { source, signal });
   return { status: 'absent' };
 }
 

@@ -6,6 +6,7 @@ import {
   carryCompanions,
   type CarriedCompanions,
   type CompanionContext,
+  type CompanionTask,
   type RememberedCompanions,
 } from './carry-companion.js';
 import { fitCompanion, SUBDIR_COMPANIONS, type SubdirContents } from './fit-companion.js';
@@ -26,8 +27,13 @@ export async function carrySubdirCompanions(
   input: SubdirCompanionsInput,
   context: CompanionContext,
 ): Promise<CarriedCompanions> {
+  return carryCompanions(subdirTasks(input), context);
+}
+
+/** The metadata files that {@link carrySubdirCompanions} carries. */
+export function subdirTasks(input: SubdirCompanionsInput): readonly CompanionTask[] {
   const { subdir, remembered, unchanged } = input;
-  const tasks = SUBDIR_COMPANIONS.map((file) => {
+  return SUBDIR_COMPANIONS.map((file) => {
     const last = remembered?.[file];
     return {
       subdir,
@@ -38,5 +44,4 @@ export async function carrySubdirCompanions(
       fit: (bytes: Uint8Array) => fitCompanion(file, bytes, input),
     };
   });
-  return carryCompanions(tasks, context);
 }

@@ -6,6 +6,7 @@ import { archiveIdentity, type RepodataRecord } from '../../conda/package-record
 import { isFerryError, isSystemError, messageOf, type FerryError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { collect } from '../../io/bytes.js';
+import { compareText } from '../../io/compare-text.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { composeRepodata, type Composition } from '../compose.js';
@@ -29,7 +30,7 @@ export interface ExportContext extends PrepareExportOptions {
 /** Runs the plan of one subdir. @throws FerryError `DISK_FULL`, and what the source throws where it is gone as a whole */
 export async function runExport(work: ExportWork, context: ExportContext): Promise<SubdirReport> {
   const { subdir, snapshot } = work;
-  const warnings = [...work.warnings];
+  const warnings = [...snapshot.warnings, ...work.warnings];
   for (const warning of warnings) context.reporter.warning?.(warning);
   const warn = (message: string): void => {
     warnings.push(message);
@@ -91,6 +92,8 @@ export async function runExport(work: ExportWork, context: ExportContext): Promi
     added: there.size - wereThere,
     addedBytes,
     artifacts: there.size - wereThere,
+    replaced: [...replaced].filter((filename) => there.has(filename)).sort(compareText),
+    displaced: [],
     packages: [],
     failed: failed.toSorted((a, b) => (a.filename < b.filename ? -1 : 1)),
     withheld: [],
@@ -99,7 +102,7 @@ export async function runExport(work: ExportWork, context: ExportContext): Promi
       .length,
     untried: 0,
     leftOut: {},
-    ...changedAt(snapshot.origin.validators.lastModified),
+    ...changedAt(snapshot.lastModified),
     warnings,
   };
 }
@@ -122,7 +125,7 @@ class Publisher {
       folder: join(context.folder, subdir),
       subdir,
       workers: context.workers,
-      createdAt: createdAt(snapshot.origin.validators.lastModified, context.now),
+      createdAt: createdAt(snapshot.lastModified, context.now),
       now: context.now,
       warn,
       signal: context.signal,
@@ -149,7 +152,7 @@ class Publisher {
 
   async #remember(files: Readonly<Record<string, Digest>>): Promise<void> {
     const { subdir, snapshot, foreign } = this.#work;
-    const { lastModified } = snapshot.origin.validators;
+    const { lastModified } = snapshot;
     await this.#context.remember(subdir, {
       source: this.#context.source.url,
       files: { ...files },

@@ -1,5 +1,7 @@
-import { writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { makeServerCertificate } from './certificates.js';
 import { IN_MEMORY, registryFolder, startDistribution, type DistributionSetUp } from './distribution.js';
 import type { StartedRegistry } from './server-process.js';
@@ -46,6 +48,26 @@ export async function startDiskRegistry(options: DiskRegistryOptions = {}): Prom
   const storage = { filesystem: { rootdirectory: rootFolder, maxthreads: 100 }, ...cache };
   const registry = await startDistribution(PROGRAM, folder, { storage, ...sectionsOf(options) });
   return { ...registry, rootFolder };
+}
+
+/** B on a folder of the caller's, which outlives it: stopped and started again, it has what it had. */
+export async function startRegistryOn(rootFolder: string): Promise<StartedRegistry> {
+  return start({ storage: { filesystem: { rootdirectory: rootFolder, maxthreads: 100 } } });
+}
+
+/** Deletes what no tag leads to: manifests without tags, and blobs of no manifest. No registry may be at work there. */
+export async function collectGarbage(rootFolder: string): Promise<void> {
+  const folder = await registryFolder();
+  try {
+    const config = join(folder, 'config.yml');
+    const storage = { filesystem: { rootdirectory: rootFolder }, delete: { enabled: true } };
+    await writeFile(config, JSON.stringify({ version: '0.1', log: { level: 'error' }, storage }));
+    await promisify(execFile)(PROGRAM, ['garbage-collect', '--delete-untagged', config], {
+      maxBuffer: 64 * 1024 * 1024,
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 /** C: what another registry has on disk, to be read only: writing answers 405 `UNSUPPORTED`. */
