@@ -13,6 +13,7 @@ import { carryChannelFiles, homeOf, rememberChannelFiles } from './channel-files
 import { checkSchemas } from './check-schema.js';
 import { moveCompanions, type RememberedCompanions } from './companions/carry-companion.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
+import { namesAskedFor } from './filters/names-asked-for.js';
 import { lockDestination } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
@@ -293,6 +294,8 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     resources,
     selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
     filters: filtersDigest(destination, choices),
+    // Removed records stand in no shard that could be found by its name.
+    names: filters === undefined || includeRemoved ? undefined : namesAskedFor(filters),
     plainJson,
     clientShims: options.clientShims ?? true,
     includeRemoved,

@@ -31,6 +31,8 @@ export interface Snapshot extends AsyncDisposable {
   readonly zst: SpooledText['zst'];
   /** Of the JSON text. */
   readonly digest: Digest;
+  /** Set where some packages were read only: of how many that the subdir has. */
+  readonly part?: { readonly packages: number } | undefined;
 }
 
 /** Answer to {@link takeSnapshot}. */
