@@ -51,7 +51,10 @@ export async function findGeneration(
 }
 
 /** The compressed form is held in memory, the text is not. */
-async function openText(found: FoundMetadata, { workers, signal }: ReadGenerationOptions): Promise<OpenBytes> {
+async function openText(
+  found: FoundMetadata,
+  { workers, signal }: ReadGenerationOptions,
+): Promise<OpenBytes> {
   const zst = REPODATA + ZSTD_SUFFIX;
   const isCompressed = found.layers.some((layer) => layer.mediaType === zst);
   const layer = isCompressed ? zst : REPODATA;
