@@ -25,7 +25,12 @@ test('match specs ask for all that a record says, and other wishes beside them a
   const pull = async (...specs: string[]): Promise<string[]> => {
     const names: string[] = [];
     const folder = await tempFolder();
-    for await (const pulled of pullArchives({ channel: new DirectoryChannel(channel), specs, folder, workers })) {
+    for await (const pulled of pullArchives({
+      channel: new DirectoryChannel(channel),
+      specs,
+      folder,
+      workers,
+    })) {
       if ('error' in pulled) throw pulled.error;
       names.push(pulled.filename);
     }
