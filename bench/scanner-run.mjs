@@ -1,24 +1,43 @@
 /**
- * `node scanner-run.mjs scan|plan|parse FILE`: one run, timed from within. `scan` reads plain repodata, `plan` reads `.zst`
+ * `node scanner-run.mjs scan|digest|plan|parse FILE`: one run, timed from within. `scan` reads plain repodata, `digest` hashes
+ * it too, `plan` reads `.zst`
  * decompressing in a worker and goes through all records in the order of a plan, `parse` gives the same text to JSON.parse.
  */
-import { createReadStream, openSync, readSync, closeSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { argv, cpuUsage, resourceUsage, stdout } from 'node:process';
 import { WorkerPool } from '#ferry/artifact/worker-pool.js';
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
 
+/** As if somebody else had hashed the text. @type {import('../dist/io/digest.js').Digest} */
+const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const SUBDIR = 'linux-64';
 /** Pieces that JSON.parse gets: a whole file is longer than a string can be. */
 const PARSED_BYTES = 64 * 1024 * 1024;
+const READ_BYTES = 512 * 1024;
 const LIMIT = 16 * 1024 ** 3;
 
 const [way = 'scan', file = ''] = argv.slice(2);
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
-const ways = { scan, plan, parse };
+const ways = { scan: () => scan(), digest, plan, parse };
 
-/** @type {import('../dist/io/bytes.js').OpenBytes} */
-function openFile(options = {}) {
-  return createReadStream(file, { highWaterMark: 1024 * 1024, start: options.offset ?? 0 });
+/**
+ * Reads into the same memory again and again: whoever takes a piece is done with it when it asks for the next.
+ * @type {import('../dist/io/bytes.js').OpenBytes}
+ */
+async function* openFile(options = {}) {
+  const handle = await open(file);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    for (let at = options.offset ?? 0; ;) {
+      const { bytesRead } = await handle.read(buffer, 0, READ_BYTES, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await handle.close();
+  }
 }
 
 /** @param {() => unknown} work */
@@ -31,11 +50,16 @@ async function timed(work) {
   return { seconds, cpuSeconds: (user + system) / 1e6 };
 }
 
-async function scan() {
+async function digest() {
+  return scan({});
+}
+
+/** @param {import('../dist/conda/repodata/repodata.js').ReadRepodataOptions} options */
+async function scan(options = { digest: () => NO_DIGEST }) {
   /** @type {Repodata | undefined} */
   let repodata;
   const time = await timed(async () => {
-    repodata = await Repodata.read(openFile, SUBDIR);
+    repodata = await Repodata.read(openFile, SUBDIR, options);
   });
   return { ...time, bytes: repodata?.size, records: repodata?.recordCount };
 }
@@ -48,8 +72,8 @@ async function plan() {
     /** @type {import('../dist/io/digest.js').Digest | undefined} */
     let digest;
     const onDigest = (/** @type {import('../dist/io/digest.js').Digest} */ told) => (digest = told);
-    const open = pool.decompressing(openFile, { maxBytes: LIMIT, what: 'the repodata', onDigest });
-    const repodata = await Repodata.read(open, SUBDIR, { digest: () => digest });
+    const openPlain = pool.decompressing(openFile, { maxBytes: LIMIT, what: 'the repodata', onDigest });
+    const repodata = await Repodata.read(openPlain, SUBDIR, { digest: () => digest });
     bytes = repodata.size;
     for (const { records: ofName } of repodata.packages()) records += ofName.length;
   });

@@ -34,12 +34,14 @@ const LEVEL = 5;
 export async function benchScanner() {
   return withRepodata(async ({ plain }) => {
     const { samples, ...result } = await compare('scan', plain, plain);
+    const withDigest = /** @type {Sample} */ (await runOnce('digest', plain));
     return {
-      what: `scanning ${String(RECORDS)} records of plain repodata, digest of the text included, against JSON.parse of the same text`,
+      what: `scanning ${String(RECORDS)} records of plain repodata, against JSON.parse of the same text`,
       unit: 'bytes per second',
       ...result,
       target: SCANNER_TARGET,
       isMet: result.ratio >= SCANNER_TARGET,
+      withDigest,
       samples,
     };
   });

@@ -73,4 +73,10 @@ export {
   type ShardSnapshotAnswer,
   type ShardSnapshotOptions,
 } from './mirror/shard-snapshot.js';
+export { formatJobSummary } from './mirror/reports/job-summary.js';
+export { makeRunRecord, type RunFacts } from './mirror/reports/make-run-record.js';
+export { formatMirrorPage, type MirrorPageOptions } from './mirror/reports/mirror-page.js';
+export { formatPrometheus } from './mirror/reports/prometheus.js';
+export { writeReportFolder, type ReportFolderOptions } from './mirror/reports/report-folder.js';
+export { formatRunRecord, parseRunRecord, type RunRecord } from './mirror/reports/run-record.js';
 export * as oci from './oci.js';

@@ -209,7 +209,7 @@ function webLocation(text: string, href: string): Location {
  * A location as it may be shown: without what stands where passwords and tokens do, also where it cannot be parsed.
  * Shape: `https://***@host/t/***` and `https://host/x?***`
  */
-function shownLocation(text: string): string {
+export function shownLocation(text: string): string {
   if (text.startsWith('oci-layout:')) return text;
   return (
     text

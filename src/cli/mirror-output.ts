@@ -1,25 +1,14 @@
+import { formatSeconds } from '../io/figures.js';
 import type { PlanDocument } from '../mirror/plan-document.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../mirror/report.js';
+import { describeLeftOut, PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, formatTable, printLine, type Output, type OutputFlags } from './output.js';
-import { PUBLISHED_WORDS } from './progress.js';
 import { printRefused, printWithheld } from './refused.js';
 
 /** Packages named for their size, where nobody asked for more. */
 const LARGEST_SHOWN = 20;
 /** Records that are gone at the source, named one by one. */
 const GONE_SHOWN = 5;
-
-/** What filters left out, in words. */
-const LEFT_OUT_WORDS: Readonly<Record<string, string>> = {
-  excluded: 'excluded',
-  'not-included': 'not included',
-  'older-than-latest': 'older versions',
-  'before-since': 'too old',
-  'too-young': 'too young',
-  'too-large': 'too large',
-  'not-locked': 'not locked',
-  undistributable: 'undistributable',
-};
 
 /** Prints what a run would do. */
 export function printPlan(
@@ -43,7 +32,7 @@ export function printPlan(
   printLine(output);
   printLine(output, `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}`);
   if (seconds !== undefined)
-    printLine(output, `at ${String(flags.rate)} requests a minute: ${formatDuration(seconds)}`);
+    printLine(output, `at ${String(flags.rate)} requests a minute: ${formatSeconds(seconds)}`);
   printLine(output, `from ${plan.source}`);
   printLine(output, `to ${plan.destination}, schema ${plan.schema}; nothing was moved`);
 }
@@ -77,16 +66,6 @@ export function printReport(output: Output, report: MirrorReport, flags: OutputF
       output,
       `interrupted; ${count(total('untried'), 'artifact')} or more are left for the next run`,
     );
-}
-
-/** Seconds for people: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`. */
-export function formatDuration(seconds: number): string {
-  if (seconds < 90) return `${String(Math.round(seconds))} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 90) return `${String(minutes)} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${String(hours)} h ${String(minutes % 60)} min`;
-  return `${String(Math.floor(hours / 24))} d ${String(hours % 24)} h`;
 }
 
 function planCells(planned: PlannedSubdir): string[] {
@@ -126,7 +105,7 @@ function reportCells(subdir: SubdirReport): string[] {
 function printLeftOut(output: Output, subdir: string, leftOut: Readonly<Record<string, number>>): void {
   const parts = Object.entries(leftOut)
     .filter(([, number]) => number > 0)
-    .map(([reason, number]) => `${String(number)} ${LEFT_OUT_WORDS[reason] ?? reason}`);
+    .map(([reason, number]) => `${String(number)} ${describeLeftOut(reason)}`);
   if (parts.length === 0) return;
   printLine(output);
   printLine(output, `left out of ${subdir}: ${parts.join(', ')}`);

@@ -1,6 +1,8 @@
 import type { Writable } from 'node:stream';
 import { isFerryError } from '../errors.js';
 
+export { formatBytes } from '../io/figures.js';
+
 /** How much a command says. */
 export interface OutputFlags {
   readonly json?: boolean | undefined;
@@ -66,19 +68,6 @@ export function formatTable(rows: readonly (readonly string[])[], right: readonl
       .join('  ')
       .trimEnd(),
   );
-}
-
-/** Bytes for people: `885 kB`, decimal as registries count. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : 1;
-  return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
 }
 
 /** `1 archive`, `2 archives`. */

@@ -1,17 +1,12 @@
 import { SingleBar } from 'cli-progress';
-import type { Failure, MirrorReporter, PublishedAs } from '../mirror/report.js';
+import type { Failure, MirrorReporter } from '../mirror/report.js';
+import { PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, printable, say, type Output, type OutputFlags } from './output.js';
+
+export { PUBLISHED_WORDS };
 
 const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
 const MAX_NAME_WIDTH = 30;
-
-/** What the repodata of a subdir is after a run. */
-export const PUBLISHED_WORDS: Readonly<Record<PublishedAs, string>> = {
-  unchanged: "the source's",
-  spliced: 'rewritten',
-  kept: 'as it was',
-  nothing: 'not at the source',
-};
 
 /** A reporter for people: a bar on a terminal, plain lines elsewhere. `finish` takes the bar away. */
 export interface Progress extends MirrorReporter {

@@ -36,6 +36,8 @@ import type { PlannedWork, PrepareOptions, SubdirWork } from './subdir-work.js';
 export const DEFAULT_CONCURRENCY = 16;
 /** How often a subdir is planned anew because somebody else published there meanwhile. */
 const MAX_REPLANS = 3;
+/** Most archives are through in that time; a download that hangs is not waited for. */
+const DEFAULT_STOP_GRACE_MS = 30_000;
 /** The ledger's manifest and content, and the repodata's `latest`. */
 const REQUESTS_OF_LOOK = 3;
 
@@ -86,6 +88,8 @@ export interface MirrorOptions {
   readonly now?: (() => Date) | undefined;
   /** Ends the run in order: what is under way is finished and published. */
   readonly stop?: AbortSignal | undefined;
+  /** How long what is under way may take after that, in milliseconds. @defaultValue 30,000 */
+  readonly stopGraceMs?: number | undefined;
   /** Ends the run at once; the next one goes on from there. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -242,7 +246,7 @@ async function withReplans(
       );
       const work = await prepareOne(current.work.subdir, context);
       if (work.status !== 'planned') throw error;
-      current = new SubdirRun(work, context);
+      current = new SubdirRun(work, context, current);
     }
   }
 }
@@ -310,6 +314,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     reporter: options.reporter ?? {},
     now: options.now ?? (() => new Date()),
     stop: options.stop,
+    stopGraceMs: options.stopGraceMs ?? DEFAULT_STOP_GRACE_MS,
     elsewhere: options.elsewhere,
     signal: options.signal === undefined ? undefined : quietSignal(options.signal),
   };

@@ -115,8 +115,10 @@ async function planAll(
     const { subdir } = view;
     const subdirFound = found.get(subdir);
     if (subdirFound !== undefined) works.push(await planFound(subdirFound, selections?.get(subdir), options));
-    else if (view.status === 'settled') works.push(settledWork(view));
-    else works.push({ status: 'absent', subdir });
+    else if (view.status === 'settled') {
+      options.applied?.check(subdir, view.state.latest?.digest);
+      works.push(settledWork(view));
+    } else works.push({ status: 'absent', subdir });
   }
   return works;
 }

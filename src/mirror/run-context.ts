@@ -14,4 +14,6 @@ export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly isPartial: boolean;
   /** Ends the run in order: what is under way is finished and published. */
   readonly stop?: AbortSignal | undefined;
+  /** How long what is under way may take after that, in milliseconds. */
+  readonly stopGraceMs: number;
 }

@@ -99,6 +99,15 @@ export class RunResult {
     }
   }
 
+  /** Notes that nobody waited for the end of an item: what is under its tag is not known. */
+  abandon({ add, displaced }: PlanItem): void {
+    for (const { filename } of add) {
+      this.#uncertain.add(filename);
+      if (this.#plan.isThere(filename)) this.#lost.add(filename);
+    }
+    if (displaced !== undefined) this.#uncertain.add(displaced);
+  }
+
   /** Notes that an archive cannot be mirrored this time. */
   fail(failure: Failure, record?: RepodataRecord): void {
     this.#failed.push(failure);

@@ -21,6 +21,7 @@ import type { RunContext } from './run-context.js';
 import { RunResult } from './run-result.js';
 import { attestedRecords } from './sidecars/attested-records.js';
 import { carrySidecars } from './sidecars/carry-sidecars.js';
+import { StopGrace } from './stop-grace.js';
 import type { PlannedWork } from './subdir-work.js';
 import { transferItem } from './transfer.js';
 
@@ -33,6 +34,11 @@ interface Pushed {
   readonly kept: ReadonlyMap<string, string>;
   readonly companions: CarriedCompanions;
 }
+
+/** What a run moved. */
+type Moved = Pick<SubdirReport, 'added' | 'addedBytes' | 'artifacts' | 'packages'>;
+
+const NOTHING_MOVED: Moved = { added: 0, addedBytes: 0, artifacts: 0, packages: [] };
 
 /** What is known of the channel as a whole, for noarch's ledger to remember. */
 export interface ChannelFacts {
@@ -51,6 +57,7 @@ export class SubdirRun {
   readonly work: PlannedWork;
   readonly result: RunResult;
   readonly #context: RunContext;
+  readonly #earlier: Moved;
   #ledger: Ledger;
   #isMarked = false;
   #hasPublished = false;
@@ -58,11 +65,24 @@ export class SubdirRun {
   #hasShims = false;
   #pushed: Pushed | undefined;
 
-  constructor(work: PlannedWork, context: RunContext) {
+  /** @param before a run of the same subdir that had to be planned again: what it moved is reported too */
+  constructor(work: PlannedWork, context: RunContext, before?: SubdirRun) {
     this.work = work;
+    this.#earlier = before?.moved ?? NOTHING_MOVED;
     this.#context = context;
     this.result = new RunResult(work.plan, context.reporter);
     this.#ledger = ledgerOfRun(work, context);
+  }
+
+  /** What was moved so far. */
+  get moved(): Moved {
+    const { added, addedBytes, artifacts, packages } = this.result;
+    return {
+      added: this.#earlier.added + added,
+      addedBytes: this.#earlier.addedBytes + addedBytes,
+      artifacts: this.#earlier.artifacts + artifacts,
+      packages: [...this.#earlier.packages, ...packages],
+    };
   }
 
   /** Whether this run publishes other repodata than there was. */
@@ -87,10 +107,13 @@ export class SubdirRun {
     if (plan.toAdd === 0) return;
     await this.#mark();
     if (plan.replaced > 0 && this.#listsReplaced()) await this.#publishNow();
-    const { concurrency, stop, signal } = this.#context;
+    const { concurrency, stop } = this.#context;
+    await using grace = new StopGrace(this.#context);
+    const { signal } = grace;
     const suspects = new Set(this.work.state.ledger?.quarantine.map(({ filename }) => filename));
     const isSuspect = (record: RepodataRecord): boolean => suspects.has(record.filename);
     const checkpoints = new Checkpoints(() => this.#publishNow(), this.#context);
+    const underWay = new Set<PlanItem>();
     let tried = 0;
     function* untilStopped(): Generator<PlanItem> {
       for (const item of plan.items()) {
@@ -101,9 +124,15 @@ export class SubdirRun {
     }
     try {
       await forEachConcurrently(untilStopped(), { concurrency, signal }, async (item) => {
-        this.result.add(item, await transferItem(item, { ...this.#context, isSuspect }));
+        underWay.add(item);
+        this.result.add(item, await transferItem(item, { ...this.#context, signal, isSuspect }));
+        underWay.delete(item);
         await checkpoints.afterItem();
       });
+    } catch (error) {
+      if (!grace.isOver) throw error;
+      for (const item of underWay) this.result.abandon(item);
+      tried -= underWay.size;
     } finally {
       this.#untried = plan.artifacts - tried;
     }
@@ -219,11 +248,8 @@ export class SubdirRun {
       subdir,
       publishedAs,
       listed: plan.listed,
-      there: plan.there,
-      added: result.added,
-      addedBytes: result.addedBytes,
-      artifacts: result.artifacts,
-      packages: result.packages,
+      there: plan.there - this.#earlier.added,
+      ...this.moved,
       failed: result.failed,
       withheld: plan.withheld,
       kept: kept.size,

@@ -42,7 +42,7 @@ describe('decompressing in a worker', () => {
     });
     await all(open());
     await all(open({ offset: 500_000 }));
-    expect(told).toEqual([`sha256:${sha256(plain)}`, `sha256:${sha256(plain)}`]);
+    expect(told).toEqual([sha256(plain), sha256(plain)]);
     for await (const piece of open()) {
       expect(piece.length).toBeLessThan(plain.length);
       break;

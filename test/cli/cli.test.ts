@@ -242,7 +242,7 @@ test('SIGINT ends a run with 130, and the next one goes on', async () => {
       return true;
     },
   });
-  const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch'];
+  const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch', '--stop-grace', '0'];
   const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
     cwd,
     stdio: 'ignore',

@@ -16,6 +16,7 @@ import { chooseMirror } from '../bundle.js';
 import { exportToFolder } from '../export-channel.js';
 import { parseLocation, type Location } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
+import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
@@ -23,7 +24,7 @@ import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
 
-interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
+interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags {
   readonly fallback?: readonly string[];
   readonly subdir?: readonly string[];
   readonly plan?: boolean;
@@ -36,6 +37,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags {
   readonly merge?: boolean;
   readonly accept?: readonly string[];
   readonly quarantine?: string;
+  readonly stopGrace?: number;
   readonly plainJson: boolean;
   readonly includeRemoved?: boolean;
   readonly clientShims: boolean;
@@ -88,6 +90,7 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .optionsGroup('Failures:')
     .option('--accept <file...>', 'lists of archives that are known to fail')
     .option('--quarantine <file>', 'write a list of the archives that failed')
+    .option('--stop-grace <seconds>', 'what is under way may take so long after SIGINT (30)', parseSeconds)
     .addHelpText(
       'after',
       `
@@ -103,9 +106,12 @@ Examples:
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
     )
     .action((source: string, destination: string, flags: MirrorFlags) =>
-      mirror(source, destination, flags, context),
+      withReports({ source, destination, flags, context }, (notes) =>
+        mirror(source, destination, flags, context, notes),
+      ),
     );
   addFilterOptions(command);
+  addReportOptions(command);
   addConnectionOptions(command);
 }
 
@@ -114,6 +120,7 @@ async function mirror(
   destination: string,
   flags: MirrorFlags,
   context: CommandContext,
+  notes: RunNotes,
 ): Promise<void> {
   const { output } = context;
   if (flags.planOut !== undefined && flags.plan !== true)
@@ -121,7 +128,9 @@ async function mirror(
   const known = new Set<string>();
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readText(file), file)) known.add(name);
+  notes.accepted = known;
   await using session = new Session(context, flags);
+  notes.requests = session.requests;
   const [from, to] = [parseLocation(source), parseLocation(destination)];
   if (to.kind === 'folder' && flags.deltaFrom === undefined) {
     await exportToFolder(from, to.path, flags, { session, context });
@@ -139,6 +148,7 @@ async function mirror(
     merge: flags.merge,
     plainJson: flags.plainJson,
     includeRemoved: flags.includeRemoved,
+    stopGraceMs: flags.stopGrace === undefined ? undefined : flags.stopGrace * 1000,
     resume: flags.resume,
     clientShims: flags.clientShims,
     apply:
@@ -162,6 +172,7 @@ async function mirror(
   } finally {
     progress.finish();
   }
+  notes.report = report;
   if (flags.quarantine !== undefined) await writeText(flags.quarantine, formatFailureList(report));
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
   else printReport(output, report, flags);
@@ -195,6 +206,13 @@ async function writeText(file: string, text: string): Promise<void> {
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0) || value > 86_400)
+    throw new InvalidArgumentError('seconds are wanted, up to a day.');
+  return value;
 }
 
 function parseRate(text: string): number {

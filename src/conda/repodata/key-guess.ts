@@ -9,6 +9,12 @@ const MAX_KEYS = 128;
 /** No key: what stands before the first one, and what cannot be guessed. */
 export const NO_KEY = 0;
 
+/** The same bytes twice, 20 more of them than are read. */
+interface KeyPlace {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
 /**
  * Guesses a record's next key from the one before it, as it went in earlier records, so that a key is mostly compared in a few
  * words and not searched byte by byte. A guess that fails costs nothing but the way without it.
@@ -60,19 +66,18 @@ export class KeyGuess {
   }
 
   /** Learns that a key, which stands between `start` and `end` with a colon behind it, follows another. */
-  learn(before: number, bytes: Uint8Array, start: number, end: number, field: number): number {
+  learn(before: number, window: KeyPlace, start: number, end: number, field: number): number {
+    const { bytes, view } = window;
     const length = end + 2 - start;
     if (length > MAX_BYTES || bytes[end] !== QUOTE || bytes[end + 1] !== COLON) return NO_KEY;
-    const wanted = new Uint8Array(MAX_BYTES);
-    wanted.set(bytes.subarray(start, end + 2));
-    const mask = new Uint8Array(MAX_BYTES).fill(0xff, 0, length);
-    const words = littleEndian(wanted);
     let key = 1;
-    while (key < this.#count && !this.#isAt(key, words, length)) key += 1;
+    while (key < this.#count && !this.#isThere(key, view, start - 1)) key += 1;
     if (key === MAX_KEYS) return NO_KEY;
     if (key === this.#count) {
-      this.#words.set(words, key * WORDS);
-      this.#masks.set(littleEndian(mask), key * WORDS);
+      const text = new Uint8Array(MAX_BYTES);
+      text.set(bytes.subarray(start, end + 2));
+      this.#words.set(littleEndian(text), key * WORDS);
+      this.#masks.set(littleEndian(new Uint8Array(MAX_BYTES).fill(0xff, 0, length)), key * WORDS);
       this.#lengths[key] = length + 1;
       this.#fields[key] = field;
       this.#count += 1;
@@ -82,11 +87,6 @@ export class KeyGuess {
     if (next === NO_KEY) this.#next[before] = key;
     else if (next !== key) this.#otherNext[before] = key;
     return key;
-  }
-
-  #isAt(key: number, words: Int32Array, length: number): boolean {
-    if (this.#lengths[key] !== length + 1) return false;
-    return words.every((word, i) => word === this.#words[key * WORDS + i]);
   }
 }
 

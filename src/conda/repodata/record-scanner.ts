@@ -134,7 +134,7 @@ export class RecordScanner {
         if (bytes[keyEnd] === QUOTE) {
           field = fieldOf(bytes, keyStart, keyEnd);
           at = keyEnd + 1;
-          key = keys.learn(key, bytes, keyStart, keyEnd, field);
+          key = keys.learn(key, window, keyStart, keyEnd, field);
         } else {
           at = this.#skip(window, at);
           if (at === INCOMPLETE) return INCOMPLETE;

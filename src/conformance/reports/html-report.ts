@@ -1,11 +1,11 @@
+import { escapeMarkup } from '../../io/escape-markup.js';
+import { count, formatNumber } from '../../io/figures.js';
+import { capitalize, formatPage, inlineCode, unbroken, verdictBanner } from '../../io/html.js';
 import type { Finding } from '../check-log.js';
 import type { Clause, Severity } from '../clauses.js';
 import type { CheckReport } from '../report.js';
-import { escapeMarkup } from './escape-markup.js';
 import { HTML_STYLE } from './html-style.js';
 import {
-  count,
-  formatNumber,
   formatSample,
   groupByClause,
   SEVERITIES,
@@ -47,45 +47,23 @@ export function formatHtmlReport(
     maxFindings = DEFAULT_MAX_FINDINGS,
   }: HtmlReportOptions = {},
 ): string {
-  const { headline } = verdictOf(report);
-  const lines = [
-    '<!doctype html>',
-    '<html lang="en">',
-    '<head>',
-    '<meta charset="utf-8">',
-    // First of what could load anything.
-    `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`,
-    '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    '<meta name="referrer" content="no-referrer">',
-    `<title>${escapeMarkup(report.target)} ${escapeMarkup(headline)}</title>`,
-    `<style>${HTML_STYLE}</style>`,
-    '</head>',
-    '<body>',
-    '<main>',
-    `<h1>Conformance of ${report.kind} <code>${escapeMarkup(report.target)}</code></h1>`,
-    ...verdictBanner(report),
-    ...facts(report),
-    ...areaTable(summarizeAreas(report)),
-    ...findingsSection(groupByClause(report), maxPerClause, maxFindings),
-    ...uncheckedSection(report, maxPerClause),
-    ...passedSection(report),
-    '</main>',
-    ...footer(toolVersion, madeAt),
-    '</body>',
-    '</html>',
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-function verdictBanner(report: CheckReport): readonly string[] {
   const { headline, details } = verdictOf(report);
   const look = report.unchecked.length > 0 ? 'partly' : 'good';
-  return [
-    `<div class="verdict ${report.conforms ? look : 'bad'}">`,
-    `<strong>${escapeMarkup(capitalize(headline))}</strong>`,
-    `<span>${unbroken(escapeMarkup(details))}</span>`,
-    '</div>',
-  ];
+  return formatPage({
+    title: `${report.target} ${headline}`,
+    style: HTML_STYLE,
+    main: [
+      `<h1>Conformance of ${report.kind} <code>${escapeMarkup(report.target)}</code></h1>`,
+      ...verdictBanner(report.conforms ? look : 'bad', capitalize(headline), details),
+      ...facts(report),
+      ...areaTable(summarizeAreas(report)),
+      ...findingsSection(groupByClause(report), maxPerClause, maxFindings),
+      ...uncheckedSection(report, maxPerClause),
+      ...passedSection(report),
+    ],
+    toolVersion,
+    madeAt,
+  });
 }
 
 function facts({ checked, sample }: CheckReport): readonly string[] {
@@ -166,8 +144,8 @@ function clauseDetails(
   const rest = findings - shown.length;
   return [
     `<details class="findings ${name}"${findings <= FEW ? ' open' : ''}>`,
-    `<summary><span class="badge">${name}</span> <code>${escapeMarkup(clause.id)}</code> <span class="head">${inline(clause.subject)}</span> <span class="count">${formatNumber(findings)} of ${count(checks, 'check')}</span></summary>`,
-    `<div class="clause"><p>${inline(clause.text)}</p><p class="dim">${sourceOf(clause)}</p></div>`,
+    `<summary><span class="badge">${name}</span> <code>${escapeMarkup(clause.id)}</code> <span class="head">${inlineCode(clause.subject)}</span> <span class="count">${formatNumber(findings)} of ${count(checks, 'check')}</span></summary>`,
+    `<div class="clause"><p>${inlineCode(clause.text)}</p><p class="dim">${sourceOf(clause)}</p></div>`,
     '<ol>',
     ...shown.map(findingItem),
     '</ol>',
@@ -180,12 +158,15 @@ function sourceOf({ level, source, document: { title, url, revision } }: Clause)
   const name = escapeMarkup(title);
   // A link of another kind could run something.
   const link = /^https?:\/\//i.test(url) ? `<a href="${escapeMarkup(url)}">${name}</a>` : name;
-  return `${level} in ${link} (${escapeMarkup(revision)}), ${inline(source)}`;
+  return `${level} in ${link} (${escapeMarkup(revision)}), ${inlineCode(source)}`;
 }
 
 function findingItem({ where, found, expected, hint }: Finding): string {
-  const rows = [`<dt>found</dt><dd>${inline(found)}</dd>`, `<dt>expected</dt><dd>${inline(expected)}</dd>`];
-  if (hint !== undefined) rows.push(`<dt>hint</dt><dd>${inline(hint)}</dd>`);
+  const rows = [
+    `<dt>found</dt><dd>${inlineCode(found)}</dd>`,
+    `<dt>expected</dt><dd>${inlineCode(expected)}</dd>`,
+  ];
+  if (hint !== undefined) rows.push(`<dt>hint</dt><dd>${inlineCode(hint)}</dd>`);
   return `<li><code class="where">${escapeMarkup(where)}</code><dl>${rows.join('')}</dl></li>`;
 }
 
@@ -201,7 +182,7 @@ function uncheckedSection({ unchecked }: CheckReport, max: number): readonly str
       .slice(0, max)
       .map(
         ({ where, code, message }) =>
-          `<li><code class="where">${escapeMarkup(where)}</code><br>${inline(message)} <code class="dim">${escapeMarkup(code)}</code></li>`,
+          `<li><code class="where">${escapeMarkup(where)}</code><br>${inlineCode(message)} <code class="dim">${escapeMarkup(code)}</code></li>`,
       ),
     '</ol>',
     ...(rest > 0 ? [`<p class="rest">and ${formatNumber(rest)} more, not on this page</p>`] : []),
@@ -222,31 +203,11 @@ function passedSection({ clauses }: CheckReport): readonly string[] {
     '<tbody>',
     ...passed.map(
       ({ clause, checks }) =>
-        `<tr><th scope="row"><code>${escapeMarkup(clause.id)}</code></th><td>${inline(clause.subject)}</td><td class="number">${formatNumber(checks)}</td></tr>`,
+        `<tr><th scope="row"><code>${escapeMarkup(clause.id)}</code></th><td>${inlineCode(clause.subject)}</td><td class="number">${formatNumber(checks)}</td></tr>`,
     ),
     '</tbody>',
     '</table>',
     '</details>',
     '</section>',
   ];
-}
-
-function footer(toolVersion: string | undefined, madeAt: Date | undefined): readonly string[] {
-  const tool = toolVersion === undefined ? 'conda-ferry' : `conda-ferry ${escapeMarkup(toolVersion)}`;
-  const time = madeAt === undefined ? '' : `, ${madeAt.toISOString().replace(/\.\d+Z$/, 'Z')}`;
-  return [`<footer>Made by ${tool}${time}</footer>`];
-}
-
-/** Keeps a number on one line. */
-function unbroken(text: string): string {
-  return text.replace(/(\d) (?=\d{3}\b)/g, '$1\u00a0');
-}
-
-/** Text with code in backticks. */
-function inline(text: string): string {
-  return escapeMarkup(text).replace(/`([^`]+)`/g, '<code>$1</code>');
-}
-
-function capitalize(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }

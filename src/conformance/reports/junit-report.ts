@@ -1,9 +1,8 @@
+import { escapeMarkup } from '../../io/escape-markup.js';
+import { count, formatNumber } from '../../io/figures.js';
 import type { Finding } from '../check-log.js';
 import type { CheckReport, Unchecked } from '../report.js';
-import { escapeMarkup } from './escape-markup.js';
 import {
-  count,
-  formatNumber,
   groupByClause,
   severityName,
   summarizeAreas,

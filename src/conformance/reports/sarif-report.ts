@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { count } from '../../io/figures.js';
+import { visibleText } from '../../io/visible-text.js';
 import type { ClauseResult, Finding } from '../check-log.js';
 import type { Clause, Severity } from '../clauses.js';
 import type { CheckReport, Unchecked } from '../report.js';
-import { count, SEVERITIES, severityName, verdictOf } from './summary.js';
-import { visibleText } from './visible-text.js';
+import { SEVERITIES, severityName, verdictOf } from './summary.js';
 
 /** How {@link sarifDocument} writes. */
 export interface SarifReportOptions {

@@ -1,4 +1,5 @@
 /** What all reports for people have in common: the verdict in words, and findings grouped by clause and by area. */
+import { count, formatNumber } from '../../io/figures.js';
 import type { ClauseResult, Finding } from '../check-log.js';
 import { AREAS, type Area, type ClauseId, type Severity } from '../clauses.js';
 import type { CheckReport, Sample } from '../report.js';
@@ -96,14 +97,4 @@ export function formatSample({ size, of, seed }: Sample): string {
 /** What a severity is called: `error`, `warning`, `note`. */
 export function severityName(severity: Severity): 'error' | 'warning' | 'note' {
   return severity === 'info' ? 'note' : severity;
-}
-
-/** `1 archive`, `1 234 archives` */
-export function count(number: number, noun: string): string {
-  return `${formatNumber(number)} ${noun}${number === 1 ? '' : 's'}`;
-}
-
-/** `1 234 567` */
-export function formatNumber(number: number): string {
-  return String(number).replace(/\B(?=(?:\d{3})+$)/g, ' ');
 }

@@ -1,15 +1,8 @@
+import { count, formatNumber } from '../../io/figures.js';
+import { visibleText } from '../../io/visible-text.js';
 import type { Finding } from '../check-log.js';
 import type { CheckReport } from '../report.js';
-import {
-  count,
-  formatNumber,
-  formatSample,
-  groupByClause,
-  severityName,
-  verdictOf,
-  type ClauseFindings,
-} from './summary.js';
-import { visibleText } from './visible-text.js';
+import { formatSample, groupByClause, severityName, verdictOf, type ClauseFindings } from './summary.js';
 
 /** How {@link formatTextReport} writes. */
 export interface TextReportOptions {
