@@ -19,7 +19,7 @@ import { printPlan, printReport } from '../mirror-output.js';
 import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
-import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseGithubApi, type LocationFlags } from '../options.js';
 import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
@@ -44,6 +44,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFla
   readonly resume?: boolean;
   readonly tempDir?: string;
   readonly deltaFrom?: string;
+  readonly keepGenerations?: number;
 }
 
 /** Adds `mirror`. */
@@ -78,6 +79,8 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
     .option('--source-label <label>', 'label of a source in a registry, if it is another')
     .option('--delta-from <location>', 'write a bundle: only what this earlier state of the channel lacks')
+    .option('--keep-generations <n>', 'delete older repodata once all is published', parseCount)
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option('--json', 'print the report, or the plan, as JSON')
     .option('--quiet', 'say nothing on stderr but errors')
@@ -150,6 +153,7 @@ async function mirror(
     includeRemoved: flags.includeRemoved,
     stopGraceMs: flags.stopGrace === undefined ? undefined : flags.stopGrace * 1000,
     resume: flags.resume,
+    keepGenerations: flags.keepGenerations,
     clientShims: flags.clientShims,
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
@@ -212,6 +216,12 @@ function parseSeconds(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0) || value > 86_400)
     throw new InvalidArgumentError('seconds are wanted, up to a day.');
+  return value;
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
   return value;
 }
 
