@@ -13,6 +13,7 @@ import {
   planPrune,
   type Pin,
 } from '../../mirror/prune/plan-prune.js';
+import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { formatDuration, parseDuration } from '../duration.js';
 import { parseLocation } from '../locations.js';
@@ -122,6 +123,7 @@ Examples:
       const report: PruneReport = await applyPrune(plan, {
         ...shared,
         tempDir: flags.tempDir,
+        lockFolder: lockFolder(context.environment),
         reporter: {
           deleted: ({ subdir, filename }) => {
             if (flags.verbose === true) say(output, `deleted: ${subdir}/${filename}`);
