@@ -98,7 +98,7 @@ export async function runExport(work: ExportWork, context: ExportContext): Promi
     gone: [...work.listed.keys()].filter((name) => !work.repodata.has(name) && !work.foreign.has(name))
       .length,
     untried: 0,
-    leftOut: {},
+    leftOut: work.leftOut,
     ...changedAt(snapshot.origin.validators.lastModified),
     warnings,
   };
@@ -148,13 +148,14 @@ class Publisher {
   }
 
   async #remember(files: Readonly<Record<string, Digest>>): Promise<void> {
-    const { subdir, snapshot, foreign } = this.#work;
+    const { subdir, snapshot, foreign, waiting } = this.#work;
     const { lastModified } = snapshot.origin.validators;
     await this.#context.remember(subdir, {
       source: this.#context.source.url,
       files: { ...files },
       foreign: [...foreign],
       ...(lastModified === undefined ? {} : { last_modified: lastModified }),
+      ...(Object.keys(waiting).length === 0 ? {} : { waiting: { ...waiting } }),
     });
   }
 }
