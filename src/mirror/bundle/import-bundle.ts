@@ -33,7 +33,7 @@ export async function importBundle(options: ImportBundleOptions): Promise<Mirror
   const adopted = await checkBases(options);
   // All bases are right before anything is written.
   for (const ledger of adopted) await writeLedger(options.destination, ledger, options);
-  return mirrorChannel({ ...asMirror(options), lockFolder: undefined });
+  return await mirrorChannel({ ...asMirror(options), lockFolder: undefined });
 }
 
 function asMirror(options: ImportBundleOptions): MirrorOptions {
