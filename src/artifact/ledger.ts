@@ -73,8 +73,8 @@ const ledgerSchema = z.looseObject({
   /** The source's repodata that the published one was made from. */
   source: z
     .looseObject({
-      /** `repodata.json` or `repodata.json.zst`. */
-      file: z.string().regex(/^[a-z_]+\.json(?:\.zst)?$/),
+      /** `repodata.json`, `repodata.json.zst`, or the index of the shards that were read instead. */
+      file: z.string().regex(/^(?:[a-z_]+\.json(?:\.zst)?|repodata_shards\.msgpack\.zst)$/),
       digest,
       etag: optionalText,
       last_modified: optionalText,

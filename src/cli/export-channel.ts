@@ -1,8 +1,11 @@
 /** `mirror SOURCE ./folder`: any channel to an ordinary one in a folder. */
+import type { ChannelSource } from '../conda/channel-source.js';
+import { FerryError } from '../errors.js';
 import { exportChannel, planExport, type ExportOptions, type ExportPlan } from '../mirror/export/export.js';
+import type { Filters } from '../mirror/filters/filters.js';
 import type { MirrorReport } from '../mirror/report.js';
 import type { CommandContext } from './context.js';
-import type { Location } from './locations.js';
+import { printLeftOut } from './mirror-output.js';
 import {
   count,
   formatBytes,
@@ -27,17 +30,50 @@ export interface ExportFlags extends OutputFlags {
   readonly tempDir?: string;
 }
 
-/** Exports a channel, or says what that would do, and prints the report. */
+/** Flags of `mirror` that mean nothing in a folder, with what they are when they are not given. */
+const STORE_FLAGS: Readonly<Record<string, { readonly name: string; readonly unset: unknown }>> = {
+  apply: { name: '--apply', unset: undefined },
+  planOut: { name: '--plan-out', unset: undefined },
+  rate: { name: '--rate', unset: undefined },
+  includeRemoved: { name: '--include-removed', unset: undefined },
+  resume: { name: '--resume', unset: undefined },
+  keepGenerations: { name: '--keep-generations', unset: undefined },
+  githubApi: { name: '--github-api', unset: undefined },
+  stopGrace: { name: '--stop-grace', unset: undefined },
+  plainJson: { name: '--no-plain-json', unset: true },
+  clientShims: { name: '--no-client-shims', unset: true },
+};
+
+/** Refuses what an export would pass over in silence. @throws FerryError `USAGE` */
+export function checkExportFlags(flags: object): void {
+  const values = new Map(Object.entries(flags));
+  for (const [key, { name, unset }] of Object.entries(STORE_FLAGS)) {
+    if ((values.get(key) ?? unset) === unset) continue;
+    throw new FerryError('USAGE', `\`${name}\` means nothing where the destination is a plain folder`, {
+      hint: 'leave it out, or write oci-layout:./dir for a folder of image layouts',
+    });
+  }
+}
+
+/** What an export takes, and where it goes. */
+export interface ExportEnds {
+  readonly source: ChannelSource;
+  readonly folder: string;
+  readonly filters: Filters;
+}
+
+/**
+ * Exports a channel, or says what that would do, and prints the report.
+ * @returns the report; `undefined` for a plan
+ */
 export async function exportToFolder(
-  source: Location,
-  folder: string,
+  ends: ExportEnds,
   flags: ExportFlags,
   { session, context }: { readonly session: Session; readonly context: CommandContext },
-): Promise<void> {
+): Promise<MirrorReport | undefined> {
   const { output } = context;
   const options: ExportOptions = {
-    source: session.openChannel(source),
-    folder,
+    ...ends,
     subdirs: flags.subdir,
     concurrency: flags.concurrency,
     deep: flags.deep,
@@ -50,7 +86,7 @@ export async function exportToFolder(
     const plan = await planExport(options);
     if (flags.json === true) printJson(output, plan);
     else printPlan(output, plan);
-    return;
+    return undefined;
   }
   const progress = createProgress(output, flags);
   let report: MirrorReport;
@@ -61,7 +97,7 @@ export async function exportToFolder(
   }
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
   else printReport(output, report);
-  if (report.subdirs.some(({ failed }) => failed.length > 0)) context.setExitCode(1);
+  return report;
 }
 
 function printPlan(output: Output, plan: ExportPlan): void {
@@ -72,7 +108,10 @@ function printPlan(output: Output, plan: ExportPlan): void {
     formatBytes(bytes),
   ]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
-  for (const { subdir, invalid } of plan.subdirs) printRefused(output, 'unusable', subdir, invalid);
+  for (const { subdir, invalid, leftOut } of plan.subdirs) {
+    printRefused(output, 'unusable', subdir, invalid);
+    printLeftOut(output, subdir, leftOut);
+  }
   printLine(output);
   printLine(output, `nothing was moved; from ${plan.source} to the folder ${plan.destination}`);
 }
@@ -85,7 +124,10 @@ function printReport(output: Output, { subdirs, destination }: MirrorReport): vo
     PUBLISHED_WORDS[publishedAs],
   ]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4])) printLine(output, line);
-  for (const { subdir, failed } of subdirs) printRefused(output, 'failed', subdir, failed);
+  for (const { subdir, failed, leftOut } of subdirs) {
+    printRefused(output, 'failed', subdir, failed);
+    printLeftOut(output, subdir, leftOut);
+  }
   const total = (pick: (subdir: MirrorReport['subdirs'][number]) => number): number =>
     subdirs.reduce((sum, subdir) => sum + pick(subdir), 0);
   const added = total((subdir) => subdir.added);

@@ -106,7 +106,12 @@ function reportCells(subdir: SubdirReport): string[] {
   ];
 }
 
-function printLeftOut(output: Output, subdir: string, leftOut: Readonly<Record<string, number>>): void {
+/** Prints how many records filters left out, and why. */
+export function printLeftOut(
+  output: Output,
+  subdir: string,
+  leftOut: Readonly<Record<string, number>>,
+): void {
   const parts = Object.entries(leftOut)
     .filter(([, number]) => number > 0)
     .map(([reason, number]) => `${String(number)} ${describeLeftOut(reason)}`);

@@ -48,7 +48,8 @@ export async function composeRepodata(
 ): Promise<Composition> {
   const { repodata, open, zst } = snapshot;
   const hasForeign = foreign !== undefined && foreign.filenames.size > 0;
-  if (!hasForeign && repodata.neededChanges().length === 0 && isComplete(repodata, isThere)) {
+  const isWhole = snapshot.part === undefined;
+  if (isWhole && !hasForeign && repodata.neededChanges().length === 0 && isComplete(repodata, isThere)) {
     const nothing = async (): Promise<void> => Promise.resolve();
     const { digest, size } = repodata;
     return { open, digest, size, unchanged: true, zst, [Symbol.asyncDispose]: nothing };

@@ -28,3 +28,20 @@ export async function lockDestination(
     });
   }
 }
+
+/** What commands that write to a channel are told. */
+export interface LockOptions extends CallOptions {
+  /**
+   * Folder that keeps a second run of the same destination on this machine out, such as `~/.cache/conda-ferry/locks`.
+   * @defaultValue none: nobody is kept out
+   */
+  readonly lockFolder?: string | undefined;
+}
+
+/** As {@link lockDestination}, where there is a folder for it. @throws FerryError `LOCK_TIMEOUT` */
+export async function holdDestination(
+  store: ChannelStore,
+  { lockFolder, signal }: LockOptions,
+): Promise<DirectoryLock | undefined> {
+  return lockFolder === undefined ? undefined : lockDestination(store, lockFolder, { signal });
+}

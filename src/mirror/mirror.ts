@@ -13,6 +13,9 @@ import { carryChannelFiles, homeOf, rememberChannelFiles } from './channel-files
 import { checkSchemas } from './check-schema.js';
 import { moveCompanions, type RememberedCompanions } from './companions/carry-companion.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
+import { namesAskedFor } from './filters/names-asked-for.js';
+import { checkKeep } from './generations/keep-generations.js';
+import { trimAfterRun } from './generations/trim-after-run.js';
 import { lockDestination } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
@@ -75,6 +78,11 @@ export interface MirrorOptions {
   readonly checkpointMs?: number | undefined;
   /** Publish the newest state of the source although a rollback holds the channel. @defaultValue false: stop instead */
   readonly resume?: boolean | undefined;
+  /**
+   * Delete all but so many of the newest generations of repodata and companions, once everything is published.
+   * @defaultValue none is deleted
+   */
+  readonly keepGenerations?: number | undefined;
   /** Archives that need not be in the destination, since another store has them: subdir, then file name to identity. */
   readonly elsewhere?: PrepareOptions['elsewhere'];
   /** Where temporary files go. @defaultValue the system's temporary folder */
@@ -151,13 +159,16 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
     else if (work.status !== 'planned') reports.push(reportOfSettled(work));
     if (isHome && run === undefined) await rememberChannelFiles(home, companions, context);
   }
+  const { keepGenerations: keep } = options;
+  const isTrimmed = keep !== undefined && context.stop?.aborted !== true;
+  const subdirs = isTrimmed ? await trimAfterRun(reports, { ...context, keep }) : reports;
   return {
     ...names(options),
     ...mountsOf(context),
     startedAt: startedAt.toISOString(),
     endedAt: context.now().toISOString(),
     isInterrupted: context.stop?.aborted === true && isUnfinished(works, reports),
-    subdirs: reports,
+    subdirs,
   };
 }
 
@@ -295,6 +306,7 @@ function mountsOf({ mountSource }: RunContext): Pick<MirrorPlan, 'mounts'> {
 
 async function openContext(options: MirrorOptions, resources: Resources): Promise<RunContext> {
   const { plainJson = true, includeRemoved = false, filters, destination } = options;
+  if (options.keepGenerations !== undefined) checkKeep(options.keepGenerations);
   if (!plainJson && destination.schema.id !== 'v0') {
     throw new FerryError('USAGE', 'schema v1 asks for the uncompressed repodata', {
       hint: 'leave out --no-plain-json',
@@ -314,6 +326,8 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     resources,
     selector: filters !== undefined && hasFilters(filters) ? filters : undefined,
     filters: filtersDigest(destination, choices),
+    // Removed records stand in no shard that could be found by its name.
+    names: filters === undefined || includeRemoved ? undefined : namesAskedFor(filters),
     plainJson,
     clientShims: options.clientShims ?? true,
     includeRemoved,

@@ -9,15 +9,8 @@ import { selectRecords } from './filters/select-records.js';
 import type { Selection } from './filters/selection.js';
 import type { AppliedPlan } from './plan-document.js';
 import { takeSnapshot } from './snapshot.js';
-import type { Published } from './state.js';
 import { viewSource, viewSubdir, type SubdirView } from './subdir-view.js';
-import {
-  planView,
-  readPublishedOf,
-  settledWork,
-  type PrepareOptions,
-  type SubdirWork,
-} from './subdir-work.js';
+import { planView, settledWork, type PrepareOptions, type SubdirWork } from './subdir-work.js';
 
 /** Unpatched records, those of removed packages among them. */
 const REMOVED_FILES = ['repodata_from_packages.json.zst', 'repodata_from_packages.json'] as const;
@@ -105,7 +98,6 @@ async function viewTogether(
 /** What is read of a subdir that changed, before it is planned. */
 interface FoundSubdir {
   readonly view: FoundView;
-  readonly published: Published | undefined;
   /** Records that the source lists no more, where their archives are wanted too. */
   readonly removed: Repodata | undefined;
 }
@@ -117,9 +109,8 @@ async function planAll(
   const found = new Map<string, FoundSubdir>();
   for (const view of views) {
     if (view.status !== 'found') continue;
-    const published = await readPublishedOf(view, options);
     const removed = options.includeRemoved ? await readRemoved(view.subdir, options) : undefined;
-    found.set(view.subdir, { view, published, removed });
+    found.set(view.subdir, { view, removed });
   }
   const selections = await select(found, options);
   const works: SubdirWork[] = [];
@@ -137,13 +128,13 @@ async function planAll(
 
 /** Plans a subdir; where a plan is applied, what it does not name waits for another run. */
 async function planFound(
-  { view, published, removed }: FoundSubdir,
+  { view, removed }: FoundSubdir,
   selection: Selection | undefined,
   options: PrepareAllOptions,
 ): Promise<SubdirWork> {
   const { applied } = options;
-  const { subdir, snapshot } = view;
-  if (applied === undefined) return planView(view, published, { selection, removed }, options);
+  const { subdir, snapshot, published } = view;
+  if (applied === undefined) return planView(view, { selection, removed }, options);
   applied.check(subdir, view.state.latest?.digest);
   const isChanged = (filename: string): boolean => {
     const planned = applied.identity(subdir, filename);
@@ -156,7 +147,7 @@ async function planFound(
   const warnings = changed.map(
     (filename) => `${subdir}: \`${filename}\` is not what it was when it was planned; left for another run`,
   );
-  return planView(view, published, { selection, wants, removed, warnings }, options);
+  return planView(view, { selection, wants, removed, warnings }, options);
 }
 
 /** Reads the records of all that the source ever built, where it tells them. @see CEP 36 */
@@ -182,7 +173,7 @@ async function select(
       return since === undefined ? undefined : Date.parse(since);
     },
     isPublished: (subdir, filename, identity) =>
-      identity !== undefined && found.get(subdir)?.published?.repodata.identity(filename) === identity,
+      identity !== undefined && found.get(subdir)?.view.published?.repodata.identity(filename) === identity,
     signal,
   });
 }

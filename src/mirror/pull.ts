@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
-import { parseMatchSpec } from '../conda/match-spec/match-spec.js';
-import { matchesRecord } from '../conda/match-spec/matches-record.js';
+import { parseMatchSpec, type MatchSpec } from '../conda/match-spec/match-spec.js';
+import { matchesRecord, needsDetails } from '../conda/match-spec/matches-record.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
@@ -45,14 +45,30 @@ export interface PullFailure {
  * @throws FerryError `NOT_FOUND` if a spec names nothing, `USAGE` if two archives have one name, `MATCH_SPEC_INVALID`
  */
 export async function* pullArchives(options: PullOptions): AsyncGenerator<PulledArchive | PullFailure> {
-  const wishes = options.specs.map((text) => ({ text, matches: matcherOf(text), found: false }));
+  const wishes = options.specs.map((text) => ({ text, ...wishOf(text), found: false }));
   const wanted: RepodataRecord[] = [];
-  for await (const { records } of readChannelRecords(options.channel, options)) {
+  for await (const { records, details } of readChannelRecords(options.channel, options)) {
+    const inSubdir = new Map<string, RepodataRecord>();
+    const candidates = new Set<string>();
     for (const record of records) {
-      const wishedBy = wishes.filter(({ matches }) => matches(record));
-      for (const wish of wishedBy) wish.found = true;
-      if (wishedBy.length > 0) wanted.push(record);
+      for (const wish of wishes) {
+        if (!wish.matches(record)) continue;
+        if (wish.spec !== undefined) candidates.add(record.filename);
+        else {
+          wish.found = true;
+          inSubdir.set(record.filename, record);
+        }
+      }
     }
+    // The rest of what they say stands in the text, which is read once more for those that have the right name.
+    for await (const record of candidates.size === 0 ? [] : details((filename) => candidates.has(filename))) {
+      for (const wish of wishes) {
+        if (wish.spec === undefined || !matchesRecord(wish.spec, record)) continue;
+        wish.found = true;
+        inSubdir.set(record.filename, record);
+      }
+    }
+    wanted.push(...inSubdir.values());
   }
   const unmet = wishes.filter(({ found }) => !found).map(({ text }) => `\`${text}\``);
   if (unmet.length > 0) {
@@ -95,9 +111,18 @@ async function pullOne(record: RepodataRecord, options: PullOptions): Promise<Pu
   return { subdir, filename, path, digest, size };
 }
 
-function matcherOf(text: string): (record: RepodataRecord) => boolean {
-  if (isDigest(text)) return (record) => record.sha256 !== undefined && sha256Digest(record.sha256) === text;
-  if (/\.(?:conda|tar\.bz2)$/.test(text)) return (record) => record.filename === text;
+/** What somebody asks for; with a spec, all that {@link Wish.matches} lets pass has to be looked at closer. */
+interface Wish {
+  readonly matches: (record: RepodataRecord) => boolean;
+  readonly spec?: MatchSpec;
+}
+
+function wishOf(text: string): Wish {
+  if (isDigest(text)) {
+    return { matches: ({ sha256 }) => sha256 !== undefined && sha256Digest(sha256) === text };
+  }
+  if (/\.(?:conda|tar\.bz2)$/.test(text)) return { matches: ({ filename }) => filename === text };
   const spec = parseMatchSpec(text);
-  return (record) => matchesRecord(spec, record);
+  if (needsDetails(spec)) return { matches: ({ name }) => spec.name.matches(name), spec };
+  return { matches: (record) => matchesRecord(spec, record) };
 }

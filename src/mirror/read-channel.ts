@@ -2,6 +2,7 @@ import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
+import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
@@ -15,6 +16,14 @@ export interface ReadChannelOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What one subdir lists; to be read before the next one is asked for. */
+export interface ChannelRecords {
+  readonly subdir: string;
+  readonly records: Iterable<RepodataRecord>;
+  /** Reads the repodata again for all that these records say. */
+  readonly details: (wanted: (filename: string) => boolean) => AsyncIterable<RecordDetails>;
+}
+
 /**
  * Reads what a channel lists, subdir by subdir; unusable records are left out.
  * @throws FerryError `CHANNEL_NOT_FOUND` where no subdir has repodata
@@ -22,7 +31,7 @@ export interface ReadChannelOptions {
 export async function* readChannelRecords(
   channel: ChannelSource,
   options: ReadChannelOptions,
-): AsyncGenerator<{ readonly subdir: string; readonly records: Iterable<RepodataRecord> }> {
+): AsyncGenerator<ChannelRecords> {
   const wanted = new Set(options.subdirs ?? (await channel.subdirs(options)) ?? KNOWN_SUBDIRS);
   await using temp = await TempFolder.create();
   let found = false;
@@ -32,7 +41,9 @@ export async function* readChannelRecords(
     if (answer.status !== 'found') continue;
     found = true;
     await using snapshot = answer.snapshot;
-    yield { subdir, records: usable(snapshot.repodata) };
+    const { repodata } = snapshot;
+    const { signal } = options;
+    yield { subdir, records: usable(repodata), details: (names) => repodata.details(names, signal) };
   }
   if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
 }

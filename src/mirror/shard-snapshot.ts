@@ -26,6 +26,13 @@ const DEFAULT_CONCURRENCY = 16;
 export interface ShardSnapshotOptions {
   /** Ask only whether the index still has these. */
   readonly unless?: Validators | undefined;
+  /**
+   * More names that are read, in lower case, and that the index has to have; `undefined` where shards will not do. Asked for
+   * once the index was found to have changed. @defaultValue none
+   */
+  readonly required?: (() => Promise<ReadonlySet<string> | undefined>) | undefined;
+  /** Where there are more names than these, shards will not do. @defaultValue no limit */
+  readonly maxNames?: number | undefined;
   /** Shards fetched at once. @defaultValue 16 */
   readonly concurrency?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -36,6 +43,8 @@ export type ShardSnapshotAnswer =
   /** There are no shards; repodata has to be read. */
   | { readonly status: 'absent' }
   | { readonly status: 'unchanged' }
+  /** The names that are {@link ShardSnapshotOptions.required} are not all there, or too many. */
+  | { readonly status: 'unfit' }
   | {
       readonly status: 'found';
       /** Repodata as JSON text, of these packages only; the same bytes for the same shards. */
@@ -44,6 +53,8 @@ export type ShardSnapshotAnswer =
       readonly digest: Digest;
       /** Names that were asked for and that the subdir does not list. */
       readonly missing: ReadonlySet<string>;
+      /** How many packages the subdir has. */
+      readonly packages: number;
       /** Of the index, to ask next time whether anything changed. */
       readonly validators: Validators;
       /** Bytes read of index and shards, compressed. */
@@ -52,7 +63,8 @@ export type ShardSnapshotAnswer =
 
 /**
  * Reads what a subdir lists of some packages: the index, and one shard for each name, checked by its digest. The result
- * reads as the repodata does when all other names are filtered out of it; `info.base_url` is as the index has it.
+ * reads as the repodata does when all other names are filtered out of it; `info.base_url` is as the index has it. Names
+ * are compared without regard to case.
  * @throws FerryError `REPODATA_INVALID` where index or shards cannot be read or a shard is missing: a package is never
  * left out for that; IntegrityError `DIGEST_MISMATCH`, `SIZE_EXCEEDED`; `UNSUPPORTED` where the source cannot go where the
  * shards lie
@@ -71,7 +83,12 @@ export async function takeShardSnapshot(
   const indexBytes = await collect(answer.body, SHARD_INDEX_LIMITS.maxBytes, `\`${path}\``);
   const index = await readShardIndex(indexBytes, subdir, `\`${path}\``);
   const place = placeOfShards(source.url, subdir, textOf(index, 'shards_base_url') ?? '');
-  const wanted = [...index.shards].filter(([name]) => names.has(name));
+  const known = new Set([...index.shards.keys()].map((name) => name.toLowerCase()));
+  const required = options.required === undefined ? new Set<string>() : await options.required();
+  if (required === undefined || [...required].some((name) => !known.has(name))) return { status: 'unfit' };
+  const asked = new Set([...[...names].map((name) => name.toLowerCase()), ...required]);
+  if (options.maxNames !== undefined && asked.size > options.maxNames) return { status: 'unfit' };
+  const wanted = [...index.shards].filter(([name]) => asked.has(name.toLowerCase()));
   const contents = new Map<string, ShardContent>();
   let readBytes = indexBytes.byteLength;
   await forEachConcurrently(wanted, { concurrency, signal }, async ([name, digest]) => {
@@ -94,9 +111,10 @@ export async function takeShardSnapshot(
     }
   });
   const bytes = joinShards(subdir, index, contents);
-  const missing = new Set([...names].filter((name) => !index.shards.has(name)));
+  const missing = new Set([...names].filter((name) => !known.has(name.toLowerCase())));
   const { validators } = answer;
-  return { status: 'found', bytes, digest: digestOf(bytes), missing, validators, readBytes };
+  const packages = index.shards.size;
+  return { status: 'found', bytes, digest: digestOf(bytes), missing, packages, validators, readBytes };
 }
 
 interface ShardRequest {

@@ -7,8 +7,16 @@ import type { Digest } from '../io/digest.js';
 import type { Resources } from '../io/resources.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import { checkNotHeld } from './run-marks.js';
-import { checkNotOlder, takeSnapshot, type Snapshot, type SnapshotOrigin } from './snapshot.js';
-import { readState, type SubdirState } from './state.js';
+import { namesOfArchives } from './filters/names-asked-for.js';
+import { isOfShards, MAX_NAMES, takeNamedSnapshot } from './named-snapshot.js';
+import {
+  checkNotOlder,
+  takeSnapshot,
+  type Snapshot,
+  type SnapshotAnswer,
+  type SnapshotOrigin,
+} from './snapshot.js';
+import { readPublished, readState, type Published, type SubdirState } from './state.js';
 
 /** Both ends of a subdir as they were found. */
 export type SubdirView =
@@ -26,6 +34,9 @@ export type SubdirView =
       readonly subdir: string;
       readonly state: SubdirState;
       readonly snapshot: Snapshot;
+      /** What is published there. */
+      readonly published: Published | undefined;
+      readonly warnings: readonly string[];
     };
 
 /** What {@link viewSubdir} works with. */
@@ -40,6 +51,8 @@ export interface ViewOptions {
   readonly resume: boolean;
   /** Digest of what decides which records are wanted. */
   readonly filters: Digest;
+  /** All packages that can be wanted, in lower case, if these are known. @defaultValue not known */
+  readonly names?: ReadonlySet<string> | undefined;
   readonly now: () => Date;
   readonly temp: TempFolder;
   readonly workers: WorkerPool;
@@ -67,10 +80,12 @@ export async function viewSource(
   options: ViewOptions,
   again = false,
 ): Promise<SubdirView> {
-  const { source, temp, workers, signal } = options;
+  const { source, signal } = options;
   const { ledger } = state;
-  const unless = again || !isSettled(state, options) ? undefined : originOf(ledger);
-  const answer = await takeSnapshot(source, subdir, { unless, temp, workers, signal });
+  const before = originOf(ledger);
+  const unless = again || !isSettled(state, options) ? undefined : before;
+  const look = new PublishedLook(subdir, state, options);
+  const { warnings, ...answer } = await snapshotOf(subdir, state, look, { ...options, unless });
   if (answer.status === 'absent') return { status: 'absent', subdir };
   if (answer.status === 'unchanged') {
     if (ledger === undefined) throw new FerryError('INTERNAL', `\`${subdir}\` has no ledger`);
@@ -80,8 +95,75 @@ export async function viewSource(
   if (unless !== undefined && ledger !== undefined && snapshot.digest === ledger.source?.digest)
     return { status: 'settled', subdir, state, ledger, warnings: snapshot.warnings };
   const isSameSource = ledger?.role.source === source.url;
-  if (!options.allowOlder && isSameSource) checkNotOlder(snapshot, originOf(ledger)?.validators);
-  return { status: 'found', subdir, state, snapshot };
+  // Shards and repodata of one state may be written some minutes apart.
+  const isSameKind = isOfShards(before) === isOfShards(snapshot.origin);
+  if (!options.allowOlder && isSameSource && isSameKind) checkNotOlder(snapshot, before?.validators);
+  signal?.throwIfAborted();
+  return { status: 'found', subdir, state, snapshot, published: await look.read(), warnings };
+}
+
+/** The snapshot, out of shards where filters name few packages; the next best is all of the repodata. */
+async function snapshotOf(
+  subdir: string,
+  state: SubdirState,
+  look: PublishedLook,
+  options: ViewOptions & { readonly unless: SnapshotOrigin | undefined },
+): Promise<SnapshotAnswer & { readonly warnings: readonly string[] }> {
+  const { source, temp, workers, names, unless, deep, signal } = options;
+  const warnings: string[] = [];
+  // What others published is compared with all that the source has; so is everything, where nothing is believed.
+  if (names !== undefined && !deep && state.trust !== 'unknown') {
+    const named = await takeNamedSnapshot(source, subdir, {
+      asked: names,
+      atHand: () => look.names(),
+      unless,
+      temp,
+      signal,
+    });
+    if (named.status !== 'unfit') return { ...named, warnings };
+    if (named.warning !== undefined) warnings.push(named.warning);
+  }
+  const ofRepodata = isOfShards(unless) ? undefined : unless;
+  return { ...(await takeSnapshot(source, subdir, { unless: ofRepodata, temp, workers, signal })), warnings };
+}
+
+/** What is published in a subdir, read when it is needed and once. */
+class PublishedLook {
+  readonly #subdir: string;
+  readonly #state: SubdirState;
+  readonly #options: ViewOptions;
+  #reading: Promise<Published | undefined> | undefined;
+
+  constructor(subdir: string, state: SubdirState, options: ViewOptions) {
+    this.#subdir = subdir;
+    this.#state = state;
+    this.#options = options;
+  }
+
+  async read(): Promise<Published | undefined> {
+    this.#reading ??= this.#read();
+    return this.#reading;
+  }
+
+  /** Names of all that is listed or kept; `undefined` where they are too many, or a record does not tell. */
+  async names(): Promise<ReadonlySet<string> | undefined> {
+    const { kept = {}, unlisted = {} } = this.#state.ledger ?? {};
+    const unseen = namesOfArchives([...Object.keys(kept), ...Object.keys(unlisted)]);
+    if (unseen === undefined) return undefined;
+    const names = new Set(unseen);
+    for (const read of (await this.read())?.repodata.records() ?? []) {
+      if ('error' in read || names.size > MAX_NAMES) return undefined;
+      names.add(read.record.name.toLowerCase());
+    }
+    return names;
+  }
+
+  async #read(): Promise<Published | undefined> {
+    const { latest } = this.#state;
+    if (latest === undefined) return undefined;
+    const published = await readPublished(this.#options.store, this.#subdir, latest, this.#options);
+    return published && this.#options.resources.use(published);
+  }
 }
 
 /** Whether there can be nothing to do unless the source changed. */

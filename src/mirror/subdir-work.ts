@@ -12,7 +12,7 @@ import type { Selection } from './filters/selection.js';
 import { KnownArchives } from './known-archives.js';
 import { planSubdir, repositoriesOf, type PlanItem, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
-import { readPublished, type Published, type SubdirState } from './state.js';
+import type { Published, SubdirState } from './state.js';
 import type { SubdirView, ViewOptions } from './subdir-view.js';
 import { WantedRecords, type PlacedRecord } from './wanted-records.js';
 
@@ -94,14 +94,13 @@ export interface Choice {
  * @throws FerryError `FOREIGN_RECORDS`, `SOURCE_VANISHED`, `REPODATA_INVALID`
  */
 export async function planView(
-  { subdir, state, snapshot }: Extract<SubdirView, { status: 'found' }>,
-  published: Published | undefined,
+  { subdir, state, snapshot, published, warnings: seen }: Extract<SubdirView, { status: 'found' }>,
   { selection, wants, removed, warnings = [] }: Choice,
   options: PrepareOptions,
 ): Promise<PlannedWork> {
   const { store } = options;
   const { repodata } = snapshot;
-  if (!options.allowOlder) checkNotVanished(repodata, published);
+  if (!options.allowOlder) checkNotVanished(snapshot, published);
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
   const { foreign, gone } = sortVanished(state, published, repodata);
   if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
@@ -148,6 +147,7 @@ export async function planView(
   return {
     ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted, asked },
     plan: planSubdir({ store, known }, wanted),
+<<<<<<< HEAD
     warnings: [...snapshot.warnings, ...warningsOf(repodata, published, gone.length), ...warnings],
   };
 }
@@ -176,10 +176,16 @@ export async function readPublishedOf(
   return published && options.resources.use(published);
 }
 
+=======
+    warnings: [...seen, ...warningsOf(repodata, published, gone.length), ...warnings],
+  };
+}
+
+>>>>>>> wt-wiring
 /** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
-function checkNotVanished(repodata: Repodata, published: Published | undefined): void {
+function checkNotVanished({ repodata, part }: Snapshot, published: Published | undefined): void {
   const before = published?.repodata.recordCount ?? 0;
-  if (repodata.recordCount > 0 || before === 0) return;
+  if ((part?.packages ?? repodata.recordCount) > 0 || before === 0) return;
   throw new FerryError(
     'SOURCE_VANISHED',
     `\`${repodata.subdir}\` of the source lists nothing, where ${String(before)} archives were listed`,

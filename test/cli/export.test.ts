@@ -119,3 +119,64 @@ test('mirror --delta-from writes a bundle, which mirror takes to where the earli
     }
   `);
 });
+
+test('an export takes filters, lists of known failures and other places of the source', async () => {
+  await writeChannel(channel, { noarch: [hello('1.0'), hello('2.0'), hello('3.0')] });
+  expect(await ferry('mirror', './channel', './copy', '--include', 'hello <3', '--latest', '1', '--plan'))
+    .toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  to check  to add   size
+    noarch       3      0         0       1  SIZE
+
+    left out of noarch: 1 older versions, 1 not included
+
+    nothing was moved; from file://HOME/channel to the folder HOME/copy",
+    }
+  `);
+  await ferry('mirror', './channel', './copy', '--include', 'hello <3', '--latest', '1');
+  const read = async (): Promise<string[]> => {
+    const text = await readFile(join(home, 'copy', 'noarch', 'repodata.json'), 'utf8');
+    return Object.keys((JSON.parse(text) as { 'packages.conda': object })['packages.conda']);
+  };
+  expect(await read()).toEqual(['hello-2.0-0.conda']);
+
+  await rm(join(channel, 'noarch', 'hello-3.0-0.conda'));
+  expect(await ferry('mirror', './channel', './copy', '--quarantine', 'failed.txt')).toMatchObject({
+    code: 1,
+  });
+  expect(await ferry('mirror', './channel', './copy', '--accept', 'failed.txt')).toMatchObject({ code: 0 });
+  expect(await read()).toEqual(['hello-1.0-0.conda', 'hello-2.0-0.conda']);
+  const places = ['http://127.0.0.1:9/channel', './other', '--fallback', './channel'];
+  expect(await ferry('mirror', ...places, '--subdir', 'noarch', '--accept', 'failed.txt')).toMatchObject({
+    code: 0,
+  });
+});
+
+test.each([
+  ['--apply', 'plan.json'],
+  ['--plan', '--plan-out', 'plan.json'],
+  ['--plan', '--rate', '10'],
+  ['--include-removed'],
+  ['--resume'],
+  ['--keep-generations', '3'],
+  ['--stop-grace', '3'],
+  ['--no-plain-json'],
+  ['--no-client-shims'],
+])('an export refuses %s %s %s, which would be passed over', async (...flags) => {
+  const refused = await ferry('mirror', './channel', './copy', ...flags);
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toContain('means nothing where the destination is a plain folder');
+});
+
+test('a bundle takes filters: what they leave out is neither in it nor listed where it goes', async () => {
+  await ferry('mirror', './channel', 'oci-layout:./earlier');
+  await ferry('mirror', 'oci-layout:./earlier', 'oci-layout:./offline');
+  await writeChannel(channel, { noarch: [hello('1.0'), hello('2.0'), hello('3.0')] });
+  const bundle = ['oci-layout:./bundle', '--delta-from', 'oci-layout:./earlier', '--include', 'hello >=2,<3'];
+  expect(await ferry('mirror', './channel', ...bundle)).toMatchObject({ code: 0 });
+  expect(await ferry('mirror', 'oci-layout:./bundle', 'oci-layout:./offline')).toMatchObject({ code: 0 });
+  const { stdout } = await runFerry(['list', 'oci-layout:./offline', '--json'], { cwd: home });
+  expect(new Set(stdout.match(/hello-\d\.0-0\.conda/g))).toEqual(new Set(['hello-2.0-0.conda']));
+});

@@ -5,6 +5,7 @@ import {
   type SubdirGenerations,
 } from '../../mirror/generations/describe-generations.js';
 import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirror/generations/roll-back.js';
+import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
@@ -85,7 +86,8 @@ Examples:
         return;
       }
       const { dropMissing, concurrency } = flags;
-      const report = await rollBack({ ...shared, generation, dropMissing, concurrency });
+      const locks = lockFolder(context.environment);
+      const report = await rollBack({ ...shared, generation, dropMissing, concurrency, lockFolder: locks });
       if (flags.json === true) printJson(output, report);
       else printReport(output, report);
       if (report.subdirs.some(({ outcome }) => outcome === 'missing')) context.setExitCode(1);

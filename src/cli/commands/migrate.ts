@@ -11,6 +11,7 @@ import {
 import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror/migrate/migrate.js';
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
+import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import {
@@ -103,7 +104,11 @@ Examples:
       const progress = createProgress(context.output, flags, 'migrate');
       let report: MigrationReport;
       try {
-        report = await migrateChannel({ ...options, reporter: progress });
+        report = await migrateChannel({
+          ...options,
+          lockFolder: lockFolder(context.environment),
+          reporter: progress,
+        });
       } finally {
         progress.finish();
       }

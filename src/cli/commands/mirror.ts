@@ -5,7 +5,12 @@ import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { openerOf } from '../../io/bytes.js';
-import { formatFailureList, parseFailureList, unknownFailures } from '../../mirror/failure-list.js';
+import {
+  formatFailureList,
+  parseFailureList,
+  unknownFailures,
+  type FailureList,
+} from '../../mirror/failure-list.js';
 import { DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '../../mirror/plan-document.js';
 import type { MirrorReport } from '../../mirror/report.js';
@@ -13,13 +18,22 @@ import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { chooseMirror } from '../bundle.js';
+<<<<<<< HEAD
 import { exportToFolder } from '../export-channel.js';
 import { parseLocation } from '../locations.js';
+=======
+import { checkExportFlags, exportToFolder } from '../export-channel.js';
+import { parseLocation, type Location } from '../locations.js';
+>>>>>>> wt-wiring
 import { printPlan, printReport } from '../mirror-output.js';
 import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
+<<<<<<< HEAD
 import { addConnectionOptions, parseConcurrency, parseTempLimit, type LocationFlags } from '../options.js';
+=======
+import { addConnectionOptions, parseConcurrency, parseGithubApi, type LocationFlags } from '../options.js';
+>>>>>>> wt-wiring
 import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
@@ -46,6 +60,7 @@ interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFla
   /** In bytes. */
   readonly tempLimit?: number;
   readonly deltaFrom?: string;
+  readonly keepGenerations?: number;
 }
 
 /** Adds `mirror`. */
@@ -80,6 +95,8 @@ export function addMirrorCommand(program: Command, context: CommandContext): voi
     .option('--source-schema <id>', 'layout of a source in a registry, if it is another')
     .option('--source-label <label>', 'label of a source in a registry, if it is another')
     .option('--delta-from <location>', 'write a bundle: only what this earlier state of the channel lacks')
+    .option('--keep-generations <n>', 'delete older repodata once all is published', parseCount)
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--temp-dir <dir>', 'where large archives lie while they pass through')
     .option(
       '--temp-limit <size>',
@@ -107,7 +124,10 @@ under way is finished and published; a second signal ends it at once.
 
 Examples:
   conda-ferry mirror ./channel oci-layout:./mirror
-  conda-ferry mirror oci://127.0.0.1:5000/ch ./channel
+  conda-ferry mirror oci://127.0.0.1:5000/ch ./channel --include 'numpy >=2'
+  conda-ferry mirror https://conda.example.org/ch ghcr.io/me/ch \\
+    --fallback https://mirror.example.org/ch --accept known.txt \\
+    --quarantine failed.txt --keep-generations 14
   conda-ferry mirror oci://127.0.0.1:5000/ch oci-layout:./bundle \\
     --delta-from oci-layout:./earlier
   conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
@@ -140,7 +160,11 @@ async function mirror(
   notes.requests = session.requests;
   const [from, to] = [parseLocation(source), parseLocation(destination)];
   if (to.kind === 'folder' && flags.deltaFrom === undefined) {
-    await exportToFolder(from, to.path, flags, { session, context });
+    checkExportFlags(flags);
+    const filters = await readFilters(flags, readText);
+    const ends = { source: openSource(from, flags, session, output), folder: to.path, filters };
+    const exported = await exportToFolder(ends, flags, { session, context });
+    if (exported !== undefined) await conclude(exported, known, flags, { context, notes });
     return;
   }
   const { plan: planIt, run: runIt } = await chooseMirror(from, to, flags, session);
@@ -158,6 +182,7 @@ async function mirror(
     includeRemoved: flags.includeRemoved,
     stopGraceMs: flags.stopGrace === undefined ? undefined : flags.stopGrace * 1000,
     resume: flags.resume,
+    keepGenerations: flags.keepGenerations,
     clientShims: flags.clientShims,
     apply:
       flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
@@ -181,10 +206,20 @@ async function mirror(
   } finally {
     progress.finish();
   }
-  notes.report = report;
-  if (flags.quarantine !== undefined) await writeText(flags.quarantine, formatFailureList(report));
+  await conclude(report, known, flags, { context, notes });
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
   else printReport(output, report, flags);
+}
+
+/** Notes what a run came to, and sets the exit status. */
+async function conclude(
+  report: MirrorReport,
+  known: FailureList,
+  { quarantine }: MirrorFlags,
+  { context, notes }: { readonly context: CommandContext; readonly notes: RunNotes },
+): Promise<void> {
+  notes.report = report;
+  if (quarantine !== undefined) await writeText(quarantine, formatFailureList(report));
   if (report.isInterrupted) context.setExitCode(EXIT_INTERRUPTED);
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
@@ -225,6 +260,12 @@ function parseSeconds(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0) || value > 86_400)
     throw new InvalidArgumentError('seconds are wanted, up to a day.');
+  return value;
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
   return value;
 }
 

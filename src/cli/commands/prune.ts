@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
 import { parseMatchSpec } from '../../conda/match-spec/match-spec.js';
+import { isArchiveFilename } from '../../conda/names.js';
 import { FerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
+import { readSpecLines } from '../../mirror/filters/spec-list.js';
 import { applyPrune, type PruneReport } from '../../mirror/prune/apply-prune.js';
 import { formatPrunePlan, parsePrunePlan, type PrunePlan } from '../../mirror/prune/plan-document.js';
 import {
@@ -11,6 +13,7 @@ import {
   planPrune,
   type Pin,
 } from '../../mirror/prune/plan-prune.js';
+import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { formatDuration, parseDuration } from '../duration.js';
 import { parseLocation } from '../locations.js';
@@ -120,6 +123,7 @@ Examples:
       const report: PruneReport = await applyPrune(plan, {
         ...shared,
         tempDir: flags.tempDir,
+        lockFolder: lockFolder(context.environment),
         reporter: {
           deleted: ({ subdir, filename }) => {
             if (flags.verbose === true) say(output, `deleted: ${subdir}/${filename}`);
@@ -160,9 +164,12 @@ function checkFlags(flags: PruneFlags): void {
 
 /** @throws ParseError `MATCH_SPEC_INVALID`; FerryError `USAGE` */
 async function readPins(flags: Pick<PruneFlags, 'pin' | 'pins'>): Promise<readonly Pin[]> {
-  const lines = flags.pins === undefined ? [] : (await readText(flags.pins)).split('\n');
-  const ofFile = lines.map((line) => line.replace(/(?:^|\s)#.*$/, '').trim()).filter((line) => line !== '');
-  return [...(flags.pin ?? []), ...ofFile].map((text) => ({ text, spec: parseMatchSpec(text) }));
+  const ofFile = flags.pins === undefined ? [] : readSpecLines(await readText(flags.pins));
+  return [...(flags.pin ?? []), ...ofFile.map(({ text }) => text)].map((text) => ({
+    text,
+    // As a match spec a file name would be a name that nothing has.
+    spec: parseMatchSpec(isArchiveFilename(text) ? `*[fn="${text}"]` : text),
+  }));
 }
 
 async function readPlan(path: string): Promise<PrunePlan> {

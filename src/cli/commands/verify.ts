@@ -12,6 +12,7 @@ import {
 import { verifyChannel, type VerifyLook } from '../../mirror/verify/verify.js';
 import { verifyOrdinaryChannel } from '../../mirror/verify/verify-ordinary.js';
 import { createCheckProgress } from '../check-progress.js';
+import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation, type Location } from '../locations.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
@@ -97,7 +98,10 @@ Examples:
       let report: VerifyReport;
       try {
         report = isStored
-          ? await verifyStored(location, look, session, flags)
+          ? await verifyStored(location, look, session, {
+              ...flags,
+              lockFolder: lockFolder(context.environment),
+            })
           : await verifyOther(location, look, session);
       } finally {
         progress.finish();
@@ -113,14 +117,18 @@ async function verifyStored(
   location: Location,
   look: VerifyLook,
   session: Session,
-  flags: VerifyFlags,
+  flags: VerifyFlags & { readonly lockFolder: string },
 ): Promise<VerifyReport> {
   const isRepair = flags.repair === true;
   return verifyChannel({
     ...look,
     channel: session.openStore(location, isRepair ? 'destination' : 'only'),
     repair: isRepair
-      ? { openSource: (name) => openNamed(name, session), dropMissing: flags.dropMissing }
+      ? {
+          openSource: (name) => openNamed(name, session),
+          dropMissing: flags.dropMissing,
+          lockFolder: flags.lockFolder,
+        }
       : undefined,
   });
 }

@@ -43,6 +43,16 @@ export function matchesRecord(spec: MatchSpec, record: MatchableRecord): boolean
   );
 }
 
+/**
+ * Tells whether a spec asks for more than the name, version, build, place and digests of a record: such as a licence. By
+ * those alone it matches nothing.
+ */
+export function needsDetails(spec: MatchSpec): boolean {
+  const { buildNumber, license, licenseFamily, trackFeatures = [], flags = [] } = spec;
+  const isAsked = [buildNumber, license, licenseFamily].some((field) => field !== undefined);
+  return isAsked || trackFeatures.length > 0 || flags.length > 0;
+}
+
 function matchesPlace(spec: MatchSpec, record: MatchableRecord): boolean {
   const subdir = record.listedIn ?? record.subdir;
   if (!isIn(subdir, spec.subdir) || !isIn(record.filename, spec.filename)) return false;

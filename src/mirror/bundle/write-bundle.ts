@@ -11,6 +11,7 @@ import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { TempFolder } from '../../io/temp-folder.js';
+import { holdDestination } from '../lock-destination.js';
 import { mirrorChannel, planMirror, type MirrorOptions } from '../mirror.js';
 import type { MirrorPlan, MirrorReport, SubdirReport } from '../report.js';
 import { takeSnapshot } from '../snapshot.js';
@@ -53,6 +54,7 @@ export async function planBundle(options: WriteBundleOptions): Promise<MirrorPla
  */
 export async function writeBundle(options: WriteBundleOptions): Promise<MirrorReport> {
   const { folder, source, previous, destination } = options;
+  await using _ = await holdDestination(destination, options);
   const bases = await readBases(options);
   const begun: BundleManifest = {
     bundle_version: 1,
@@ -72,7 +74,12 @@ export async function writeBundle(options: WriteBundleOptions): Promise<MirrorRe
   }
   await writeBundleManifest(folder, begun);
   // The layouts have holes on purpose: what is there is asked, since no ledger can vouch for it.
-  const report = await mirrorChannel({ ...options, deep: true, elsewhere: archivesOf(bases) });
+  const report = await mirrorChannel({
+    ...options,
+    deep: true,
+    elsewhere: archivesOf(bases),
+    lockFolder: undefined,
+  });
   const subdirs: Record<string, BundledSubdir> = {};
   await using workers = new WorkerPool();
   await using temp = await TempFolder.create(options.tempDir);

@@ -15,11 +15,24 @@ import { acquireDirectoryLock } from '../../io/directory-lock.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
+<<<<<<< HEAD
 import type { Refused } from '../wanted-records.js';
+=======
+import { hasFilters, type Filters } from '../filters/filters.js';
+import { selectRecords } from '../filters/select-records.js';
+import type { Selection } from '../filters/selection.js';
+import type { Refused } from '../plan.js';
+>>>>>>> wt-wiring
 import type { MirrorReport, MirrorReporter, SubdirReport } from '../report.js';
 import { copyChannelDocuments } from './documents.js';
 import { digestOfFile, writeIndexFiles } from './index-files.js';
-import { prepareExport, type ExportWork, type PrepareExportOptions } from './plan.js';
+import {
+  prepareExport,
+  viewExport,
+  type ExportView,
+  type ExportWork,
+  type PrepareExportOptions,
+} from './plan.js';
 import { runExport, type ExportContext } from './run.js';
 import { readExportState, writeExportState, type ExportState } from './state.js';
 
@@ -43,7 +56,9 @@ export interface ExportOptions {
   readonly folder: string;
   /** @defaultValue all that the source has */
   readonly subdirs?: readonly string[] | undefined;
-  /** Tells which records are wanted. @defaultValue all */
+  /** What of it to export. @defaultValue everything */
+  readonly filters?: Filters | undefined;
+  /** Tells which records are wanted besides. @defaultValue all */
   readonly select?: ((record: RepodataRecord) => boolean) | undefined;
   /** Archives under way at once. @defaultValue 16 */
   readonly concurrency?: number | undefined;
@@ -73,6 +88,8 @@ export interface PlannedExport {
   readonly toAdd: number;
   readonly bytes: number;
   readonly invalid: readonly Refused[];
+  /** Records that filters leave out, by why. */
+  readonly leftOut: Readonly<Record<string, number>>;
 }
 
 /** What {@link exportChannel} would do. */
@@ -93,7 +110,7 @@ export async function planExport(options: ExportOptions): Promise<ExportPlan> {
   });
   return {
     ...names(options),
-    subdirs: works.map(({ subdir, repodata, there, toCheck, toAdd, invalid }) => ({
+    subdirs: works.map(({ subdir, repodata, there, toCheck, toAdd, invalid, leftOut }) => ({
       subdir,
       listed: repodata.recordCount,
       there: there.size,
@@ -101,6 +118,7 @@ export async function planExport(options: ExportOptions): Promise<ExportPlan> {
       toAdd: toAdd.length,
       bytes: bytesOf(toAdd),
       invalid,
+      leftOut,
     })),
   };
 }
@@ -209,14 +227,41 @@ async function prepareAll(options: ExportOptions, prepare: PrepareExportOptions)
       throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
   }
   const wanted = options.subdirs ?? (await options.source.subdirs(prepare)) ?? KNOWN_SUBDIRS;
-  const works: ExportWork[] = [];
+  const views: ExportView[] = [];
   for (const subdir of new Set(wanted)) {
-    const work = await prepareExport(subdir, prepare);
-    if (work !== undefined) works.push(work);
+    const view = await viewExport(subdir, prepare);
+    if (view !== undefined) views.push(view);
   }
+  const selections = await select(views, options, prepare);
+  const works: ExportWork[] = [];
+  for (const view of views) works.push(await prepareExport(view, selections?.get(view.subdir), prepare));
   if (works.length > 0) return works;
   throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${options.source.url}\``, {
     hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
+  });
+}
+
+async function select(
+  views: readonly ExportView[],
+  { filters, now = () => new Date() }: ExportOptions,
+  { signal }: PrepareExportOptions,
+): Promise<ReadonlyMap<string, Selection> | undefined> {
+  if (filters === undefined || !hasFilters(filters)) return undefined;
+  const bySubdir = new Map(views.map((view) => [view.subdir, view]));
+  const subdirs = views.map(({ subdir, snapshot }) => ({
+    subdir,
+    details: () => snapshot.repodata.details(),
+  }));
+  return selectRecords(subdirs, filters, {
+    nowMs: now().getTime(),
+    firstSeen: (subdir, filename) => {
+      const view = bySubdir.get(subdir);
+      const since = view?.isOurs === true ? view.known?.waiting?.[filename] : undefined;
+      return since === undefined ? undefined : Date.parse(since);
+    },
+    isPublished: (subdir, filename, identity) =>
+      identity !== undefined && bySubdir.get(subdir)?.previous?.identity(filename) === identity,
+    signal,
   });
 }
 

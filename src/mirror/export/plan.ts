@@ -12,8 +12,9 @@ import { FerryError, isFerryError, isSystemError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import type { Refused } from '../wanted-records.js';
 import { checkNotOlder, takeSnapshot, type Snapshot } from '../snapshot.js';
+import type { Selection } from '../filters/selection.js';
 import { readOrUndefined } from './index-files.js';
-import type { ExportState } from './state.js';
+import type { ExportState, SubdirExport } from './state.js';
 
 /** What a subdir is planned with. */
 export interface PrepareExportOptions {
@@ -51,17 +52,32 @@ export interface ExportWork {
   readonly invalid: readonly Refused[];
   /** Records of others that stay listed. */
   readonly foreign: ReadonlySet<string>;
+  /** Records that filters left out, by why. */
+  readonly leftOut: Readonly<Record<string, number>>;
+  /** When archives that are too young were first seen, for the next run to know. */
+  readonly waiting: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
 }
 
+/** A subdir as it was found at both ends. */
+export interface ExportView {
+  readonly subdir: string;
+  readonly snapshot: Snapshot;
+  /** What the folder listed before. */
+  readonly previous: Repodata | undefined;
+  readonly known: SubdirExport | undefined;
+  /** Whether what is known is of the same source. */
+  readonly isOurs: boolean;
+}
+
 /**
- * Plans a subdir; `undefined` where the source has none. Nothing is moved, and no archive is read.
- * @throws FerryError `SOURCE_OLDER`, `SOURCE_VANISHED`, `FOREIGN_RECORDS`, `REPODATA_INVALID`
+ * Looks at both ends of a subdir; `undefined` where the source has none. Nothing is moved, and no archive is read.
+ * @throws FerryError `SOURCE_OLDER`, `SOURCE_VANISHED`, `REPODATA_INVALID`
  */
-export async function prepareExport(
+export async function viewExport(
   subdir: string,
   options: PrepareExportOptions,
-): Promise<ExportWork | undefined> {
+): Promise<ExportView | undefined> {
   const { source, folder, state, workers, temp, signal } = options;
   const answer = await takeSnapshot(source, subdir, { workers, temp, signal });
   if (answer.status !== 'found') return undefined;
@@ -69,11 +85,27 @@ export async function prepareExport(
   const known = state.subdirs[subdir];
   const isOurs = known?.source === source.url;
   if (isOurs && !options.allowOlder) checkNotOlder(snapshot, { lastModified: known.last_modified });
-  const { repodata } = snapshot;
   const previous = await readPrevious(join(folder, subdir, 'repodata.json'), subdir, isOurs);
-  if (!options.allowOlder) checkNotVanished(repodata, previous);
+  if (!options.allowOlder) checkNotVanished(snapshot.repodata, previous);
+  return { subdir, snapshot, previous, known, isOurs };
+}
 
-  const { wanted, invalid } = sortRecords(repodata, options.select);
+/**
+ * Plans a subdir.
+ * @param selection what filters let pass; `undefined` for all
+ * @throws FerryError `FOREIGN_RECORDS`
+ */
+export async function prepareExport(
+  { subdir, snapshot, previous, known, isOurs }: ExportView,
+  selection: Selection | undefined,
+  options: PrepareExportOptions,
+): Promise<ExportWork> {
+  const { folder } = options;
+  const { repodata } = snapshot;
+  const { wanted, invalid } = sortRecords(
+    repodata,
+    (record) => options.select(record) && selection?.wants(record.filename) !== false,
+  );
   const listed = new Map(identitiesIn(previous));
   const foreign = findForeign(wanted, repodata, { previous, isOurs, known: known?.foreign ?? [] });
   if (foreign.size > 0 && !options.merge && !isOurs) throw foreignError(folder, subdir, foreign);
@@ -86,6 +118,10 @@ export async function prepareExport(
     ...(await compare([...wanted.values()], listed, join(folder, subdir), options)),
     invalid,
     foreign,
+    leftOut: selection === undefined ? {} : Object.fromEntries(selection.leftOut),
+    waiting: Object.fromEntries(
+      [...(selection?.waiting ?? [])].map(([name, ms]) => [name, new Date(ms).toISOString()]),
+    ),
     warnings: repodata.neededChanges().map((change) => `${subdir}: ${change}`),
   };
 }

@@ -101,8 +101,13 @@ export async function runExport(work: ExportWork, context: ExportContext): Promi
     gone: [...work.listed.keys()].filter((name) => !work.repodata.has(name) && !work.foreign.has(name))
       .length,
     untried: 0,
+<<<<<<< HEAD
     leftOut: {},
     ...changedAt(snapshot.lastModified),
+=======
+    leftOut: work.leftOut,
+    ...changedAt(snapshot.origin.validators.lastModified),
+>>>>>>> wt-wiring
     warnings,
   };
 }
@@ -151,13 +156,19 @@ class Publisher {
   }
 
   async #remember(files: Readonly<Record<string, Digest>>): Promise<void> {
+<<<<<<< HEAD
     const { subdir, snapshot, foreign } = this.#work;
     const { lastModified } = snapshot;
+=======
+    const { subdir, snapshot, foreign, waiting } = this.#work;
+    const { lastModified } = snapshot.origin.validators;
+>>>>>>> wt-wiring
     await this.#context.remember(subdir, {
       source: this.#context.source.url,
       files: { ...files },
       foreign: [...foreign],
       ...(lastModified === undefined ? {} : { last_modified: lastModified }),
+      ...(Object.keys(waiting).length === 0 ? {} : { waiting: { ...waiting } }),
     });
   }
 }

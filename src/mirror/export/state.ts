@@ -22,6 +22,8 @@ const subdirSchema = z.looseObject({
   foreign: z.array(z.string()),
   /** `Last-Modified` of the source's repodata. */
   last_modified: z.string().optional(),
+  /** When archives that are too young, and do not say since when they are there, were first seen. */
+  waiting: z.record(z.string(), z.iso.datetime()).optional(),
 });
 
 const stateSchema = z.looseObject({

@@ -24,6 +24,7 @@ import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../run-marks.js';
 import { storedSubdirs } from '../stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';
+import { holdDestination, type LockOptions } from '../lock-destination.js';
 import { findGeneration } from './read-generation.js';
 
 /** Repositories asked at once. */
@@ -43,6 +44,8 @@ export interface RollBackOptions {
   readonly dropMissing?: boolean | undefined;
   /** @defaultValue 16 */
   readonly concurrency?: number | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -88,7 +91,7 @@ export interface RollBackReport {
  * each with those of its companions that have the same tag. A generation that is the newest of its subdir everywhere
  * ends the hold again.
  * @throws FerryError `USAGE` for what is no history tag, `NOT_FOUND` where no subdir has it, `RUN_UNFINISHED`,
- * `TAG_MOVED`, `CHANNEL_NOT_FOUND`
+ * `TAG_MOVED`, `CHANNEL_NOT_FOUND`, `LOCK_TIMEOUT`
  */
 export async function rollBack(options: RollBackOptions): Promise<RollBackReport> {
   const { store, generation, signal } = options;
@@ -99,6 +102,7 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
       hint: 'choose one of conda-ferry index CHANNEL --list-generations',
     });
   }
+  await using _ = await holdDestination(store, options);
   const prepared: Prepared[] = [];
   for (const subdir of await storedSubdirs(store, options.subdirs, { signal })) {
     prepared.push(await prepare(subdir, time, options));

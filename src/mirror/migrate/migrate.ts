@@ -19,6 +19,7 @@ import { migrateSubdir } from './migrate-subdir.js';
 import type { MigrationContext } from './migration-context.js';
 import { planItems } from './plan-items.js';
 import { prepareSubdir, type PreparedSubdir } from './prepare-subdir.js';
+import { holdDestination, type LockOptions } from '../lock-destination.js';
 import type { MigratedSubdir, MigrationEnds, MigrationPlan, MigrationReport } from './report.js';
 
 /** Options of {@link migrateChannel} and {@link planMigration}. */
@@ -39,6 +40,8 @@ export interface MigrateOptions {
   readonly workers?: WorkerPool | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
@@ -61,11 +64,12 @@ export async function planMigration(options: MigrateOptions): Promise<MigrationP
  * Migrates a channel to the other schema. A run that was killed, or ended at a package that failed, goes on the next
  * time; what is there already is not written again.
  * @returns what was done; with `keepGoing`, packages that failed are in it
- * @throws FerryError `USAGE` where the two do not fit, `SCHEMA_CONFLICT`, `FOREIGN_RECORDS`, `CHANNEL_NOT_FOUND`; without
+ * @throws FerryError `USAGE` where the two do not fit, `SCHEMA_CONFLICT`, `FOREIGN_RECORDS`, `CHANNEL_NOT_FOUND`, `LOCK_TIMEOUT`; without
  * `keepGoing` that of the first package that fails; CopyError where the destination fails as a whole
  */
 export async function migrateChannel(options: MigrateOptions): Promise<MigrationReport> {
   await using resources = new Resources();
+  await using _ = await holdDestination(options.destination, options);
   const context = await openContext(options, resources);
   const all = await prepareAll(options, context);
   const records = all.flatMap(({ items }) => items.flatMap((item) => item.records));

@@ -20,6 +20,7 @@ import { deletionRefused } from './deletion-refused.js';
 import { ledgerAfter, ledgerBefore, writeLedgerUnmoved } from './prune-ledger.js';
 import type { PlannedArtifact, PrunePlan, SubdirPrunePlan } from './plan-document.js';
 import { rewriteArtifact } from './rewrite-artifact.js';
+import { holdDestination, type LockOptions } from '../lock-destination.js';
 import { withSweep } from './sweep-blobs.js';
 
 /** Of one artifact or repository alone: the others go on. */
@@ -39,6 +40,8 @@ export interface ApplyPruneOptions {
   readonly workers: WorkerPool;
   /** Where archives lie that have to be read. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   readonly reporter?: PruneReporter | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -84,8 +87,8 @@ export interface PruneReport {
  * before a manifest goes from there. Nobody else should publish to the channel meanwhile: that is looked for before each
  * repository, and ends the run.
  * @returns what was done; an archive that could not be deleted is in it, and does not throw
- * @throws FerryError `PLAN_STALE`, `PLAN_INVALID`, `RUN_UNFINISHED`, `TAG_MOVED`; `UNSUPPORTED` where the registry deletes
- * nothing; what the store throws. What was deleted until then is out of the ledger.
+ * @throws FerryError `PLAN_STALE`, `PLAN_INVALID`, `RUN_UNFINISHED`, `TAG_MOVED`; `LOCK_TIMEOUT`, `UNSUPPORTED` where the registry
+ * deletes nothing; what the store throws. What was deleted until then is out of the ledger.
  */
 export async function applyPrune(plan: PrunePlan, options: ApplyPruneOptions): Promise<PruneReport> {
   const { store, signal } = options;
@@ -95,6 +98,7 @@ export async function applyPrune(plan: PrunePlan, options: ApplyPruneOptions): P
       `the plan is of \`${plan.channel}\` in schema ${plan.schema}, and not of \`${store.location}\``,
     );
   }
+  await using _ = await holdDestination(store, options);
   // All of them first: a plan that is stale in one subdir is to be made anew.
   for (const subdir of plan.subdirs) await checkFresh(subdir, store, signal);
   await using temp = await TempFolder.create(options.tempDir);

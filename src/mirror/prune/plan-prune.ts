@@ -3,7 +3,7 @@ import { readLedger, type Ledger } from '../../artifact/ledger.js';
 import { LATEST } from '../../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import type { MatchSpec } from '../../conda/match-spec/match-spec.js';
-import { matchesRecord } from '../../conda/match-spec/matches-record.js';
+import { matchesRecord, needsDetails } from '../../conda/match-spec/matches-record.js';
 import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
@@ -46,7 +46,10 @@ export interface PlanPruneOptions {
   readonly deleteGenerations?: boolean | undefined;
   /** Take also what the repodata names as `removed`. @defaultValue false: CEP 36 wants it to be had further on */
   readonly removed?: boolean | undefined;
-  /** Archives that stay. @defaultValue none */
+  /**
+   * Archives that stay, by name, version, build, file name and subdir: no more is known of what is not listed.
+   * @defaultValue none
+   */
   readonly pins?: readonly Pin[] | undefined;
   /** Look through the registry for artifacts that neither repodata nor ledger know. @defaultValue false */
   readonly scan?: boolean | undefined;
@@ -68,6 +71,7 @@ export async function planPrune(options: PlanPruneOptions): Promise<PrunePlan> {
   const { store, signal, graceMs = DEFAULT_GRACE_MS } = options;
   const { keepGenerations = DEFAULT_KEPT_GENERATIONS } = options;
   checkKeep(keepGenerations);
+  checkPins(options.pins ?? []);
   const now = (options.now ?? (() => new Date()))();
   const subdirs = await storedSubdirs(store, options.subdirs, { signal });
   const { concurrency = DEFAULT_CONCURRENCY } = options;
@@ -120,7 +124,7 @@ async function planSubdir(subdir: string, options: PlanContext): Promise<SubdirP
   }
   const stays: StayingArchive[] = [];
   const open = new Map<string, Candidate>();
-  const keptBecause = keeper(ledger, published, options);
+  const keptBecause = keeper(ledger, published, { ...options, subdir });
   for (const [filename, candidate] of all) {
     const reason = keptBecause(candidate);
     if (reason === undefined) open.set(filename, candidate);
@@ -193,15 +197,30 @@ function* warningsOf(
 function keeper(
   ledger: Ledger | undefined,
   published: Repodata,
-  { pins = [], removed = false }: Pick<PlanPruneOptions, 'pins' | 'removed'>,
+  {
+    subdir,
+    pins = [],
+    removed = false,
+  }: Pick<PlanPruneOptions, 'pins' | 'removed'> & { readonly subdir: string },
 ): (candidate: Candidate) => StayingArchive['reason'] | undefined {
   const failed = new Set(ledger?.quarantine.map(({ filename }) => filename));
   const namedRemoved = removed ? new Set<string>() : published.removed();
   return ({ filename, name }) => {
-    if (pins.some(({ spec }) => matchesRecord(spec, name))) return 'pinned';
+    const record = { ...name, filename, listedIn: subdir };
+    if (pins.some(({ spec }) => matchesRecord(spec, record))) return 'pinned';
     if (failed.has(filename)) return 'failed';
     return namedRemoved.has(filename) ? 'removed' : undefined;
   };
+}
+
+/** A pin that cannot be asked of an archive protects nothing. @throws FerryError `USAGE` */
+function checkPins(pins: readonly Pin[]): void {
+  for (const { text, spec } of pins) {
+    if (!needsDetails(spec) && spec.md5 === undefined && spec.sha256 === undefined) continue;
+    throw new FerryError('USAGE', `the pin \`${text}\` asks for what is not known of unlisted archives`, {
+      hint: 'pin by name, version, build, file name (fn) and subdir',
+    });
+  }
 }
 
 async function oldGenerations(

@@ -24,6 +24,7 @@ import { finding, isSameFinding, type Finding } from './findings.js';
 import { placesOf, type Place } from './places.js';
 import { repairSubdir, type SubdirFaults, type SubdirRepair } from './repair-subdir.js';
 import type { SubdirAudit, VerifyDepth, VerifyReport, VerifyReporter, VerifySample } from './report.js';
+import { holdDestination, type LockOptions } from '../lock-destination.js';
 import type { VerifyContext } from './verify-context.js';
 
 /** How an audit looks; the same for all kinds of channels. */
@@ -56,6 +57,8 @@ export interface RepairWish {
    * @defaultValue such a source is not opened
    */
   readonly openSource?: ((name: string) => ChannelSource) | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   /** Take records out of the repodata whose archives are not to be had any more. @defaultValue false */
   readonly dropMissing?: boolean | undefined;
 }
@@ -72,13 +75,14 @@ export interface VerifyOptions extends VerifyLook {
  * `await verifyChannel({ channel, depth: 'full', against: source })`. Nothing is written unless a repair is wished for.
  * @returns what was found; faults do not throw
  * @throws FerryError `CHANNEL_NOT_FOUND`, `SCHEMA_CONFLICT`, `USAGE` (a repair without a source), `TAG_MOVED`,
- * `DISK_FULL`; CopyError where a repair fails as a whole; what the store throws where it cannot be asked
+ * `LOCK_TIMEOUT`, `DISK_FULL`; CopyError where a repair fails as a whole; what the store throws where it cannot be asked
  * @see hackage-server 116, bandersnatch 658
  */
 export async function verifyChannel(options: VerifyOptions): Promise<VerifyReport> {
   await using own = options.workers === undefined ? new WorkerPool() : undefined;
   await using temp = await TempFolder.create(options.tempDir);
   const { channel: store, repair } = options;
+  await using _ = repair && (await holdDestination(store, { ...repair, signal: options.signal }));
   const wished = options.depth ?? 'manifests';
   const context: VerifyContext = {
     store,

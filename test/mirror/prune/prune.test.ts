@@ -60,6 +60,18 @@ describe('what goes', () => {
     expect(stayingOf(plan)).toMatchObject({ 'a-2-0.conda': 'failed' });
   });
 
+  test('a pin names file and subdir too; one that cannot be asked of an unlisted archive is refused', async () => {
+    const scene = await Scene.after([1, [conda('a'), conda('a', '2'), conda('c')]], [2, [conda('c')]]);
+    const pinned = async (...pin: string[]) => stayingOf(await scene.plan(day(3), { ...AT_ONCE, pin }));
+    expect(await pinned('*[fn="a-1-0.conda"]')).toEqual({ 'a-1-0.conda': 'pinned' });
+    expect(await pinned('ch/noarch::a=2')).toEqual({ 'a-2-0.conda': 'pinned' });
+    expect(await pinned('a[subdir=linux-64]')).toEqual({});
+    for (const pin of ['a[license=MIT]', 'a[build_number=0]', `a[sha256=${'a'.repeat(64)}]`]) {
+      const message = expect.stringContaining(`\`${pin}\``) as unknown;
+      await expect(pinned('c', pin)).rejects.toMatchObject({ code: 'USAGE', message });
+    }
+  });
+
   test('where nobody knows since when, the time counts from the first prune that is carried out', async () => {
     const scene = await Scene.after([1, [conda('a'), conda('c')]], [2, [conda('c')]]);
     const ledger = await scene.ledger();

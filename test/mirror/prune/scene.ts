@@ -7,7 +7,7 @@ import { readLedger, type Ledger } from '#ferry/artifact/ledger.js';
 import type { Schema } from '#ferry/artifact/schema.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { parseMatchSpec } from '#ferry/conda/match-spec.js';
+import { parseMatchSpec } from '#ferry/conda/match-spec/match-spec.js';
 import { mirrorChannel, type MirrorOptions } from '#ferry/mirror/mirror.js';
 import { applyPrune, type SubdirPruneReport } from '#ferry/mirror/prune/apply-prune.js';
 import type { PrunePlan, SubdirPrunePlan } from '#ferry/mirror/prune/plan-document.js';
