@@ -98,7 +98,7 @@ async function spool(
     const repodata = await Repodata.read(blob.open, subdir, { signal });
     return {
       ...{ subdir, origin, repodata, open: blob.open, zst: undefined, digest: repodata.digest },
-      part: { packages },
+      ...{ part: { packages }, lastModified: origin.validators.lastModified, warnings: [] },
       [Symbol.asyncDispose]: () => blob[Symbol.asyncDispose](),
     };
   } catch (error) {

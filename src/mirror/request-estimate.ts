@@ -126,7 +126,6 @@ async function estimateSubdir(
   context: RunContext,
 ): Promise<{ readonly run: RunFacts; readonly estimate: RequestEstimate }> {
   const { plan, state, published, snapshot } = work;
-  const { store } = context;
   const result = new RunResult(plan, {});
   result.assumeAll();
   const archives = forArchives(work, costs, context);

@@ -31,15 +31,12 @@ export interface Snapshot extends AsyncDisposable {
   readonly zst: SpooledText['zst'];
   /** Of the JSON text. */
   readonly digest: Digest;
-<<<<<<< HEAD
   /** When the file that was read was changed last, as its server says. */
   readonly lastModified: string | undefined;
   /** What was wrong at the source without being in the way. */
   readonly warnings: readonly string[];
-=======
   /** Set where some packages were read only: of how many that the subdir has. */
   readonly part?: { readonly packages: number } | undefined;
->>>>>>> wt-wiring
 }
 
 /** Answer to {@link takeSnapshot}. */

@@ -147,8 +147,7 @@ export async function planView(
   return {
     ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted, asked },
     plan: planSubdir({ store, known }, wanted),
-<<<<<<< HEAD
-    warnings: [...snapshot.warnings, ...warningsOf(repodata, published, gone.length), ...warnings],
+    warnings: [...snapshot.warnings, ...seen, ...warningsOf(repodata, published, gone.length), ...warnings],
   };
 }
 
@@ -166,22 +165,6 @@ function namesOf({ add, displaced }: PlanItem): readonly string[] {
   return displaced === undefined ? filenames : [...filenames, displaced];
 }
 
-/** Reads what is published in a subdir that changed. */
-export async function readPublishedOf(
-  { subdir, state }: Extract<SubdirView, { status: 'found' }>,
-  options: PrepareOptions,
-): Promise<Published | undefined> {
-  if (state.latest === undefined) return undefined;
-  const published = await readPublished(options.store, subdir, state.latest, options);
-  return published && options.resources.use(published);
-}
-
-=======
-    warnings: [...seen, ...warningsOf(repodata, published, gone.length), ...warnings],
-  };
-}
-
->>>>>>> wt-wiring
 /** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
 function checkNotVanished({ repodata, part }: Snapshot, published: Published | undefined): void {
   const before = published?.repodata.recordCount ?? 0;

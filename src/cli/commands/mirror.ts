@@ -18,22 +18,19 @@ import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { chooseMirror } from '../bundle.js';
-<<<<<<< HEAD
-import { exportToFolder } from '../export-channel.js';
-import { parseLocation } from '../locations.js';
-=======
 import { checkExportFlags, exportToFolder } from '../export-channel.js';
-import { parseLocation, type Location } from '../locations.js';
->>>>>>> wt-wiring
+import { parseLocation } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
 import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
 import { printJson, say, type Output, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
-<<<<<<< HEAD
-import { addConnectionOptions, parseConcurrency, parseTempLimit, type LocationFlags } from '../options.js';
-=======
-import { addConnectionOptions, parseConcurrency, parseGithubApi, type LocationFlags } from '../options.js';
->>>>>>> wt-wiring
+import {
+  addConnectionOptions,
+  parseConcurrency,
+  parseGithubApi,
+  parseTempLimit,
+  type LocationFlags,
+} from '../options.js';
 import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
@@ -162,7 +159,8 @@ async function mirror(
   if (to.kind === 'folder' && flags.deltaFrom === undefined) {
     checkExportFlags(flags);
     const filters = await readFilters(flags, readText);
-    const ends = { source: openSource(from, flags, session, output), folder: to.path, filters };
+    const first = session.openChannel(from);
+    const ends = { source: withFallbacks(first, flags, session, output), folder: to.path, filters };
     const exported = await exportToFolder(ends, flags, { session, context });
     if (exported !== undefined) await conclude(exported, known, flags, { context, notes });
     return;

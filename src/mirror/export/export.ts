@@ -15,14 +15,10 @@ import { acquireDirectoryLock } from '../../io/directory-lock.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
-<<<<<<< HEAD
 import type { Refused } from '../wanted-records.js';
-=======
 import { hasFilters, type Filters } from '../filters/filters.js';
 import { selectRecords } from '../filters/select-records.js';
 import type { Selection } from '../filters/selection.js';
-import type { Refused } from '../plan.js';
->>>>>>> wt-wiring
 import type { MirrorReport, MirrorReporter, SubdirReport } from '../report.js';
 import { copyChannelDocuments } from './documents.js';
 import { digestOfFile, writeIndexFiles } from './index-files.js';

@@ -101,13 +101,8 @@ export async function runExport(work: ExportWork, context: ExportContext): Promi
     gone: [...work.listed.keys()].filter((name) => !work.repodata.has(name) && !work.foreign.has(name))
       .length,
     untried: 0,
-<<<<<<< HEAD
-    leftOut: {},
-    ...changedAt(snapshot.lastModified),
-=======
     leftOut: work.leftOut,
-    ...changedAt(snapshot.origin.validators.lastModified),
->>>>>>> wt-wiring
+    ...changedAt(snapshot.lastModified),
     warnings,
   };
 }
@@ -156,13 +151,8 @@ class Publisher {
   }
 
   async #remember(files: Readonly<Record<string, Digest>>): Promise<void> {
-<<<<<<< HEAD
-    const { subdir, snapshot, foreign } = this.#work;
-    const { lastModified } = snapshot;
-=======
     const { subdir, snapshot, foreign, waiting } = this.#work;
-    const { lastModified } = snapshot.origin.validators;
->>>>>>> wt-wiring
+    const { lastModified } = snapshot;
     await this.#context.remember(subdir, {
       source: this.#context.source.url,
       files: { ...files },
