@@ -25,7 +25,7 @@ export { matchesRecord, type MatchableRecord } from './conda/match-spec/matches-
 export { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from './conda/names.js';
 export type { PackageRecord, RepodataRecord } from './conda/package-record.js';
 export type { RecordDetails } from './conda/record-details.js';
-export { Repodata } from './conda/repodata.js';
+export { Repodata } from './conda/repodata/repodata.js';
 export { compareVersions } from './conda/version-order.js';
 export {
   placeOfShards,
@@ -61,7 +61,15 @@ export {
 export { migrateChannel, planMigration, type MigrateOptions } from './mirror/migrate/migrate.js';
 export type { MigrationFailures } from './mirror/migrate/failures-file.js';
 export type { MigrationPlan, MigrationReport } from './mirror/migrate/report.js';
+export {
+  describeFilters,
+  NO_FILTERS,
+  parseFilters,
+  type FilterInput,
+  type Filters,
+} from './mirror/filters/filters.js';
 export { mirrorChannel, planMirror, type MirrorOptions } from './mirror/mirror.js';
+export { makePlanDocument, parsePlanDocument, type PlanDocument } from './mirror/plan-document.js';
 export { pullArchives, type PulledArchive, type PullFailure, type PullOptions } from './mirror/pull.js';
 export type { Failure, MirrorPlan, MirrorReport, MirrorReporter, SubdirReport } from './mirror/report.js';
 export { FINDING_CODES, type Finding as VerifyFinding, type FindingCode } from './mirror/verify/findings.js';
@@ -79,4 +87,10 @@ export { formatMirrorPage, type MirrorPageOptions } from './mirror/reports/mirro
 export { formatPrometheus } from './mirror/reports/prometheus.js';
 export { writeReportFolder, type ReportFolderOptions } from './mirror/reports/report-folder.js';
 export { formatRunRecord, parseRunRecord, type RunRecord } from './mirror/reports/run-record.js';
+export {
+  uniteLocks,
+  type LockedArchive,
+  type LockedArchives,
+} from './provenance/lock-files/locked-archives.js';
+export { parseLockFile } from './provenance/lock-files/parse-lock-file.js';
 export * as oci from './oci.js';

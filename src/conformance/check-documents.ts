@@ -4,7 +4,7 @@
  */
 import type { MetadataFile } from '../artifact/schema.js';
 import { parseArchiveFilename, isArchiveFilename, type ArchiveName } from '../conda/names.js';
-import { archiveUrl } from '../conda/repodata.js';
+import { archiveUrl } from '../conda/repodata/archive-url.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { digestOf } from '../io/digest.js';
 import type { CheckContext } from './check-context.js';

@@ -5,7 +5,13 @@ import type { Digest } from '../io/digest.js';
 import type { TempFolder } from '../io/temp-folder.js';
 import { compressZstdStream } from '../io/zstd-stream.js';
 import type { Snapshot } from './snapshot.js';
-import { SMALL_BYTES, spoolBlob, type SpooledBlob } from './spooled-text.js';
+import {
+  digestOfSpooled,
+  SMALL_BYTES,
+  spoolBlob,
+  type SpooledBlob,
+  type SpooledBytes,
+} from './spooled-text.js';
 
 /** What conda-oci-mirror uses; repodata is compressed once and read very often. */
 const ZSTD_LEVEL = 15;
@@ -22,7 +28,7 @@ export interface Composition extends AsyncDisposable {
   /** Whether these are the source's bytes. */
   readonly unchanged: boolean;
   /** The source's own compressed form, where the text is the source's. */
-  readonly zst: SpooledBlob | undefined;
+  readonly zst: SpooledBytes | undefined;
 }
 
 /** What decides what is listed. */
@@ -69,7 +75,10 @@ export async function compressComposition(
 ): Promise<SpooledBlob> {
   const { zst, size } = composition;
   // Whoever lets go of this lets go of nothing: the snapshot keeps it.
-  if (zst !== undefined) return { ...zst, [Symbol.asyncDispose]: async () => Promise.resolve() };
+  if (zst !== undefined) {
+    const digest = await digestOfSpooled(zst, signal);
+    return { ...zst, digest, [Symbol.asyncDispose]: async () => Promise.resolve() };
+  }
   const level = isCheckpoint ? CHECKPOINT_ZSTD_LEVEL : ZSTD_LEVEL;
   const text = composition.open({ signal });
   const isSmall = size <= SMALL_BYTES;

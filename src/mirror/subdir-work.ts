@@ -9,6 +9,7 @@ import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import type { Selection } from './filters/selection.js';
+import { lockFaults, unmetWarnings } from './filters/selection-faults.js';
 import { KnownArchives } from './known-archives.js';
 import { planSubdir, repositoriesOf, type PlanItem, type SubdirPlan } from './plan.js';
 import type { Snapshot } from './snapshot.js';
@@ -144,10 +145,19 @@ export async function planView(
   for (const repository of isTrusted ? repositoriesOf(store, known.packageNames()) : [])
     store.rememberConfig(store.packageRepository(subdir, { repository }));
 
+  const plan = planSubdir({ store, known }, wanted);
+  const unmet = selection === undefined ? [] : unmetWarnings(subdir, selection);
+  const faults = selection === undefined ? [] : lockFaults(selection, options.source.url);
   return {
     ...{ status: 'planned', subdir, state, snapshot, published, selection, foreign, gone, isTrusted, asked },
-    plan: planSubdir({ store, known }, wanted),
-    warnings: [...snapshot.warnings, ...seen, ...warningsOf(repodata, published, gone.length), ...warnings],
+    plan: { ...plan, invalid: [...plan.invalid, ...faults] },
+    warnings: [
+      ...snapshot.warnings,
+      ...seen,
+      ...warningsOf(repodata, published, gone.length),
+      ...unmet,
+      ...warnings,
+    ],
   };
 }
 

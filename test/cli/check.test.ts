@@ -55,7 +55,9 @@ async function document(...args: string[]): Promise<Document> {
 describe('exit codes', () => {
   test('0 where it conforms; 1 with --strict, where there are warnings', async () => {
     expect(await check('oci-layout:./v1', '--schema', 'v1')).toMatchObject({ code: 0 });
-    expect(await check('oci-layout:./v1', '--schema', 'v1', '--strict')).toMatchObject({ code: 1 });
+    expect(await check('oci-layout:./v1', '--schema', 'v1', '--index', '--strict')).toMatchObject({
+      code: 1,
+    });
   });
 
   test('1 where there are errors', async () => {
@@ -251,9 +253,9 @@ describe('targets', () => {
     ['a folder of archives', ['./archives'], { kind: 'archive', schema: null }, { archives: 2 }],
     ['a folder', ['./channel'], { kind: 'channel', schema: null }, { subdirs: 3, archives: 32 }],
     ['a subdir of a folder', ['./channel/noarch'], NOARCH, { subdirs: 1, archives: 4 }],
-    ['a layout', ['oci-layout:./v0'], { kind: 'channel', schema: 'v0' }, { subdirs: 3, artifacts: 35 }],
-    ['a subdir of a layout', ['oci-layout:./v0/noarch'], NOARCH, { subdirs: 1, artifacts: 5 }],
-    ['a subdir by flag', ['oci-layout:./v0', '--subdir', 'noarch'], NOARCH, { subdirs: 1, artifacts: 5 }],
+    ['a layout', ['oci-layout:./v0'], { kind: 'channel', schema: 'v0' }, { subdirs: 3, artifacts: 39 }],
+    ['a subdir of a layout', ['oci-layout:./v0/noarch'], NOARCH, { subdirs: 1, artifacts: 6 }],
+    ['a subdir by flag', ['oci-layout:./v0', '--subdir', 'noarch'], NOARCH, { subdirs: 1, artifacts: 6 }],
     ['a label in a path', ['oci-layout:./v0/label/dev'], { kind: 'channel' }, { subdirs: 3 }],
     ['a label', ['oci-layout:./v0', '--label', 'dev'], { kind: 'channel' }, { subdirs: 3 }],
     ['metadata', ['oci-layout:./v0/noarch/repodata.json:latest'], { kind: 'artifact' }, { records: 4 }],
@@ -275,7 +277,7 @@ describe('targets', () => {
   });
 
   test.each([
-    ['a channel', '', { kind: 'channel' }, { subdirs: 3, artifacts: 35 }],
+    ['a channel', '', { kind: 'channel' }, { subdirs: 3, artifacts: 39 }],
     ['a subdir', '/osx-arm64', { kind: 'subdir' }, { subdirs: 1, artifacts: 6 }],
     ['a package', '/linux-64/ferry-lib:1__e__2.0-h0_1', { kind: 'artifact' }, { artifacts: 1 }],
     ['metadata', '/noarch/repodata.json:latest', { kind: 'artifact' }, { records: 4 }],

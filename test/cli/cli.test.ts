@@ -26,6 +26,7 @@ test('--help names every verb, and each verb has its own with examples', async (
     'pull',
     'pack',
     'check',
+    'verify',
     'login',
     'logout',
     'probe',
@@ -87,19 +88,49 @@ test('mirror --plan moves nothing and says what would be done', async () => {
   expect(plan.code).toBe(0);
   expect(plan.stdout.replaceAll(cwd, '').replaceAll(FIXTURE_CHANNEL, '/fixtures')).toMatchInlineSnapshot(`
     "subdir     listed  there  to add     size  requests  withheld
-    linux-64       24      0      24  22.6 kB       196         0
-    noarch          4      0       4   4.3 kB        30         0
-    osx-arm64       4      0       4  44.3 kB        36         0
+    linux-64       24      0      24  22.6 kB         0         0
+    noarch          4      0       4   4.3 kB         0         0
+    osx-arm64       4      0       4  44.3 kB         0         0
 
-    nothing was moved; from file:///fixtures to /mirror, schema v0
+    largest packages:
+      ferry-noise        41.3 kB  1 archive
+      ferry-lib           3.9 kB  4 archives
+      ferry-tool          2.2 kB  2 archives
+      ferry-long-names    2.1 kB  2 archives
+      ferry-links         2.0 kB  2 archives
+      ferry-duplicates    1.8 kB  2 archives
+      ferry-relicensed    1.7 kB  2 archives
+      ferry-zip64         1.2 kB  1 archive
+      ferry-frames        1.2 kB  1 archive
+      ferry-descriptor    1.1 kB  1 archive
+      ferry.dotted_name   1.1 kB  1 archive
+      _ferry_mutex        1.1 kB  1 archive
+      ferry-data          1.0 kB  1 archive
+      order-c             1.0 kB  1 archive
+      order-f             1.0 kB  1 archive
+      order-b             1.0 kB  1 archive
+      order-e             1.0 kB  1 archive
+      order-a             1.0 kB  1 archive
+      order-d             1.0 kB  1 archive
+      ferry-streams        772 B  1 archive
+
+    32 archives, 71.2 kB, 0 requests
+    from file:///fixtures
+    to /mirror, schema v0; nothing was moved
     "
   `);
   expect(await readdir(cwd)).toEqual([]);
   const json = await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--plan', '--json'], {
     cwd,
   });
-  const document = JSON.parse(json.stdout) as { subdirs: { plan: { items: unknown[] } }[] };
-  expect(document.subdirs.map(({ plan }) => plan.items.length)).toEqual([22, 3, 4]);
+  const document = JSON.parse(json.stdout) as { subdirs: { artifacts: number; add: unknown[] }[] };
+  expect(document.subdirs.map(({ artifacts, add }) => [artifacts, add.length])).toEqual([
+    ...[
+      [22, 24],
+      [3, 4],
+      [4, 4],
+    ],
+  ]);
 });
 
 test('mirror exits with 1 when archives failed, and --json has their codes', async () => {

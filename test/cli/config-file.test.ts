@@ -22,7 +22,9 @@ async function run(config: string, ...args: string[]): Promise<Record<string, un
     .option('--concurrency <n>', 'parsed, with a default', Number, 16)
     .option('--deep', 'boolean')
     .option('--no-plain-json', 'negated')
-    .action((options: Record<string, unknown>) => (seen = options));
+    .action((options: Record<string, unknown>) => {
+      seen = options;
+    });
   addConfigOption(command);
   await program.parseAsync(['mirror', '--config', file, ...args], { from: 'user' });
   const { config: _, ...rest } = seen;

@@ -156,12 +156,19 @@ test('v1/P6: a plan names what it withholds, with code and clause', async () => 
   const plan = await runFerry(args, { cwd });
   expect(plan.stdout.replaceAll(cwd, '').replaceAll(FIXTURE_CHANNEL, '/fixtures')).toMatchInlineSnapshot(`
     "subdir  listed  there  to add    size  requests  withheld
-    noarch       4      0       3  3.4 kB        27         1
+    noarch       4      0       3  3.4 kB         0         1
 
     withheld: noarch/ferry-tool-2.1.0-py_0.tar.bz2
       the schema holds one archive of a build, and that is \`ferry-tool-2.1.0-py_0.conda\` [TWIN_UNREPRESENTABLE, v1/P6]
 
-    nothing was moved; from file:///fixtures to /m, schema v1
+    largest packages:
+      ferry-tool    1.3 kB  1 archive
+      _ferry_mutex  1.1 kB  1 archive
+      ferry-data    1.0 kB  1 archive
+
+    3 archives, 3.4 kB, 0 requests
+    from file:///fixtures
+    to /m, schema v1; nothing was moved
     "
   `);
 });

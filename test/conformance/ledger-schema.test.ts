@@ -6,7 +6,8 @@ import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { digestOf } from '#ferry/io/digest.js';
 import { encodeJson } from '#ferry/oci/manifest.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
-import { firstLedger, makeLedger, newRunning, seenOf } from '#ferry/mirror/publish.js';
+import { filtersDigest, firstLedger, makeLedger, seenOf } from '#ferry/mirror/make-ledger.js';
+import { newRunning } from '#ferry/mirror/publish.js';
 import type { Snapshot } from '#ferry/mirror/snapshot.js';
 import { breachesOf } from './spec.js';
 
@@ -31,8 +32,9 @@ const full: Ledger = {
     store,
     role,
     migrated: { source: 'oci://example.org/old', schema: 'v0' },
+    subdir: 'noarch',
+    filters: filtersDigest(store),
     seen: seenOf(snapshot),
-    snapshot,
     repodata: digest,
     unchanged: true,
     complete: false,
@@ -45,15 +47,20 @@ const full: Ledger = {
       { ...failure, name: 'a', version: '1', build: '0', sha256: 'ab', md5: 'cd', size: 7, url: 'u' },
     ],
     kept: new Map([['old-1-0.conda', 'sha256:ab']]),
+    unlisted: { 'old-1-0.conda': '2026-11-21T07:35:00.000Z' },
+    times: {
+      ripens: '2026-11-28T07:35:00.000Z',
+      waiting: { 'young-1-0.conda': '2026-11-21T07:35:00.000Z' },
+      requests_per_blob: 2,
+    },
     foreign: new Set(['other-1-0.conda']),
     subdirs: ['noarch', 'linux-64'],
   }),
   running: { ...newRunning(new Date()), publishing: digest },
-  unlisted: { 'old-1-0.conda': '2026-11-21T07:35:00.000Z' },
   rolled_back: { to: '2026.11.21.07.35.00', at: '2026-11-22T07:35:00.000Z' },
 };
 
-const { running, ...ended } = full;
+const { running, rolled_back: _, ...ended } = full;
 const withCompanions: Ledger = {
   ...ended,
   companions: {

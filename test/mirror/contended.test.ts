@@ -68,10 +68,6 @@ const putsLatest =
   ({ method, path }: RequestHead): boolean =>
     method === 'PUT' && path === `/v2/${repository}/manifests/latest`;
 
-function latestOf(registry: RegistryDouble, repository: string): string | undefined {
-  return registry.repositories.get(repository)?.tags.get('latest');
-}
-
 /** Makes `latest` of a repository something else, as another process would; a copy of what was there. */
 function meddle(registry: RegistryDouble, repository: string): string {
   const contents = registry.repositories.get(repository);

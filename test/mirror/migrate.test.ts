@@ -103,7 +103,7 @@ function lasting(state: Record<string, string>): Record<string, string> {
 
 /** Archives and other parts of packages that were sent, and not mounted. */
 function sentOfPackages({ sent }: Pair): unknown[] {
-  return sent.filter(({ repository }) => !/(?:\.json|ledger)$/.test(repository));
+  return sent.filter(({ repository }) => !/(?:\.json|ledger|shards\.msgpack\.zst)$/.test(repository));
 }
 
 async function rejection(promise: Promise<unknown>): Promise<{ code: string; message: string }> {

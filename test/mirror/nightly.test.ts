@@ -12,6 +12,7 @@ import type { MirrorOptions } from '#ferry/mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '#ferry/mirror/plan-document.js';
 import type { MirrorReport } from '#ferry/mirror/report.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
+import { parseLockFile } from '#ferry/provenance/lock-files/parse-lock-file.js';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { createGate } from '../support/gate.js';
@@ -172,12 +173,12 @@ describe('a second run', () => {
   test('on the same machine is kept out while the first one lasts', async () => {
     await offer(conda('a'));
     const lockFolder = await tempFolder();
-    const { passed, open } = createGate();
+    const gate = createGate();
     const channel = new DirectoryChannel(source);
     const slow = {
       url: channel.url,
       subdirs: async () => {
-        await passed;
+        await gate.passed;
         return channel.subdirs();
       },
       openMetadata: channel.openMetadata.bind(channel),
@@ -189,7 +190,7 @@ describe('a second run', () => {
       .toMatchObject({
         code: 'LOCK_TIMEOUT',
       });
-    open();
+    gate.open();
     expect(only(await first).added).toBe(1);
     expect(only(await run({ lockFolder })).publishedAs).toBe('kept');
   });
@@ -272,6 +273,44 @@ describe('filters', () => {
     expect(only(await at(6.9)).publishedAs).toBe('kept');
     expect(only(await at(7))).toMatchObject({ added: 1, publishedAs: 'unchanged' });
     expect((await readLedger(destination(), 'noarch'))?.ripens).toBeUndefined();
+  });
+
+  test('of lock files fail for what the source does not have, or has with other bytes, each night', async () => {
+    await offer(conda('a'), conda('b'));
+    const channel = `https://conda.example.org/${source.split('/').pop() ?? ''}`;
+    const list = [
+      '@EXPLICIT',
+      `${channel}/noarch/a-1.0-0.conda#${'0'.repeat(32)}`,
+      `${channel}/noarch/b-1.0-0.conda`,
+      `${channel}/noarch/c-1.0-0.conda`,
+      'https://conda.example.org/another/noarch/d-1.0-0.conda',
+    ];
+    const lock = await parseLockFile('explicit.txt', list.join('\n'));
+    for (const added of [1, 0]) {
+      const report = only(await run({ filters: filters({ lock }) }));
+      expect(report.added).toBe(added);
+      expect(report.failed.map(({ filename, code }) => [filename, code])).toEqual([
+        ['a-1.0-0.conda', 'DIGEST_MISMATCH'],
+        ['c-1.0-0.conda', 'NOT_FOUND'],
+      ]);
+    }
+    expect(await listed()).toEqual(['b-1.0-0.conda']);
+  });
+
+  test('warn of dependencies that nobody meets', async () => {
+    const needy = condaPackage({
+      ...{ name: 'a', version: '1.0', build: '0', subdir: 'noarch' },
+      index: { noarch: 'generic', depends: ['nowhere >=2'] },
+    });
+    await offer(needy, conda('b'));
+    const warnings: string[] = [];
+    await run({
+      filters: filters({ include: ['a'], withDependencies: true }),
+      reporter: { warning: (text) => warnings.push(text) },
+    });
+    expect(warnings).toEqual([
+      'noarch: nothing that may be taken meets `nowhere >=2`, which `a-1.0-0.conda` asks for',
+    ]);
   });
 
   test('that leave out everything publish an empty channel, and say so', async () => {

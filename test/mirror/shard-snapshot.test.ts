@@ -2,7 +2,8 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
-import { Repodata } from '#ferry/conda/repodata.js';
+import { Repodata } from '#ferry/conda/repodata/repodata.js';
+import { openerOf } from '#ferry/io/bytes.js';
 import { shardFilename } from '#ferry/conda/shards/shard-files.js';
 import { splitRepodata } from '#ferry/conda/shards/split-repodata.js';
 import { writeShard, writeShardIndex } from '#ferry/conda/shards/write-shards.js';
@@ -85,7 +86,11 @@ describe.each(channels)('a snapshot from the shards of %s (%s, %s)', (_kind, fro
       expect(info).toEqual({ subdir });
       expect([...answer.missing]).toEqual(wanted.filter((name) => name === 'absent'));
       // And it is repodata to everything else here.
-      expect([...new Repodata(answer.bytes, subdir).records()].filter((read) => 'error' in read)).toEqual([]);
+      expect(
+        [...(await Repodata.read(openerOf(answer.bytes), subdir)).records()].filter(
+          (read) => 'error' in read,
+        ),
+      ).toEqual([]);
     }
   });
 });
@@ -126,7 +131,7 @@ describe('a snapshot from shards', () => {
     const base = 'https://files.example.org/linux-64/';
     await shard(FIXTURE_CHANNEL, 'linux-64', { info: { base_url: base } });
     const { bytes } = found(await takeShardSnapshot(new DirectoryChannel(channel), 'linux-64', names));
-    const repodata = new Repodata(bytes, 'linux-64');
+    const repodata = await Repodata.read(openerOf(bytes), 'linux-64');
     expect(repodata.baseUrl).toBe(base);
     expect(parse(bytes)['repodata_version']).toBe(2);
   });

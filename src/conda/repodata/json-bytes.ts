@@ -15,9 +15,9 @@ export const ZERO = 0x30;
 export const NINE = 0x39;
 export const SPACE = 0x20;
 export const LETTER_E = 0x65;
-export const LETTER_F = 0x66;
+const LETTER_F = 0x66;
 export const LETTER_N = 0x6e;
-export const LETTER_T = 0x74;
+const LETTER_T = 0x74;
 export const LETTER_U = 0x75;
 
 /** The three values that are words, by their first byte. */

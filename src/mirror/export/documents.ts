@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { archiveIdentity } from '../../conda/package-record.js';
-import { Repodata } from '../../conda/repodata.js';
+import { Repodata } from '../../conda/repodata/repodata.js';
 import { isFerryError } from '../../errors.js';
-import { collect } from '../../io/bytes.js';
+import { collect, openerOf } from '../../io/bytes.js';
 import { digestOf, type Digest } from '../../io/digest.js';
 import { digestOfFile, putFile } from './index-files.js';
 
@@ -47,7 +47,7 @@ export async function copySubdirDocuments(
   for (const name of [...REPODATA_FORMS, ...SUBDIR_FILES]) {
     const path = `${subdir}/${name}`;
     let bytes = await readDocument(path, options);
-    if (bytes !== undefined && isForm(name)) bytes = restrict(bytes, subdir, path, there, options);
+    if (bytes !== undefined && isForm(name)) bytes = await restrict(bytes, subdir, path, there, options);
     if (bytes !== undefined) Object.assign(files, await putBoth(name, bytes, options));
   }
   await removeGone([...REPODATA_FORMS, ...SUBDIR_FILES], files, options);
@@ -90,22 +90,24 @@ async function readDocument(path: string, options: DocumentOptions): Promise<Uin
 }
 
 /** The same repodata with what is there; `undefined` where it cannot be read, since clients do without. */
-function restrict(
+async function restrict(
   bytes: Uint8Array,
   subdir: string,
   path: string,
   there: ReadonlyMap<string, string>,
   { warn }: DocumentOptions,
-): Uint8Array | undefined {
+): Promise<Uint8Array | undefined> {
   try {
-    const repodata = new Repodata(bytes, subdir);
+    const repodata = await Repodata.read(openerOf(bytes), subdir);
     const right = new Set<string>();
     for (const read of repodata.records()) {
       if ('record' in read && there.get(read.filename) === archiveIdentity(read.record))
         right.add(read.filename);
     }
     const isWhole = right.size === repodata.recordCount && repodata.neededChanges().length === 0;
-    return isWhole ? bytes : repodata.splice((filename) => right.has(filename));
+    if (isWhole) return bytes;
+    const spliced = repodata.splice((filename) => right.has(filename));
+    return await collect(spliced, MAX_DOCUMENT_BYTES, path);
   } catch (error) {
     if (!isFerryError(error, 'REPODATA_INVALID')) throw error;
     warn(`\`${path}\` of the source is left out: ${error.message}`);

@@ -10,19 +10,17 @@ import {
   type FoundMetadata,
 } from '../../artifact/metadata-artifact.js';
 import { isChannelFile, METADATA_FILES, type MetadataFile } from '../../artifact/schema.js';
-import { Repodata } from '../../conda/repodata/repodata.js';
 import { isFerryError } from '../../errors.js';
-import { collect, openerOf } from '../../io/bytes.js';
+import { openerOf } from '../../io/bytes.js';
 import { digestOf, type Digest } from '../../io/digest.js';
 import { describe, type Descriptor } from '../../oci/descriptor.js';
 import { encodeJson } from '../../oci/manifest.js';
 import type { ContentSource } from '../../oci/storage.js';
+import { fitCompanion, SUBDIR_COMPANIONS, type SubdirContents } from '../companions/fit-companion.js';
 import type { MigrationContext } from './migration-context.js';
 
 /** These have ways of their own. */
 const NOT_CARRIED: ReadonlySet<MetadataFile> = new Set(['repodata.json', 'attestations', 'ledger']);
-/** They list archives, as the repodata does. */
-const LISTINGS: ReadonlySet<MetadataFile> = new Set(['current_repodata.json', 'repodata_from_packages.json']);
 const MAX_LISTING_BYTES = 1024 * 1024 * 1024;
 const ZSTD_LEVEL = 15;
 
@@ -35,12 +33,12 @@ interface MetadataContent {
 
 /**
  * Carries the metadata files of a subdir, or with an empty subdir those of the channel, as far as the source has them.
- * @param isThere tells whether an archive is listed at the destination: what lists others is spliced
+ * @param contents what the destination holds of the subdir, which the files are made to fit; those of the channel stay as they are
  * @returns the files that the destination has now
  */
 export async function carryMetadata(
   subdir: string,
-  isThere: (filename: string) => boolean,
+  contents: SubdirContents | undefined,
   context: MigrationContext,
 ): Promise<readonly MetadataFile[]> {
   const { destination, signal, now } = context;
@@ -48,7 +46,7 @@ export async function carryMetadata(
   for (const file of METADATA_FILES) {
     if (NOT_CARRIED.has(file) || isChannelFile(file) !== (subdir === '')) continue;
     const found = await findOptional(subdir, file, context);
-    const content = found === undefined ? undefined : await contentOf(found, file, subdir, isThere, context);
+    const content = found === undefined ? undefined : await contentOf(found, file, contents, context);
     if (found === undefined || content === undefined) continue;
     carried.push(file);
     const manifest = encodeJson(destination.schema.metadataManifest(content.layers));
@@ -81,22 +79,18 @@ async function findOptional(
 async function contentOf(
   found: FoundMetadata,
   file: MetadataFile,
-  subdir: string,
-  isThere: (filename: string) => boolean,
+  contents: SubdirContents | undefined,
   context: MigrationContext,
 ): Promise<MetadataContent | undefined> {
   const mediaType = metadataMediaType(file);
   const layers = found.layers.filter((layer) => layer.mediaType.startsWith(mediaType));
   const plain = layers.find((layer) => layer.mediaType === mediaType);
   if (plain === undefined) return undefined;
-  if (LISTINGS.has(file)) {
+  const companion = SUBDIR_COMPANIONS.find((name) => name === file);
+  if (companion !== undefined && contents !== undefined) {
     const bytes = await readMetadataLayer(found, mediaType, MAX_LISTING_BYTES, context);
-    const listing = await Repodata.read(openerOf(bytes), subdir, context);
-    const isWhole = [...listing.filenames()].every(isThere) && listing.neededChanges().length === 0;
-    if (!isWhole) {
-      const spliced = await collect(listing.splice(isThere), MAX_LISTING_BYTES, file);
-      return splicedContent(spliced, plain, context);
-    }
+    const fitted = await fitCompanion(companion, bytes, contents);
+    if (fitted !== undefined) return splicedContent(fitted, plain, context);
   }
   return { layers, source: found.repository, isMountable: true };
 }

@@ -9,6 +9,7 @@ import { newRunning, publishedAlready, publishRepodata } from '../publish.js';
 import { quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { attestedRecords } from '../sidecars/attested-records.js';
+import { ensureClientShims } from '../client-shims.js';
 import { carrySidecars } from '../sidecars/carry-sidecars.js';
 import { carryMetadata } from './carry-metadata.js';
 import { isAtDestination, migrateItem, type ItemOutcome } from './migrate-item.js';
@@ -32,6 +33,8 @@ export async function migrateSubdir(
   const tally = new Tally(prepared, context);
   const marker = new Marker(prepared, context);
   const asksFirst = prepared.state.trust !== 'empty';
+  const known = prepared.state.trust === 'vouched' && prepared.state.ledger?.shims === true;
+  const shims = await ensureClientShims(destination, subdir, { known, signal });
   await forEachConcurrently(prepared.items, context, async (item) => {
     const beforeWriting = (): Promise<void> => marker.write();
     tally.add(await migrateItem(item, { ...context, asksFirst, beforeWriting }));
@@ -51,8 +54,10 @@ export async function migrateSubdir(
     asksFirst,
   });
   for (const failure of sidecars.failed) tally.holdBack(failure);
-  const metadata = await carryMetadata(subdir, isThere, context);
   await using composition = await composeRepodata({ snapshot, isThere }, context);
+  const { unchanged } = composition;
+  const contents = { subdir, unchanged, listed: tally.there, kept: new Map<string, string>() };
+  const metadata = await carryMetadata(subdir, contents, context);
   const current = marker.isReduced ? undefined : publishedAlready(prepared.published, composition);
   const latest =
     current ??
@@ -61,7 +66,11 @@ export async function migrateSubdir(
       store: destination,
     }));
   const { there, quarantine } = tally;
-  const ledger = migratedLedger(prepared, { repodata: latest, composition, there, quarantine }, context);
+  const ledger = migratedLedger(
+    prepared,
+    { repodata: latest, composition, there, quarantine, shims },
+    context,
+  );
   if (marker.ledger !== undefined || current === undefined || !isSameLedger(ledger, prepared.state.ledger))
     await writeLedger(destination, ledger, { signal });
   await tally.verifyLatest(latest.digest);

@@ -82,7 +82,7 @@ export async function migrateChannel(options: MigrateOptions): Promise<Migration
     subdirs.push(await migrateSubdir(prepared, context));
   }
   const isWhole = context.only === undefined && options.subdirs === undefined;
-  const metadata = isWhole ? await carryMetadata('', () => true, context) : [];
+  const metadata = isWhole ? await carryMetadata('', undefined, context) : [];
   return { ...endsOf(options), mounts: context.mounts, subdirs, metadata };
 }
 

@@ -14,6 +14,8 @@ export interface MigratedState {
   /** File name to identity of what is listed. */
   readonly there: ReadonlyMap<string, string>;
   readonly quarantine: readonly Quarantined[];
+  /** Whether there are shims for clients. */
+  readonly shims: boolean;
 }
 
 /**
@@ -78,7 +80,7 @@ export function migratedLedger(
     foreign: new Set((before?.foreign ?? []).filter((filename) => there.has(filename))),
     subdirs: before?.subdirs,
   });
-  return { ...ledger, sidecars: true };
+  return { ...ledger, sidecars: true, ...(result.shims ? { shims: true } : {}) };
 }
 
 /** Records that the source's schema could not hold: neither can the destination's, or now they can be had. */

@@ -155,7 +155,7 @@ describe('CEP 48', () => {
     expect(source.neededChanges()).toHaveLength(1);
   });
 
-  test('cep48/counts: what is left of `v3` is counted anew, and the message stays', async () => {
+  test('cep48/n-packages, cep48/newest, cep48/oldest: what is left of `v3` is counted anew, and the message stays', async () => {
     const result = JSON.parse(await splice(await read(text), (name) => name !== 'a-1-0.conda')) as Document;
     expect(result.info).toEqual({
       repodata_revisions: { v3: { message: 'm', n_packages: 2, newest: 5, oldest: 3, x: 1.5 } },

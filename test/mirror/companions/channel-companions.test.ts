@@ -1,10 +1,9 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { schemaV1 } from '#ferry/artifact/schema-v1.js';
-import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { PackageSummaries } from '#ferry/conformance/rules/channeldata.js';
 import { moveCompanions, type CarriedCompanions } from '#ferry/mirror/companions/carry-companion.js';
 import {
@@ -29,8 +28,9 @@ import {
   published,
   put,
   TAGS,
+  withoutCompanions,
 } from './channel-with-companions.js';
-import { mirrorChannel, workers } from '../../support/workers.js';
+import { mirrorChannel } from '../../support/workers.js';
 
 async function carryChannel(
   source: string | Parameters<typeof contextOf>[0],
@@ -59,7 +59,7 @@ describe.each([schemaV0, schemaV1])('metadata files of the channel in schema $id
   test('cep38/location: channel data and notices are there byte for byte, under both tags', async () => {
     const folder = await channelFolder();
     const store = memoryStore(schema);
-    await mirrorChannel({ source: new DirectoryChannel(folder), destination: store });
+    await mirrorChannel({ source: withoutCompanions(folder), destination: store });
     const carried = await carryChannel(folder, store);
     expect(outcomesOf(carried)).toEqual({ 'channeldata.json': 'unchanged', 'notices.json': 'unchanged' });
     for (const file of ['channeldata.json', 'notices.json'] as const) {
@@ -99,7 +99,7 @@ describe('of a mirror that does not hold everything', () => {
     await rm(join(folder, 'noarch', 'aaa-1.10-0.conda'));
     await rm(join(folder, 'noarch', 'bbb-1.0-0.conda'));
     const store = memoryStore(schemaV0);
-    await mirrorChannel({ source: new DirectoryChannel(folder), destination: store, subdirs: ['noarch'] });
+    await mirrorChannel({ source: withoutCompanions(folder), destination: store, subdirs: ['noarch'] });
     return { folder, store };
   }
 

@@ -91,6 +91,20 @@ export function memoryStore(schema: Schema): ChannelStore {
   return new ChannelStore(new MemoryRegistry(), 'c', schema);
 }
 
+/** A folder's channel without the files beside the repodata. */
+export function withoutCompanions(folder: string): ChannelSource {
+  const channel = new DirectoryChannel(folder);
+  return {
+    url: channel.url,
+    subdirs: () => channel.subdirs(),
+    openArchive: channel.openArchive.bind(channel),
+    openMetadata: (path, options) =>
+      /\/repodata\.json(?:\.zst)?$/.test(path)
+        ? channel.openMetadata(path, options)
+        : Promise.resolve({ status: 'absent' }),
+  };
+}
+
 /** The context of a run from a folder, or another source. */
 export function contextOf(source: string | ChannelSource, store: ChannelStore): CompanionContext {
   const opened = typeof source === 'string' ? new DirectoryChannel(source) : source;

@@ -26,8 +26,9 @@ import {
   published,
   put,
   TAGS,
+  withoutCompanions,
 } from './channel-with-companions.js';
-import { mirrorChannel, workers } from '../../support/workers.js';
+import { mirrorChannel } from '../../support/workers.js';
 
 const FILES = [
   'run_exports.json',
@@ -55,7 +56,7 @@ describe.each(kinds)('metadata files of a subdir, carried into %s', (_kind, open
   test('are there byte for byte, under the history tag first and under latest in the end', async () => {
     const folder = await channelFolder();
     const store = await open();
-    await mirrorChannel({ source: new DirectoryChannel(folder), destination: store });
+    await mirrorChannel({ source: withoutCompanions(folder), destination: store });
     const tag = TAGS[store.schema.id];
     const first = await carry(folder, store, { kept: ['yanked-1.0-0.conda'], isUnmoved: true });
     expect(first.reports.map(({ file, outcome }) => [file, outcome])).toEqual(
@@ -179,7 +180,7 @@ describe('of a mirror that does not hold everything', () => {
     const folder = await channelFolder();
     const store = memoryStore(schemaV0);
     await rm(join(folder, 'noarch', 'bbb-1.0-0.conda'));
-    await mirrorChannel({ source: new DirectoryChannel(folder), destination: store });
+    await mirrorChannel({ source: withoutCompanions(folder), destination: store });
     await carry(folder, store, { listed: LISTED });
     expect(await errorsIn(store)).toEqual([]);
   });

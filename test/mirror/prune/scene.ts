@@ -21,6 +21,7 @@ import { faultsOf, listedRecords, type StoreReader } from '../../support/audit.j
 import { memoryReader } from '../../support/memory-reader.js';
 import { tempFolder } from '../../support/temp.js';
 import { workers } from '../../support/workers.js';
+import { writeSidecars } from '../../support/sidecars.js';
 
 /** An archive of a channel that tests prune. */
 export type Archive = ReturnType<typeof condaPackage>;
@@ -132,6 +133,7 @@ export class Scene {
   async night(now: Date, archives: readonly Archive[], options: Partial<MirrorOptions> = {}): Promise<void> {
     await rm(this.#source, { recursive: true, force: true });
     await writeChannel(this.#source, { noarch: archives });
+    await writeSidecars(this.#source, archives);
     const report = await mirrorChannel({
       source: new DirectoryChannel(this.#source),
       destination: this.store(),

@@ -15,6 +15,8 @@ export function sampleSubdir(more: Partial<SubdirReport> = {}): SubdirReport {
     added: 3,
     addedBytes: 3_400_000,
     artifacts: 2,
+    replaced: [],
+    displaced: [],
     packages: [
       { name: 'zlib', archives: 2, bytes: 3_000_000 },
       { name: 'jq', archives: 1, bytes: 400_000 },

@@ -7,7 +7,6 @@ import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { check } from '#ferry/conformance/check.js';
 import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { migrateChannel } from '#ferry/mirror/migrate/migrate.js';
-import { carrySidecars } from '#ferry/mirror/sidecars/carry-sidecars.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { attestedChannel } from './attested-channel.js';
 import { mirrorChannel, workers } from '../../support/workers.js';
@@ -18,9 +17,10 @@ async function attestedMirror(...present: readonly string[]) {
   const registry = new MemoryRegistry();
   const source = new ChannelStore(registry, 'old', schemaV0);
   const channel = new DirectoryChannel(folder);
-  const wanted = records.filter(({ filename }) => present.includes(filename));
-  await carrySidecars(wanted, { source: channel, store: source, concurrency: 4, subdir: 'noarch' });
   await mirrorChannel({ source: channel, destination: source });
+  const sidecars = source.metadataRepository('noarch', 'attestations');
+  for (const { filename, attestationsSha256 } of records)
+    if (!present.includes(filename)) await sidecars.untag?.(attestationsSha256);
   return { source, destination: new ChannelStore(registry, 'new', schemaV1), records };
 }
 

@@ -252,9 +252,11 @@ describe('records that name a sidecar', () => {
   });
 
   test('are found under an escaped key, and once where a record stands twice', async () => {
-    const text =
-      '{"packages":{"a-1-0.tar.bz2":{"attestations_sha25\\u0036":"x"},"a-1-0.tar.bz2":{"attestations_sha256":"y"}}}';
-    expect((await attested(text)).map(({ attestationsSha256 }) => attestationsSha256)).toEqual(['y']);
+    const fields = '"name":"a","version":"1","build":"0"';
+    const twice = (last: string): string =>
+      `{"packages":{"a-1-0.tar.bz2":{${fields},"attestations_sha256":"x"},"a-1-0.tar.bz2":{${fields},${last}:"y"}}}`;
+    for (const key of ['"attestations_sha256"', '"attestations_sha25\\u0036"'])
+      expect((await attested(twice(key))).map(({ attestationsSha256 }) => attestationsSha256)).toEqual(['y']);
   });
 
   test('are none in repodata without any', async () => {

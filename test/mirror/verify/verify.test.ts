@@ -31,6 +31,7 @@ import {
   startFragileRegistry,
   type FragileStore,
 } from './damage.js';
+import { attested, writeSidecars } from '../../support/sidecars.js';
 
 const ALONE = smallConda({ name: 'alone' });
 const CONDA = smallConda({ name: 'twin' });
@@ -89,6 +90,7 @@ async function mirroredLayouts(
   const [own, target] = [await tempFolder(), await tempFolder()];
   const store = fragileLayouts(target);
   await writeChannel(own, { noarch: archives });
+  await writeSidecars(own, archives);
   await mirrorFolder(own, store.view(schema));
   const verify = (options: Partial<VerifyOptions> = {}): Promise<VerifyReport> =>
     verifyChannel({ channel: store.view(schema).store, workers, ...options });
@@ -501,8 +503,9 @@ describe.each(kinds)('ledger and metadata in %s', (kind) => {
 test('a record that names attestations is followed to its sidecar', async () => {
   const sidecar = Buffer.from('[]');
   const digest = digestHex(digestOf(sidecar));
-  const attested = { ...ALONE, record: { attestations_sha256: digest } };
-  const { store, verify } = await mirroredLayouts([attested, CONDA]);
+  const { store, verify } = await mirroredLayouts([attested(ALONE, sidecar), CONDA]);
+  expect(seen(await verify({ depth: 'deep' }))).toEqual([]);
+  await store.untag('noarch/attestations.sigs', digest);
   expect(seen(await verify())).toEqual([`SIDECAR_MISSING noarch/${ALONE.filename}`]);
   const push = (bytes: Uint8Array): Promise<unknown> =>
     pushMetadata(
