@@ -15,9 +15,7 @@ export const ZERO = 0x30;
 export const NINE = 0x39;
 export const SPACE = 0x20;
 export const LETTER_E = 0x65;
-const LETTER_F = 0x66;
 export const LETTER_N = 0x6e;
-const LETTER_T = 0x74;
 export const LETTER_U = 0x75;
 
 /** The three values that are words, by their first byte. */
