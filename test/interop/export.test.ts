@@ -8,7 +8,7 @@ import { TempFolder } from '#ferry/io/temp-folder.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
 import { runFerry, testEnvironment } from '../support/ferry.js';
-import { pythonWithRattler } from '../support/rattler.js';
+import { pythonWithRattler, RUN_MAIN } from '../support/rattler.js';
 
 const run = promisify(execFile);
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
@@ -28,9 +28,7 @@ async def main():
         for record in records:
             found[record.subdir + "/" + record.file_name] = [record.sha256.hex(), record.url]
     print(json.dumps(found))
-
-asyncio.run(main())
-`;
+${RUN_MAIN}`;
 
 let temp: TempFolder;
 let home: string;

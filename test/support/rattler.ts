@@ -13,6 +13,17 @@ const run = promisify(execFile);
 export const PY_RATTLER = 'py-rattler==0.28.0';
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 
+/**
+ * The end of a script with a `main` that uses rattler's gateway. The threads of its runtime may still hold the
+ * interpreter when that shuts down, which then aborts after all work is done; so the process leaves without shutdown.
+ */
+export const RUN_MAIN = `
+import os
+asyncio.run(main())
+sys.stdout.flush()
+os._exit(0)
+`;
+
 // Fetches every archive that a subdir of the channel lists, as a conda client does, and prints its name and sha256.
 const READER = `
 import asyncio, json, sys, tempfile
@@ -31,9 +42,7 @@ async def main():
             await download_and_extract(client, record.url, tempfile.mkdtemp(), record.sha256)
             found[record.file_name] = record.sha256.hex()
     print(json.dumps(found))
-
-asyncio.run(main())
-`;
+${RUN_MAIN}`;
 
 /** Makes a Python with rattler in a folder. @returns the interpreter's path */
 export async function pythonWithRattler(folder: string): Promise<string> {
