@@ -1,7 +1,9 @@
-/** `node mirror-small-ours.mjs REGISTRY SOURCE`: one mirror run, timed from within. */
+/** `node mirror-small-ours.mjs REGISTRY SOURCE`: one mirror run as the command makes it, timed from within. */
 import { argv, cpuUsage, resourceUsage, stdout } from 'node:process';
+import { letHeapGrow } from '#ferry/cli/heap-growth.js';
 import { ChannelStore, HttpChannel, mirrorChannel, oci, schemaV0 } from '../dist/index.js';
 
+letHeapGrow();
 const [host = '', source = ''] = argv.slice(2);
 let requests = 0;
 const options = { userAgent: 'conda-ferry-bench' };

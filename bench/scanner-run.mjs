@@ -1,13 +1,15 @@
 /**
- * `node scanner-run.mjs scan|digest|plan|parse FILE`: one run, timed from within. `scan` reads plain repodata, `digest` hashes
- * it too, `plan` reads `.zst`
- * decompressing in a worker and goes through all records in the order of a plan, `parse` gives the same text to JSON.parse.
+ * `node scanner-run.mjs scan|digest|order|plan|parse PATH`: one run, timed from within. `scan` reads plain repodata, `digest`
+ * hashes it too, `order` reads `.zst`, decompressing in a worker, and goes through all records in the order of a plan, `plan`
+ * plans the mirror of a channel into an empty one, `parse` gives the same text as `scan` has to JSON.parse.
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { argv, cpuUsage, resourceUsage, stdout } from 'node:process';
 import { WorkerPool } from '#ferry/artifact/worker-pool.js';
+import { letHeapGrow } from '#ferry/cli/heap-growth.js';
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
+import { ChannelStore, DirectoryChannel, oci, planMirror, schemaV0 } from '../dist/index.js';
 
 /** As if somebody else had hashed the text. @type {import('../dist/io/digest.js').Digest} */
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
@@ -19,7 +21,7 @@ const LIMIT = 16 * 1024 ** 3;
 
 const [way = 'scan', file = ''] = argv.slice(2);
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
-const ways = { scan: () => scan(), digest, plan, parse };
+const ways = { scan: () => scan(), digest, order, plan, parse };
 
 /**
  * Reads into the same memory again and again: whoever takes a piece is done with it when it asks for the next.
@@ -64,7 +66,7 @@ async function scan(options = { digest: () => NO_DIGEST }) {
   return { ...time, bytes: repodata?.size, records: repodata?.recordCount };
 }
 
-async function plan() {
+async function order() {
   const pool = new WorkerPool(1);
   let records = 0;
   let bytes = 0;
@@ -79,6 +81,20 @@ async function plan() {
   });
   await pool[Symbol.asyncDispose]();
   return { ...time, bytes, records };
+}
+
+async function plan() {
+  letHeapGrow();
+  let records = 0;
+  const destination = new ChannelStore(new oci.MemoryRegistry(), 'bench', schemaV0);
+  const time = await timed(async () => {
+    const planned = await planMirror({ source: new DirectoryChannel(file), destination });
+    for (const subdir of planned.subdirs) {
+      if (subdir.status !== 'planned') throw new Error(`the plan ended as ${subdir.status}`);
+      records += subdir.plan.listed;
+    }
+  });
+  return { ...time, records };
 }
 
 async function parse() {

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** The command `conda-ferry`: the only place that knows the process it runs in. */
 import { setMaxListeners } from 'node:events';
+import { letHeapGrow } from './heap-growth.js';
 import { EXIT_FAILED, EXIT_INTERRUPTED, runCommand } from './run-command.js';
 
+letHeapGrow();
 const interruption = new AbortController();
 // Every transfer under way listens to it.
 setMaxListeners(0, interruption.signal);

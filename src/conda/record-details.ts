@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { parseRepodataRecord, type RepodataRecord } from './package-record.js';
 
 /** A repodata record with what filters ask about; fields of a wrong type count as absent. */
@@ -28,29 +27,14 @@ export interface RecordDetails extends RepodataRecord {
 /** Old records tell seconds: what is below the year 9999 in them cannot be meant in milliseconds but for the 1970s. */
 const MAX_SECONDS = 253_402_300_799;
 
-const texts = z
-  .array(z.unknown())
-  .transform((list) => list.filter((item): item is string => typeof item === 'string'));
-const features = z.union([
-  texts,
-  z.string().transform((text) => text.split(/[\s,]+/).filter((part) => part !== '')),
-]);
-const milliseconds = z.number().transform((value) => (value <= MAX_SECONDS ? value * 1000 : value));
-
-const detailsSchema = z.object({
-  build_number: z.int().nonnegative().catch(0),
-  depends: texts.catch([]),
-  license: z.string().optional().catch(undefined),
-  license_family: z.string().optional().catch(undefined),
-  track_features: features.catch([]),
-  features: z.string().optional().catch(undefined),
-  noarch: z.string().optional().catch(undefined),
-  timestamp: milliseconds.optional().catch(undefined),
-  indexed_timestamp: milliseconds.optional().catch(undefined),
-  attestations_sha256: z.string().optional().catch(undefined),
-  flags: texts.catch([]),
-  extra_depends: z.record(z.string(), texts).catch({}),
-});
+/** A record of which nothing besides its {@link RepodataRecord} is told. */
+export const NO_DETAILS = {
+  buildNumber: 0,
+  depends: [],
+  trackFeatures: [],
+  flags: [],
+  extraDepends: {},
+} as const satisfies Omit<RecordDetails, keyof RepodataRecord>;
 
 /**
  * Reads one record of repodata with what filters ask about.
@@ -59,20 +43,63 @@ const detailsSchema = z.object({
  */
 export function parseRecordDetails(filename: string, value: unknown, listedIn: string): RecordDetails {
   const record = parseRepodataRecord(filename, value, listedIn);
-  const details = detailsSchema.parse(value);
+  return withDetails(record, value as JsonObject);
+}
+
+/** A JSON object. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/**
+ * Adds to a record what its JSON tells besides. By hand, not by a schema: nothing can be refused here, and a channel has a
+ * million records.
+ */
+export function withDetails(record: RepodataRecord, value: JsonObject): RecordDetails {
   return {
     ...record,
-    buildNumber: details.build_number,
-    depends: details.depends,
-    license: details.license,
-    licenseFamily: details.license_family,
-    trackFeatures: details.track_features,
-    features: details.features,
-    noarch: details.noarch,
-    timestampMs: details.timestamp,
-    indexedTimestampMs: details.indexed_timestamp,
-    attestationsSha256: details.attestations_sha256,
-    flags: details.flags,
-    extraDepends: details.extra_depends,
+    buildNumber: count(value['build_number']) ?? 0,
+    depends: texts(value['depends']) ?? [],
+    license: text(value['license']),
+    licenseFamily: text(value['license_family']),
+    trackFeatures: features(value['track_features']),
+    features: text(value['features']),
+    noarch: text(value['noarch']),
+    timestampMs: milliseconds(value['timestamp']),
+    indexedTimestampMs: milliseconds(value['indexed_timestamp']),
+    attestationsSha256: text(value['attestations_sha256']),
+    flags: texts(value['flags']) ?? [],
+    extraDepends: groups(value['extra_depends']),
   };
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function texts(value: unknown): readonly string[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const isText = (item: unknown): item is string => typeof item === 'string';
+  return value.every(isText) ? value : value.filter(isText);
+}
+
+function features(value: unknown): readonly string[] {
+  if (typeof value !== 'string') return texts(value) ?? [];
+  return value.split(/[\s,]+/).filter((part) => part !== '');
+}
+
+function count(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+}
+
+function milliseconds(value: unknown): number | undefined {
+  if (typeof value !== 'number' || !Number.isFinite(value)) return undefined;
+  return value <= MAX_SECONDS ? value * 1000 : value;
+}
+
+/** All of it or nothing: half a table of groups would say that a group needs less than it does. */
+function groups(value: unknown): Readonly<Record<string, readonly string[]>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  const entries = Object.entries(value).map(([name, list]) => [name, texts(list)] as const);
+  const isList = (entry: (typeof entries)[number]): entry is readonly [string, readonly string[]] =>
+    entry[1] !== undefined;
+  return entries.every(isList) ? Object.fromEntries(entries) : {};
 }

@@ -11,6 +11,9 @@ const PIECES_UNDER_WAY = 16;
 /** Pieces are asked for in batches, since each message wakes the other thread. */
 const BATCH = PIECES_UNDER_WAY / 2;
 
+/** Copied pieces are sent together up to this size, for the same reason; those of a socket are small. */
+const GATHERED_BYTES = 256 * 1024;
+
 /** An error as it crosses between threads, where it would lose its class. */
 export interface SentFailure {
   readonly code: FerryErrorCode | undefined;
@@ -51,14 +54,14 @@ export async function sendBytes(
     wake?.();
   });
   try {
-    for await (const piece of source) {
+    for await (const piece of ownsPieces ? source : gather(source)) {
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       while (credit === 0 && !isClosed) await new Promise<void>((resolve) => (wake = resolve));
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the port's events
       if (isClosed) return undefined;
       credit -= 1;
       const isWhole = piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer;
-      const bytes = ownsPieces && isWhole ? piece : new Uint8Array(piece);
+      const bytes = isWhole ? piece : new Uint8Array(piece);
       port.postMessage({ kind: 'piece', bytes } satisfies PieceMessage, [bytes.buffer as ArrayBuffer]);
     }
     port.postMessage({ kind: 'end' } satisfies PieceMessage);
@@ -69,6 +72,25 @@ export async function sendBytes(
   } finally {
     port.close();
   }
+}
+
+/** Copies all bytes into pieces of {@link GATHERED_BYTES}, which nobody else has. */
+async function* gather(source: Bytes): Bytes {
+  let gathered = new Uint8Array(GATHERED_BYTES);
+  let used = 0;
+  for await (const piece of source) {
+    for (let rest = piece; rest.byteLength > 0;) {
+      const part = rest.subarray(0, GATHERED_BYTES - used);
+      gathered.set(part, used);
+      used += part.byteLength;
+      rest = rest.subarray(part.byteLength);
+      if (used < GATHERED_BYTES) continue;
+      yield gathered;
+      gathered = new Uint8Array(GATHERED_BYTES);
+      used = 0;
+    }
+  }
+  if (used > 0) yield gathered.slice(0, used);
 }
 
 /**

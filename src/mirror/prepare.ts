@@ -5,7 +5,7 @@ import { FerryError } from '../errors.js';
 import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
 import type { Filters } from './filters/filters.js';
-import { selectRecords } from './filters/select-records.js';
+import { selectRecords, type SelectableOptions } from './filters/select-records.js';
 import type { Selection } from './filters/selection.js';
 import type { AppliedPlan } from './plan-document.js';
 import { takeSnapshot } from './snapshot.js';
@@ -164,7 +164,7 @@ async function select(
   if (selector === undefined || found.size === 0) return undefined;
   const subdirs = [...found].map(([subdir, { view, removed }]) => ({
     subdir,
-    details: () => detailsOf(view.snapshot.repodata, removed),
+    details: (options: SelectableOptions) => detailsOf(view.snapshot.repodata, removed, options),
   }));
   return selectRecords(subdirs, selector, {
     nowMs: now().getTime(),
@@ -178,9 +178,14 @@ async function select(
   });
 }
 
-async function* detailsOf(repodata: Repodata, removed: Repodata | undefined): AsyncGenerator<RecordDetails> {
-  yield* repodata.details();
-  if (removed !== undefined) yield* removed.details((filename) => !repodata.has(filename));
+async function* detailsOf(
+  repodata: Repodata,
+  removed: Repodata | undefined,
+  options: SelectableOptions,
+): AsyncGenerator<RecordDetails> {
+  yield* repodata.details(options);
+  const wants = (filename: string): boolean => !repodata.has(filename);
+  if (removed !== undefined) yield* removed.details({ ...options, wants });
 }
 
 function checkFound(views: readonly SubdirView[], source: ChannelSource): void {

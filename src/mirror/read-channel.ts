@@ -43,7 +43,7 @@ export async function* readChannelRecords(
     await using snapshot = answer.snapshot;
     const { repodata } = snapshot;
     const { signal } = options;
-    yield { subdir, records: usable(repodata), details: (names) => repodata.details(names, signal) };
+    yield { subdir, records: usable(repodata), details: (wants) => repodata.details({ wants, signal }) };
   }
   if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
 }

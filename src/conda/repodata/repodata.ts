@@ -7,7 +7,7 @@ import type { Bytes, OpenBytes } from '../../io/bytes.js';
 import { compareText } from '../../io/compare-text.js';
 import type { Digest } from '../../io/digest.js';
 import type { RepodataRecord } from '../package-record.js';
-import { parseRecordDetails, type RecordDetails } from '../record-details.js';
+import { NO_DETAILS, withDetails, type JsonObject, type RecordDetails } from '../record-details.js';
 import { archiveUrl } from './archive-url.js';
 import { decodeJson } from './document-scanner.js';
 import { readRepodata, type ReadRepodataOptions, type RepodataContents } from './read-repodata.js';
@@ -23,6 +23,18 @@ export type { ReadRepodataOptions } from './read-repodata.js';
 export type ReadRecord =
   | { readonly filename: string; readonly record: RepodataRecord }
   | { readonly filename: string; readonly error: FerryError };
+
+/** Options of {@link Repodata.details}. */
+export interface DetailsOptions {
+  /** Whether to look at the record of a file name. @defaultValue all */
+  readonly wants?: ((filename: string) => boolean) | undefined;
+  /**
+   * Whether anybody will ask what a record tells besides its {@link RepodataRecord}; of others it is not read, which takes
+   * most of the time. @defaultValue all
+   */
+  readonly needs?: ((record: RepodataRecord) => boolean) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** All readable records of one package name, in the order of their file names. */
 export interface PackageRecords {
@@ -202,25 +214,24 @@ export class Repodata {
 
   /**
    * Reads the text a second time for what filters ask about; records that cannot be used are skipped.
-   * @param wanted file names to look at @defaultValue all
    * @throws FerryError `REPODATA_INVALID` if the text is not what it was
    */
-  async *details(
-    wanted: (filename: string) => boolean = () => true,
-    signal?: AbortSignal,
-  ): AsyncGenerator<RecordDetails, void> {
+  async *details({ wants, needs, signal }: DetailsOptions = {}): AsyncGenerator<RecordDetails, void> {
     const table = this.#table;
     await using reader = new SpanReader(this.#contents.open, signal);
     // In the order of the text, which is read forwards only.
     for (let row = 0; row < table.rowCount; row += 1) {
       if (table.rowOf(table.filenameId(row)) !== row || table.isInvalid(row) || !table.isInPlace(row))
         continue;
-      const filename = table.filename(row);
-      if (!wanted(filename)) continue;
+      if (wants?.(table.filename(row)) === false) continue;
+      const record = this.#record(row);
+      if (needs?.(record) === false) {
+        yield { ...record, ...NO_DETAILS };
+        continue;
+      }
       const { valueStart, end } = table.spanOf(row);
       const bytes = reader.peek(valueStart, end) ?? (await reader.read(valueStart, end));
-      const details = readDetails(filename, bytes, this.subdir);
-      yield { ...details, url: this.#url(filename, details.url) };
+      yield readDetails(record, bytes);
     }
   }
 
@@ -273,13 +284,25 @@ export class Repodata {
   }
 }
 
-function readDetails(filename: string, bytes: Uint8Array, subdir: string): RecordDetails {
+function readDetails(record: RepodataRecord, bytes: Uint8Array): RecordDetails {
+  const { name, version, build } = record;
+  const value = decodeAgain(bytes);
+  // It was good when it was read first.
+  const isSame = value?.['name'] === name && value['version'] === version && value['build'] === build;
+  if (!isSame) throw changedMeanwhile();
+  return withDetails(record, value);
+}
+
+function decodeAgain(bytes: Uint8Array): JsonObject | null {
   try {
-    return parseRecordDetails(filename, decodeJson(bytes), subdir);
+    return decodeJson(bytes) as JsonObject | null;
   } catch (cause) {
-    // It was good when it was read first.
-    throw new FerryError('REPODATA_INVALID', 'the repodata is not what it was when it was read first', {
-      cause,
-    });
+    throw changedMeanwhile(cause);
   }
+}
+
+function changedMeanwhile(cause?: unknown): FerryError {
+  return new FerryError('REPODATA_INVALID', 'the repodata is not what it was when it was read first', {
+    cause,
+  });
 }

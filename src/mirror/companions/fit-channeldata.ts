@@ -12,7 +12,7 @@ export async function summarizeRepodata(
   summaries: PackageSummaries,
   isListed?: (filename: string) => boolean,
 ): Promise<void> {
-  for await (const { name, version, timestampMs } of repodata.details(isListed))
+  for await (const { name, version, timestampMs } of repodata.details({ wants: isListed }))
     summaries.add({ value: { name, version, timestamp: timestampMs } }, repodata.subdir);
 }
 

@@ -17,7 +17,7 @@ import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import type { Refused } from '../wanted-records.js';
 import { hasFilters, type Filters } from '../filters/filters.js';
-import { selectRecords } from '../filters/select-records.js';
+import { selectRecords, type SelectableOptions } from '../filters/select-records.js';
 import type { Selection } from '../filters/selection.js';
 import type { MirrorReport, MirrorReporter, SubdirReport } from '../report.js';
 import { copyChannelDocuments } from './documents.js';
@@ -246,7 +246,7 @@ async function select(
   const bySubdir = new Map(views.map((view) => [view.subdir, view]));
   const subdirs = views.map(({ subdir, snapshot }) => ({
     subdir,
-    details: () => snapshot.repodata.details(),
+    details: (options: SelectableOptions) => snapshot.repodata.details(options),
   }));
   return selectRecords(subdirs, filters, {
     nowMs: now().getTime(),

@@ -1,4 +1,4 @@
-import { archiveIdentity } from '../../conda/package-record.js';
+import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import type { RecordDetails } from '../../conda/record-details.js';
 import type { Filters } from './filters.js';
 import type { LeftOutReason, SelectionDraft } from './selection.js';
@@ -34,6 +34,13 @@ export class RecordJudge {
     this.#include = new SpecIndex(filters.include);
     this.#undistributable = new SpecIndex(filters.undistributable);
     this.#minAgeExempt = new SpecIndex(filters.minAgeExempt);
+  }
+
+  /** Whether anything is asked of a record but what every {@link RepodataRecord} tells. */
+  needsDetails({ name }: Pick<RepodataRecord, 'name'>): boolean {
+    const { sinceMs, minAgeMs } = this.#filters;
+    const lists = [this.#exclude, this.#include, this.#undistributable];
+    return sinceMs !== undefined || minAgeMs !== undefined || lists.some((specs) => specs.mayMatch(name));
   }
 
   /** Why nothing can make a record wanted, not even that others depend on it; age aside. */

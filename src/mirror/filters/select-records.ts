@@ -1,4 +1,6 @@
+import type { RepodataRecord } from '../../conda/package-record.js';
 import type { RecordDetails } from '../../conda/record-details.js';
+import type { DetailsOptions } from '../../conda/repodata/repodata.js';
 import type { CallOptions } from '../../oci/storage.js';
 import { DependencyGraph } from './dependency-graph.js';
 import type { Filters } from './filters.js';
@@ -8,11 +10,14 @@ import { RecordJudge, type RecordHistory } from './record-judge.js';
 import { SelectionDraft, type Selection } from './selection.js';
 import { takeDependencies } from './take-dependencies.js';
 
+/** What {@link SubdirRecords.details} is told. */
+export type SelectableOptions = Pick<DetailsOptions, 'needs' | 'signal'>;
+
 /** The records of one subdir. */
 export interface SubdirRecords {
   readonly subdir: string;
   /** Reads them from the beginning each time; twice where dependencies are taken too, else once. */
-  readonly details: () => AsyncIterable<RecordDetails>;
+  readonly details: (options: SelectableOptions) => AsyncIterable<RecordDetails>;
 }
 
 /** What {@link selectRecords} knows besides records and filters. */
@@ -36,6 +41,8 @@ export async function selectRecords(
   // A lock file names all that it needs.
   const isClosed = filters.withDependencies && filters.lock === undefined;
   const graph = isClosed ? new DependencyGraph() : undefined;
+  const needsAll = graph !== undefined || filters.latest?.perVariant === true;
+  const needs = needsAll ? undefined : (record: RepodataRecord) => judge.needsDetails(record);
   const drafts = new Map<string, SelectionDraft>();
   const locks = new Map<string, LockComparison>();
   for (const { subdir, details } of subdirs) {
@@ -44,7 +51,7 @@ export async function selectRecords(
     drafts.set(subdir, draft);
     if (lock !== undefined) locks.set(subdir, lock);
     const newest = filters.latest && new NewestVersions(filters.latest);
-    for await (const record of details()) {
+    for await (const record of details({ needs, signal: options.signal })) {
       options.signal?.throwIfAborted();
       // Asked of all: what is locked and excluded is at the source all the same.
       const isLocked = lock?.isLocked(record) ?? true;

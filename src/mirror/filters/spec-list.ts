@@ -82,6 +82,11 @@ export class SpecIndex {
     }
   }
 
+  /** Whether any of the specs may ask for a record of that name. */
+  mayMatch(name: string): boolean {
+    return this.#others.length > 0 || this.#byName.has(name.toLowerCase());
+  }
+
   /** Tells whether any of the specs asks for the record. */
   matches(record: RecordDetails): boolean {
     if (this.isEmpty) return false;

@@ -77,7 +77,7 @@ async function readCandidates(
     const byName = new Map<string, Candidate[]>();
     const roots: Candidate[] = [];
     found.set(subdir, { byName, roots });
-    for await (const record of details()) {
+    for await (const record of details({ signal })) {
       signal?.throwIfAborted();
       if (draft === undefined) continue;
       const name = record.name.toLowerCase();
