@@ -27,15 +27,6 @@ export interface RecordDetails extends RepodataRecord {
 /** Old records tell seconds: what is below the year 9999 in them cannot be meant in milliseconds but for the 1970s. */
 const MAX_SECONDS = 253_402_300_799;
 
-/** A record of which nothing besides its {@link RepodataRecord} is told. */
-export const NO_DETAILS = {
-  buildNumber: 0,
-  depends: [],
-  trackFeatures: [],
-  flags: [],
-  extraDepends: {},
-} as const satisfies Omit<RecordDetails, keyof RepodataRecord>;
-
 /**
  * Reads one record of repodata with what filters ask about.
  * @throws FerryError `RECORD_INVALID` as {@link parseRepodataRecord}; of other fields nothing is refused
@@ -46,16 +37,30 @@ export function parseRecordDetails(filename: string, value: unknown, listedIn: s
   return withDetails(record, value as JsonObject);
 }
 
+/** As `T`, but with all of its fields, be it as `undefined`. */
+type EveryField<T> = { readonly [Key in keyof Required<T>]: T[Key] };
+
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
  * Adds to a record what its JSON tells besides. By hand, not by a schema: nothing can be refused here, and a channel has a
- * million records.
+ * million records. For their sake each field is named, too: where V8 finds a spread, it makes the object step by step, which
+ * takes ten times as long.
  */
-export function withDetails(record: RepodataRecord, value: JsonObject): RecordDetails {
+export function withDetails(record: RepodataRecord, value: JsonObject): EveryField<RecordDetails> {
   return {
-    ...record,
+    filename: record.filename,
+    extension: record.extension,
+    listedIn: record.listedIn,
+    name: record.name,
+    version: record.version,
+    build: record.build,
+    sha256: record.sha256,
+    md5: record.md5,
+    size: record.size,
+    subdir: record.subdir,
+    url: record.url,
     buildNumber: count(value['build_number']) ?? 0,
     depends: texts(value['depends']) ?? [],
     license: text(value['license']),

@@ -7,7 +7,7 @@ import type { Bytes, OpenBytes } from '../../io/bytes.js';
 import { compareText } from '../../io/compare-text.js';
 import type { Digest } from '../../io/digest.js';
 import type { RepodataRecord } from '../package-record.js';
-import { NO_DETAILS, withDetails, type JsonObject, type RecordDetails } from '../record-details.js';
+import { withDetails, type JsonObject, type RecordDetails } from '../record-details.js';
 import { archiveUrl } from './archive-url.js';
 import { decodeJson } from './document-scanner.js';
 import { readRepodata, type ReadRepodataOptions, type RepodataContents } from './read-repodata.js';
@@ -23,6 +23,9 @@ export type { ReadRepodataOptions } from './read-repodata.js';
 export type ReadRecord =
   | { readonly filename: string; readonly record: RepodataRecord }
   | { readonly filename: string; readonly error: FerryError };
+
+/** Of a record whose details nobody asks for. */
+const NOTHING_TOLD: JsonObject = {};
 
 /** Options of {@link Repodata.details}. */
 export interface DetailsOptions {
@@ -226,7 +229,7 @@ export class Repodata {
       if (wants?.(table.filename(row)) === false) continue;
       const record = this.#record(row);
       if (needs?.(record) === false) {
-        yield { ...record, ...NO_DETAILS };
+        yield withDetails(record, NOTHING_TOLD);
         continue;
       }
       const { valueStart, end } = table.spanOf(row);
