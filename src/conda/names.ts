@@ -17,12 +17,15 @@ export interface ArchiveName {
   readonly extension: ArchiveExtension;
 }
 
-/** Longest file name. @see CEP 26 */
-const MAX_FILENAME_LENGTH = 211;
+/** Longest file name, in characters. @see CEP 26 */
+export const MAX_FILENAME_LENGTH = 211;
 
-const NAME_PATTERN = /^[a-z0-9_][a-z0-9_.-]*$/i;
-const VERSION_PATTERN = /^[a-z0-9._+!~]+$/i;
-const BUILD_PATTERN = /^[a-z0-9_.+]+$/i;
+/** What {@link parseArchiveFilename} takes for the parts of a file name. */
+export const FILENAME_PARTS = {
+  name: /^[a-z0-9_][a-z0-9_.-]*$/i,
+  version: /^[a-z0-9._+!~]+$/i,
+  build: /^[a-z0-9_.+]+$/i,
+} as const;
 const SUBDIR_PATTERN = /^(?:noarch|[a-z0-9]+-[a-z0-9]+)$/;
 
 /** Subdirs to look for where a channel cannot list its own: the platforms that conda knows. */
@@ -65,9 +68,10 @@ export function parseArchiveFilename(filename: string): ArchiveName {
   const build = parts.pop() ?? '';
   const version = parts.pop() ?? '';
   const name = parts.join('-');
-  if (!NAME_PATTERN.test(name)) throw invalid(filename, 'it has no package name, version and build string');
-  if (!VERSION_PATTERN.test(version)) throw invalid(filename, `\`${shorten(version)}\` is no version`);
-  if (!BUILD_PATTERN.test(build)) throw invalid(filename, `\`${shorten(build)}\` is no build string`);
+  if (!FILENAME_PARTS.name.test(name))
+    throw invalid(filename, 'it has no package name, version and build string');
+  if (!FILENAME_PARTS.version.test(version)) throw invalid(filename, `\`${shorten(version)}\` is no version`);
+  if (!FILENAME_PARTS.build.test(build)) throw invalid(filename, `\`${shorten(build)}\` is no build string`);
   return { name, version, build, extension };
 }
 
