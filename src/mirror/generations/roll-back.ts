@@ -231,7 +231,7 @@ async function findMissing(
   subdir: string,
   { store, signal, concurrency = DEFAULT_CONCURRENCY }: RollBackOptions,
 ): Promise<ReadonlySet<string>> {
-  const known = new Map(vouched === undefined ? [] : identitiesOf(vouched));
+  const known = new Map(vouched?.identities());
   const wanted = new WantedRecords({ store, repodata });
   const { withheld, invalid } = wanted;
   const open: PlacedRecord[] = [];
@@ -243,13 +243,6 @@ async function findMissing(
   const absent = open.filter(([record]) => there.get(record.filename) !== archiveIdentity(record));
   const unusable = [...withheld, ...invalid].filter(({ filename }) => !known.has(filename));
   return new Set([...absent.map(([{ filename }]) => filename), ...unusable.map(({ filename }) => filename)]);
-}
-
-function* identitiesOf(repodata: Repodata): Generator<readonly [string, string]> {
-  for (const read of repodata.records()) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) yield [read.filename, identity];
-  }
 }
 
 /** What `latest` is to name: the generation itself, or what is left of it. */
@@ -275,8 +268,8 @@ async function targetOf(
 /** The ledger as it is true of the old state and of the new one. */
 function ledgerOfRun({ published, target, missing, isVouched }: Movable, ledger: Ledger): Ledger {
   const { source: _, ...rest } = ledger;
-  const known = isVouched ? [...Object.entries(ledger.kept), ...identitiesOf(published)] : [];
-  const there = [...known, ...identitiesOf(target.repodata)].filter(([filename]) => !missing.has(filename));
+  const known = isVouched ? [...Object.entries(ledger.kept), ...published.identities()] : [];
+  const there = [...known, ...target.repodata.identities()].filter(([filename]) => !missing.has(filename));
   return { ...rest, kept: Object.fromEntries(there) };
 }
 
@@ -293,7 +286,7 @@ function ledgerAfter(
   const { source: _, rolled_back: __, running: ___, ...rest } = ledger;
   const isListed = (filename: string): boolean => target.repodata.has(filename) && !missing.has(filename);
   // A ledger that does not vouch for what is listed now knows nothing of the rest either.
-  const kept = isVouched ? [...Object.entries(ledger.kept), ...identitiesOf(published)] : [];
+  const kept = isVouched ? [...Object.entries(ledger.kept), ...published.identities()] : [];
   const times = new Map(Object.entries(ledger.unlisted ?? {}));
   for (const filename of published.filenames())
     if (!isListed(filename)) times.set(filename, now.toISOString());
