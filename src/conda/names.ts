@@ -1,4 +1,4 @@
-import { ParseError } from '../errors.js';
+import { FerryError, ParseError } from '../errors.js';
 import { shorten } from './archive/member-path.js';
 
 /** Names of conda: packages, subdirs, file names. Those of OCI are in `oci/reference.ts`. */
@@ -51,6 +51,13 @@ export const KNOWN_SUBDIRS: readonly string[] = [
 /** Tells whether `subdir` may be one. @see CEP 26 */
 export function isSubdir(subdir: string): boolean {
   return subdir.length <= 32 && SUBDIR_PATTERN.test(subdir);
+}
+
+/** Makes sure that these may be subdirs, as somebody asked for them. @throws FerryError `USAGE` */
+export function checkSubdirs(wanted: readonly string[] | undefined): void {
+  const odd = wanted?.find((subdir) => !isSubdir(subdir));
+  if (odd === undefined) return;
+  throw new FerryError('USAGE', `\`${odd}\` is no subdir such as \`noarch\` or \`linux-64\``);
 }
 
 /**

@@ -5,7 +5,7 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { OciChannel } from '../../artifact/oci-channel.js';
 import { WorkerPool } from '../../artifact/worker-pool.js';
-import { isSubdir } from '../../conda/names.js';
+import { checkSubdirs } from '../../conda/names.js';
 import { FerryError } from '../../errors.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
@@ -151,10 +151,7 @@ async function prepareAll(
   context: MigrationContext,
 ): Promise<readonly PreparedSubdir[]> {
   const { channel, only, signal } = context;
-  for (const subdir of subdirs ?? []) {
-    if (!isSubdir(subdir))
-      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
-  }
+  checkSubdirs(subdirs);
   const wanted = new Set(subdirs ?? only?.keys() ?? (await channel.subdirs({ signal })));
   const all: PreparedSubdir[] = [];
   for (const subdir of wanted) {
