@@ -1,6 +1,4 @@
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { FerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import {
   failuresOf,
@@ -27,6 +25,7 @@ import { createProgress, PUBLISHED_WORDS } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
 import { printRefused, printWithheld } from '../refused.js';
 import { schemaOf, Session } from '../session.js';
+import { readTextFile } from '../text-file.js';
 
 const DEFAULT_FAILURES_FILE = 'migrate-failures.json';
 
@@ -123,12 +122,7 @@ Examples:
 }
 
 async function readFailures(path: string): Promise<MigrationFailures> {
-  try {
-    return parseFailures(await readFile(path, 'utf8'), `\`${path}\``);
-  } catch (cause) {
-    if (!isSystemError(cause, 'ENOENT', 'EISDIR', 'EACCES')) throw cause;
-    throw new FerryError('USAGE', `\`${path}\` cannot be read`, { cause });
-  }
+  return parseFailures(await readTextFile(path), `\`${path}\``);
 }
 
 function printPlan(output: Output, plan: MigrationPlan, flags: MigrateFlags): void {
