@@ -16,7 +16,7 @@ import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.
 import { namesAskedFor } from './filters/names-asked-for.js';
 import { checkKeep } from './generations/keep-generations.js';
 import { trimAfterRun } from './generations/trim-after-run.js';
-import { lockDestination } from './lock-destination.js';
+import { lockDestination, type LockOptions } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
 import { mountableSource } from './mount-archives.js';
@@ -64,11 +64,8 @@ export interface MirrorOptions {
   readonly includeRemoved?: boolean | undefined;
   /** Do what this plan says, and nothing else. */
   readonly apply?: PlanDocument | undefined;
-  /**
-   * Folder that keeps a second run of the same destination on this machine out, such as `~/.cache/conda-ferry/locks`.
-   * @defaultValue none: nobody is kept out
-   */
-  readonly lockFolder?: string | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   /**
    * Make repositories that today's clients of schema v0 ask for in vain, so that they go on to the repodata.
    * @defaultValue true
@@ -135,8 +132,10 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   await using resources = new Resources();
   const context = await openContext(options, resources);
   const startedAt = context.now();
-  if (options.lockFolder !== undefined)
-    resources.use(await lockDestination(context.store, options.lockFolder, context));
+  await using _ = await lockDestination(context.store, {
+    lockFolder: options.lockFolder,
+    signal: context.signal,
+  });
   context.applied?.checkEnds({ ...names(options), filters: context.filters });
   // Until archives move there is nothing to finish.
   const early = context.stop === undefined ? context : { ...context, signal: eitherSignal(context) };

@@ -10,7 +10,7 @@ import { archiveIdentity } from '../../conda/package-record.js';
 import { FerryError } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { TempFolder } from '../../io/temp-folder.js';
-import { holdDestination } from '../lock-destination.js';
+import { lockDestination } from '../lock-destination.js';
 import { mirrorChannel, planMirror, type MirrorOptions } from '../mirror.js';
 import type { MirrorPlan, MirrorReport, SubdirReport } from '../report.js';
 import { takeSnapshot } from '../snapshot.js';
@@ -53,7 +53,7 @@ export async function planBundle(options: WriteBundleOptions): Promise<MirrorPla
  */
 export async function writeBundle(options: WriteBundleOptions): Promise<MirrorReport> {
   const { folder, source, previous, destination } = options;
-  await using _ = await holdDestination(destination, options);
+  await using _ = await lockDestination(destination, options);
   const bases = await readBases(options);
   const begun: BundleManifest = {
     bundle_version: 1,

@@ -24,7 +24,7 @@ import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../run-marks.js';
 import { storedSubdirs } from '../stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
 import { findGeneration } from './read-generation.js';
 
 /** Repositories asked at once. */
@@ -102,7 +102,7 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
       hint: 'choose one of conda-ferry index CHANNEL --list-generations',
     });
   }
-  await using _ = await holdDestination(store, options);
+  await using _ = await lockDestination(store, options);
   const prepared: Prepared[] = [];
   for (const subdir of await storedSubdirs(store, options.subdirs, { signal })) {
     prepared.push(await prepare(subdir, time, options));

@@ -19,7 +19,7 @@ import { migrateSubdir } from './migrate-subdir.js';
 import type { MigrationContext } from './migration-context.js';
 import { planItems } from './plan-items.js';
 import { prepareSubdir, type PreparedSubdir } from './prepare-subdir.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
 import type { MigratedSubdir, MigrationEnds, MigrationPlan, MigrationReport } from './report.js';
 
 /** Options of {@link migrateChannel} and {@link planMigration}. */
@@ -69,7 +69,7 @@ export async function planMigration(options: MigrateOptions): Promise<MigrationP
  */
 export async function migrateChannel(options: MigrateOptions): Promise<MigrationReport> {
   await using resources = new Resources();
-  await using _ = await holdDestination(options.destination, options);
+  await using _ = await lockDestination(options.destination, options);
   const context = await openContext(options, resources);
   const all = await prepareAll(options, context);
   const records = all.flatMap(({ items }) => items.flatMap((item) => item.records));

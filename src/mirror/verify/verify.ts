@@ -25,7 +25,7 @@ import { finding, isSameFinding, type Finding } from './findings.js';
 import { placesOf, type Place } from './places.js';
 import { repairSubdir, type SubdirFaults, type SubdirRepair } from './repair-subdir.js';
 import type { SubdirAudit, VerifyDepth, VerifyReport, VerifyReporter, VerifySample } from './report.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
 import type { LookContext, VerifyContext } from './verify-context.js';
 
 /** How an audit looks; the same for all kinds of channels. */
@@ -82,7 +82,7 @@ export interface VerifyOptions extends VerifyLook {
 export async function verifyChannel(options: VerifyOptions): Promise<VerifyReport> {
   await using resources = new Resources();
   const { channel: store, repair } = options;
-  await using _ = repair && (await holdDestination(store, { ...repair, signal: options.signal }));
+  await using _ = repair && (await lockDestination(store, { ...repair, signal: options.signal }));
   const look = await openLook(options, resources);
   const context: VerifyContext = {
     ...look,
