@@ -18,7 +18,7 @@ export function addConfigOption(command: Command): Command {
  * flags without their dashes, and `plain-json: false` stands for `--no-plain-json`. What the command line says stays.
  * @throws FerryError `USAGE` for a key that is no option, or a value that the option does not take
  */
-export function applyConfig(command: Command, config: Readonly<Record<string, unknown>>, file: string): void {
+function applyConfig(command: Command, config: Readonly<Record<string, unknown>>, file: string): void {
   for (const [key, value] of Object.entries(config)) {
     const option = command.options.find(({ long }) => long === `--${key}` || long === `--no-${key}`);
     if (option === undefined || key === 'config') {

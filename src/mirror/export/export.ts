@@ -33,7 +33,7 @@ import { runExport, type ExportContext } from './run.js';
 import { readExportState, writeExportState, type ExportState } from './state.js';
 
 /** What reports name as the schema of a channel in a folder. */
-export const PLAIN_SCHEMA = 'plain';
+const PLAIN_SCHEMA = 'plain';
 
 /** Archives under way at once; enough to keep one server busy. */
 const DEFAULT_CONCURRENCY = 16;

@@ -128,7 +128,7 @@ export async function prepareExport(
 }
 
 /** Parses repodata. @throws FerryError `REPODATA_INVALID`, which names it */
-export async function parseListing(bytes: Uint8Array, subdir: string, what: string): Promise<Repodata> {
+async function parseListing(bytes: Uint8Array, subdir: string, what: string): Promise<Repodata> {
   try {
     return await Repodata.read(openerOf(bytes), subdir);
   } catch (error) {
