@@ -9,6 +9,7 @@ import {
 import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror/migrate/migrate.js';
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
+import { PUBLISHED_WORDS } from '../../mirror/reports/words.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -21,7 +22,7 @@ import {
   type Output,
   type OutputFlags,
 } from '../output.js';
-import { createProgress, PUBLISHED_WORDS } from '../progress.js';
+import { createProgress } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
 import { printRefused, printWithheld } from '../refused.js';
 import { schemaOf, Session } from '../session.js';
