@@ -6,7 +6,7 @@ import type { ChannelStore } from '../../artifact/channel-store.js';
 import { readLedger, type Ledger } from '../../artifact/ledger.js';
 import { parseAnyHistoryTag } from '../../artifact/history-tag.js';
 import { REPODATA, ZSTD_SUFFIX } from '../../artifact/media-types.js';
-import { LATEST, moveLatest, pushMetadata, resolveLatest } from '../../artifact/metadata-artifact.js';
+import { moveLatest, pushMetadata, resolveLatest } from '../../artifact/metadata-artifact.js';
 import type { MetadataFile } from '../../artifact/schema.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import { archiveIdentity } from '../../conda/package-record.js';
@@ -25,7 +25,7 @@ import { storedSubdirs } from '../stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';
 import { lockDestination, type LockOptions } from '../lock-destination.js';
-import { findGeneration } from './read-generation.js';
+import { findGeneration, findLatest } from './read-generation.js';
 
 /** Repositories asked at once. */
 const DEFAULT_CONCURRENCY = 16;
@@ -186,13 +186,7 @@ async function prepare(subdir: string, time: Date, options: RollBackOptions): Pr
   const ledger = await readLedger(store, subdir, { signal });
   // One of its own that was killed is finished by the next.
   if (!isRollbackRun(ledger)) checkNoRun(ledger, store, subdir);
-  const latest = await findGeneration(store, subdir, LATEST, options);
-  if (latest === undefined) {
-    throw new FerryError(
-      'CHANNEL_NOT_FOUND',
-      `there is no repodata of \`${subdir}\` at \`${store.location}\``,
-    );
-  }
+  const latest = await findLatest(store, subdir, options);
   const published = await latest.read();
   const isVouched = [ledger?.repodata, ledger?.running?.publishing].includes(latest.digest);
   const generations = await listGenerations(store, subdir, 'repodata.json', { signal });
