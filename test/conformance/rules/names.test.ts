@@ -72,6 +72,7 @@ describe('checkChannelNames', () => {
     ['cep26/channel-subdir', { path: 'conda/linux-64/' }],
     ['cep26/channel-length', { path: 'a', url: `https://x.example/${'a'.repeat(256)}` }],
     ['cep26/label', { path: 'a/label/1' }],
+    ['cep26/label', { path: 'label/1' }],
     ['cep26/label-subdir', { path: 'a/label/x/noarch' }],
     ['cep26/label-nolabel', { path: 'a/label/nolabel' }],
   ])('%s: %j', (clause, names) => {
