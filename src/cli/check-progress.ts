@@ -1,6 +1,6 @@
+import { SingleBar } from 'cli-progress';
 import type { CheckReporter } from '../conformance/check-context.js';
 import type { Output, OutputFlags } from './output.js';
-import { createBar } from './progress.js';
 
 /** A reporter of `check` for people: a bar on a terminal, nothing elsewhere. `finish` takes the bar away. */
 export interface CheckProgress extends CheckReporter {
@@ -10,7 +10,13 @@ export interface CheckProgress extends CheckReporter {
 /** Makes the reporter that the flags ask for. */
 export function createCheckProgress(output: Output, flags: OutputFlags): CheckProgress {
   if (flags.quiet === true || output.stderr.isTTY !== true) return { finish: () => undefined };
-  const bar = createBar(output, '{bar} {value}/{total} checked');
+  const bar = new SingleBar({
+    format: '{bar} {value}/{total} checked',
+    stream: output.stderr,
+    clearOnComplete: true,
+    hideCursor: true,
+    barsize: 24,
+  });
   let active = false;
   return {
     planned: (total) => {

@@ -19,11 +19,6 @@ export function createProgress(output: Output, flags: OutputFlags, verb = 'move'
     : lineProgress(output, flags, verb);
 }
 
-/** Makes a bar that is not begun. @param format as `cli-progress` has it, such as `{bar} {value}/{total}` */
-export function createBar({ stderr }: Output, format: string): SingleBar {
-  return new SingleBar({ format, stream: stderr, clearOnComplete: true, hideCursor: true, barsize: 24 });
-}
-
 function lineProgress(output: Output, flags: OutputFlags, verb: string): Progress {
   return {
     planned: ({ archives, bytes }) => {
@@ -48,7 +43,13 @@ function lineProgress(output: Output, flags: OutputFlags, verb: string): Progres
 }
 
 function barProgress(output: Output): Progress {
-  const bar = createBar(output, BAR_FORMAT);
+  const bar = new SingleBar({
+    format: BAR_FORMAT,
+    stream: output.stderr,
+    clearOnComplete: true,
+    hideCursor: true,
+    barsize: 24,
+  });
   let active = false;
   let bytesDone = 0;
   const stop = (): void => {
