@@ -11,7 +11,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import type { Bytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import type { Descriptor } from '../oci/descriptor.js';
-import { parseImageManifest } from '../oci/manifest.js';
+import { tryParseImageManifest } from '../oci/manifest.js';
 import type { CallOptions } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
 import { metadataMediaType, packageMediaType, ZSTD_SUFFIX } from './media-types.js';
@@ -150,12 +150,7 @@ function isRefusal(error: unknown): error is FerryError {
 }
 
 function findLayer(manifest: Uint8Array, extension: ArchiveExtension): Descriptor | undefined {
-  try {
-    const { packages } = layersOf(parseImageManifest(manifest));
-    return packages.find((layer) => layer.extension === extension)?.descriptor;
-  } catch (error) {
-    // Something else stands under the tag.
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
-  }
+  const parsed = tryParseImageManifest(manifest);
+  if (parsed === undefined) return undefined;
+  return layersOf(parsed).packages.find((layer) => layer.extension === extension)?.descriptor;
 }

@@ -3,14 +3,14 @@ import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { parseIndexJson } from '../conda/archive/index-json.js';
 import { formatArchiveFilename, isSubdir, parseArchiveFilename } from '../conda/names.js';
-import { FerryError, isFerryError, isSystemError, UnrepresentableError } from '../errors.js';
+import { FerryError, isSystemError, UnrepresentableError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import type { Descriptor } from '../oci/descriptor.js';
-import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import { tryParseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Repository, StoredManifest } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
 import {
@@ -170,13 +170,7 @@ function checkNotSecond(existing: ImageManifest | undefined, { layer }: PackedAr
 
 /** What stands under the tag, unless it is no image manifest; then it is replaced. */
 function parsePresent(present: StoredManifest | undefined): ImageManifest | undefined {
-  if (present === undefined) return undefined;
-  try {
-    return parseImageManifest(present.bytes);
-  } catch (error) {
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
-  }
+  return present && tryParseImageManifest(present.bytes);
 }
 
 async function sumsOf(

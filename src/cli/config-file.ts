@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import type { Command, Option } from 'commander';
 import { FerryError, isFerryError } from '../errors.js';
+import { readTextFile } from './text-file.js';
 
 /** Adds `--config`, and has it read before the command runs. */
 export function addConfigOption(command: Command): Command {
@@ -18,7 +18,7 @@ export function addConfigOption(command: Command): Command {
  * flags without their dashes, and `plain-json: false` stands for `--no-plain-json`. What the command line says stays.
  * @throws FerryError `USAGE` for a key that is no option, or a value that the option does not take
  */
-export function applyConfig(command: Command, config: Readonly<Record<string, unknown>>, file: string): void {
+function applyConfig(command: Command, config: Readonly<Record<string, unknown>>, file: string): void {
   for (const [key, value] of Object.entries(config)) {
     const option = command.options.find(({ long }) => long === `--${key}` || long === `--no-${key}`);
     if (option === undefined || key === 'config') {
@@ -34,12 +34,7 @@ export function applyConfig(command: Command, config: Readonly<Record<string, un
 }
 
 async function readConfig(file: string): Promise<Readonly<Record<string, unknown>>> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new FerryError('USAGE', `\`${file}\` cannot be read`, { cause });
-  }
+  const text = await readTextFile(file);
   // Loaded here, since most runs have no such file.
   const { parse } = await import('yaml');
   let document: unknown;

@@ -4,6 +4,7 @@ import { FerryError } from '../errors.js';
 import { exportChannel, planExport, type ExportOptions, type ExportPlan } from '../mirror/export/export.js';
 import type { Filters } from '../mirror/filters/filters.js';
 import type { MirrorReport } from '../mirror/report.js';
+import { PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import type { CommandContext } from './context.js';
 import { printLeftOut } from './mirror-output.js';
 import {
@@ -15,7 +16,7 @@ import {
   type Output,
   type OutputFlags,
 } from './output.js';
-import { createProgress, PUBLISHED_WORDS } from './progress.js';
+import { createProgress } from './progress.js';
 import { printRefused } from './refused.js';
 import type { Session } from './session.js';
 

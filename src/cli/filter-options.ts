@@ -1,23 +1,14 @@
 import type { Command } from 'commander';
 import { FerryError } from '../errors.js';
-import { parseFilters, type Filters, type SpecInput } from '../mirror/filters/filters.js';
+import { parseFilters, type FilterInput, type Filters, type SpecInput } from '../mirror/filters/filters.js';
 import { readSpecLines } from '../mirror/filters/spec-list.js';
 import { uniteLocks, type LockedArchives } from '../provenance/lock-files/locked-archives.js';
 import { parseLockFile } from '../provenance/lock-files/parse-lock-file.js';
 
-/** Flags that say what a mirror takes. */
-export interface FilterFlags {
-  readonly include?: readonly string[] | undefined;
-  readonly exclude?: readonly string[] | undefined;
+/** Flags that say what a mirror takes: filters as texts, some of them in files. */
+export interface FilterFlags extends Omit<FilterInput, 'lock' | 'undistributable'> {
   readonly includeFrom?: readonly string[] | undefined;
   readonly excludeFrom?: readonly string[] | undefined;
-  readonly latest?: string | undefined;
-  readonly latestPerVariant?: boolean | undefined;
-  readonly since?: string | undefined;
-  readonly minAge?: string | undefined;
-  readonly minAgeExempt?: readonly string[] | undefined;
-  readonly maxSize?: string | undefined;
-  readonly withDependencies?: boolean | undefined;
   readonly lock?: readonly string[] | undefined;
   readonly undistributable?: readonly string[] | undefined;
 }
@@ -65,16 +56,10 @@ export async function readFilters(
     throw new FerryError('USAGE', '`--include-from` gives no match spec');
   }
   return parseFilters({
+    ...flags,
     include,
     exclude: [...(flags.exclude ?? []), ...(await readSpecs('--exclude-from', flags.excludeFrom))],
     undistributable: await readSpecs('--undistributable', flags.undistributable),
-    latest: flags.latest,
-    latestPerVariant: flags.latestPerVariant,
-    since: flags.since,
-    minAge: flags.minAge,
-    minAgeExempt: flags.minAgeExempt,
-    maxSize: flags.maxSize,
-    withDependencies: flags.withDependencies,
     lock: flags.lock && (await readLocks(flags.lock, readFile)),
   });
 }

@@ -99,7 +99,7 @@ export async function withReports(
 }
 
 /** Writes all reports that are asked for. @returns whether that went well; if not, it was said */
-export async function writeReports(
+async function writeReports(
   flags: ReportFlags,
   record: RunRecord,
   { output, environment }: Pick<CommandContext, 'output' | 'environment'>,

@@ -53,6 +53,13 @@ export function addConnectionOptions(command: Command): Command {
     .addHelpText('after', CREDENTIALS_HELP);
 }
 
+/** Parses the value of a flag that counts, such as `--sample`. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
+  return value;
+}
+
 /** Parses the value of `--concurrency`. */
 export function parseConcurrency(text: string): number {
   const value = Number(text);

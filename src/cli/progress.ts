@@ -3,8 +3,6 @@ import type { Failure, MirrorReporter } from '../mirror/report.js';
 import { PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, printable, say, type Output, type OutputFlags } from './output.js';
 
-export { PUBLISHED_WORDS };
-
 const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
 const MAX_NAME_WIDTH = 30;
 

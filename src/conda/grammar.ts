@@ -1,4 +1,4 @@
-import { KNOWN_SUBDIRS } from './names.js';
+import { KNOWN_SUBDIRS, MAX_FILENAME_LENGTH } from './names.js';
 
 /**
  * The names of conda exactly as the standards have them, for judging; `names.ts` reads what real channels hold, which is
@@ -10,7 +10,7 @@ export const MAX_NAME_LENGTHS = {
   package: 64,
   version: 64,
   build: 64,
-  filename: 211,
+  filename: MAX_FILENAME_LENGTH,
   label: 128,
   channelPathComponent: 128,
   channelUrl: 256,

@@ -1,4 +1,4 @@
-import { ParseError } from '../errors.js';
+import { FerryError, ParseError } from '../errors.js';
 import { shorten } from './archive/member-path.js';
 
 /** Names of conda: packages, subdirs, file names. Those of OCI are in `oci/reference.ts`. */
@@ -17,12 +17,15 @@ export interface ArchiveName {
   readonly extension: ArchiveExtension;
 }
 
-/** Longest file name. @see CEP 26 */
-const MAX_FILENAME_LENGTH = 211;
+/** Longest file name, in characters. @see CEP 26 */
+export const MAX_FILENAME_LENGTH = 211;
 
-const NAME_PATTERN = /^[a-z0-9_][a-z0-9_.-]*$/i;
-const VERSION_PATTERN = /^[a-z0-9._+!~]+$/i;
-const BUILD_PATTERN = /^[a-z0-9_.+]+$/i;
+/** What {@link parseArchiveFilename} takes for the parts of a file name. */
+export const FILENAME_PARTS = {
+  name: /^[a-z0-9_][a-z0-9_.-]*$/i,
+  version: /^[a-z0-9._+!~]+$/i,
+  build: /^[a-z0-9_.+]+$/i,
+} as const;
 const SUBDIR_PATTERN = /^(?:noarch|[a-z0-9]+-[a-z0-9]+)$/;
 
 /** Subdirs to look for where a channel cannot list its own: the platforms that conda knows. */
@@ -50,6 +53,13 @@ export function isSubdir(subdir: string): boolean {
   return subdir.length <= 32 && SUBDIR_PATTERN.test(subdir);
 }
 
+/** Makes sure that these may be subdirs, as somebody asked for them. @throws FerryError `USAGE` */
+export function checkSubdirs(wanted: readonly string[] | undefined): void {
+  const odd = wanted?.find((subdir) => !isSubdir(subdir));
+  if (odd === undefined) return;
+  throw new FerryError('USAGE', `\`${odd}\` is no subdir such as \`noarch\` or \`linux-64\``);
+}
+
 /**
  * Parses `<name>-<version>-<build>.<extension>`, such as `zlib-1.2.11-h7b6447c_3.conda`. Also takes what CEP 26
  * would refuse but old channels hold (upper case, `~`); whether a schema can hold it is the schema's say.
@@ -65,9 +75,10 @@ export function parseArchiveFilename(filename: string): ArchiveName {
   const build = parts.pop() ?? '';
   const version = parts.pop() ?? '';
   const name = parts.join('-');
-  if (!NAME_PATTERN.test(name)) throw invalid(filename, 'it has no package name, version and build string');
-  if (!VERSION_PATTERN.test(version)) throw invalid(filename, `\`${shorten(version)}\` is no version`);
-  if (!BUILD_PATTERN.test(build)) throw invalid(filename, `\`${shorten(build)}\` is no build string`);
+  if (!FILENAME_PARTS.name.test(name))
+    throw invalid(filename, 'it has no package name, version and build string');
+  if (!FILENAME_PARTS.version.test(version)) throw invalid(filename, `\`${shorten(version)}\` is no version`);
+  if (!FILENAME_PARTS.build.test(build)) throw invalid(filename, `\`${shorten(build)}\` is no build string`);
   return { name, version, build, extension };
 }
 

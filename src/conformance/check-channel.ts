@@ -4,7 +4,7 @@ import { LATEST } from '../artifact/metadata-artifact.js';
 import { OciChannel } from '../artifact/oci-channel.js';
 import { schemaV0 } from '../artifact/schema-v0.js';
 import { schemaV1 } from '../artifact/schema-v1.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import { FerryError, UnrepresentableError } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { CheckContext } from './check-context.js';
@@ -43,20 +43,19 @@ interface OpenRepository extends PackageRepository {
 export async function checkChannel(store: ChannelStore, context: CheckContext): Promise<void> {
   const { log, options } = context;
   const { signal } = options;
+  checkSubdirs(options.subdirs);
   const subdirs = options.subdirs ?? (await new OciChannel(store).subdirs({ signal }));
   const documents = new StoredDocuments(store, context);
   const summaries = new PackageSummaries();
   const listings: SubdirListing[] = [];
   for (const subdir of subdirs) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
     const listing = await checkSubdirDocuments(documents, subdir, summaries, context);
     if (listing !== undefined) listings.push(listing);
     else if (options.subdirs !== undefined) reportNoRepodata(store, subdir, context);
     await checkMetadata(store, subdir, 'ledger', context);
   }
   if (listings.length === 0) throw await notFound(store, context);
-  const [path = '', label] = `/${store.path}`.split(/\/label\/(.*)/s);
-  checkChannelNames({ path, label, where: store.location }, log);
+  checkChannelNames({ path: store.path, where: store.location }, log);
   context.counts.subdirs += listings.length;
   if (options.subdirs === undefined) {
     if (!listings.some(({ subdir }) => subdir === 'noarch')) reportNoRepodata(store, 'noarch', context);

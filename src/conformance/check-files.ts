@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { ChannelSource } from '../conda/channel-source.js';
 import type { MetadataFile } from '../artifact/schema.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import { SHARD_INDEX } from '../conda/shards/shard-files.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { collect, type Bytes } from '../io/bytes.js';
@@ -44,10 +44,10 @@ export async function checkFiles(source: ChannelSource, context: CheckContext): 
   const { signal } = options;
   const documents = new FileDocuments(source, context);
   const summaries = new PackageSummaries();
+  checkSubdirs(options.subdirs);
   const subdirs = options.subdirs ?? (await source.subdirs({ signal })) ?? KNOWN_SUBDIRS;
   const listings: SubdirListing[] = [];
   for (const subdir of subdirs) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
     const listing = await checkSubdirDocuments(documents, subdir, summaries, context);
     if (listing === undefined) continue;
     listings.push(listing);
@@ -121,8 +121,7 @@ async function checkArchives(
 /** Judges a channel's URL; a folder may be called anything. */
 function checkName({ url }: ChannelSource, { log }: CheckContext): void {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return;
-  const [path = '', label] = new URL(url).pathname.slice(1).split(/\/label\/(.*)/s);
-  checkChannelNames({ path, label, url, where: url }, log);
+  checkChannelNames({ path: new URL(url).pathname.slice(1), url, where: url }, log);
 }
 
 /** Reads a listed archive and holds it against its record. */

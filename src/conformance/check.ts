@@ -8,7 +8,7 @@ import type { ChannelSource } from '../conda/channel-source.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { forEachConcurrently } from '../io/pool.js';
 import { checkArchive } from './check-archive.js';
-import { checkArtifact } from './check-artifact.js';
+import { checkArtifact, type ArtifactTarget } from './check-artifact.js';
 import { checkChannel } from './check-channel.js';
 import { CheckContext, type CheckReporter } from './check-context.js';
 import { checkFiles } from './check-files.js';
@@ -26,16 +26,8 @@ export type CheckTarget =
       readonly kind: 'archive';
       readonly archives: readonly { readonly path: string; readonly filename: string }[];
     }
-  /** One artifact: a package's, or one of metadata. `subdir` is empty for the channel's own metadata. */
-  | {
-      readonly kind: 'artifact';
-      readonly store: ChannelStore;
-      readonly subdir: string;
-      /** Last component of the repository's name. */
-      readonly leaf: string;
-      /** Tag or digest. */
-      readonly reference: string;
-    }
+  /** One artifact: a package's, or one of metadata. */
+  | ({ readonly kind: 'artifact' } & ArtifactTarget)
   | { readonly kind: 'channel'; readonly store: ChannelStore }
   /** An ordinary channel. */
   | { readonly kind: 'files'; readonly source: ChannelSource };

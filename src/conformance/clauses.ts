@@ -38,7 +38,7 @@ export const AREAS = [
 export type Area = (typeof AREAS)[number];
 
 /** Whom a clause can bind: what a channel holds, or one who works with channels. */
-export const PARTIES = ['channel', 'mirror', 'reader', 'client', 'server', 'indexer', 'verifier'] as const;
+const PARTIES = ['channel', 'mirror', 'reader', 'client', 'server', 'indexer', 'verifier'] as const;
 
 const clauseSchema = z.strictObject({
   id: z.string().regex(/^[a-z0-9-]+\/[A-Za-z0-9-]+$/),

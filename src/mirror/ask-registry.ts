@@ -3,10 +3,9 @@ import { layersOf } from '../artifact/package-artifact.js';
 import type { PackagePlace } from '../artifact/schema.js';
 import { formatArchiveFilename } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { isFerryError } from '../errors.js';
 import { digestHex } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import { tryParseImageManifest } from '../oci/manifest.js';
 import type { Repository } from '../oci/storage.js';
 
 /** What {@link askRegistry} is told. */
@@ -72,14 +71,9 @@ async function archivesAt(
   options.onRequest?.();
   const stored = await repository.fetchManifest(tag, options);
   if (stored === undefined) return [];
-  let manifest: ImageManifest;
-  try {
-    manifest = parseImageManifest(stored.bytes);
-  } catch (error) {
-    // Something else stands under the tag; it will be replaced by what belongs there.
-    if (isFerryError(error, 'MANIFEST_INVALID')) return [];
-    throw error;
-  }
+  const manifest = tryParseImageManifest(stored.bytes);
+  // Something else stands under the tag; it will be replaced by what belongs there.
+  if (manifest === undefined) return [];
   options.store.rememberConfig(repository, manifest);
   const { packages } = layersOf(manifest);
   const found: (readonly [string, string])[] = [];

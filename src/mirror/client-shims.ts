@@ -12,7 +12,7 @@ import { EMPTY_JSON, IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { CallOptions } from '../oci/storage.js';
 
 /** The tag of a shim. Never `latest`: that is what clients ask for, and what must not be there. */
-export const SHIM_TAG = 'shim';
+const SHIM_TAG = 'shim';
 
 /** Repositories that clients of schema v0 ask for before they fall back to the repodata. @see v0/K4 */
 const SHIM_REPOSITORIES = ['repodata_shards.msgpack.zst'] as const;

@@ -6,29 +6,6 @@ import { acquireDirectoryLock, type DirectoryLock } from '../io/directory-lock.j
 import { encodeJson } from '../oci/manifest.js';
 import type { CallOptions } from '../oci/storage.js';
 
-/**
- * Keeps other runs of this machine from writing to the same channel; those of other machines are noticed only when
- * they publish.
- * @param folder such as `~/.cache/conda-ferry/locks`
- * @throws FerryError `LOCK_TIMEOUT` where another run holds it
- */
-export async function lockDestination(
-  store: ChannelStore,
-  folder: string,
-  { signal }: CallOptions = {},
-): Promise<DirectoryLock> {
-  const name = digestHex(digestOf(encodeJson({ location: store.location })));
-  try {
-    return await acquireDirectoryLock(join(folder, name), { timeoutMs: 0, signal });
-  } catch (error) {
-    if (!isFerryError(error, 'LOCK_TIMEOUT')) throw error;
-    throw new FerryError('LOCK_TIMEOUT', `another run is writing to \`${store.location}\``, {
-      cause: error,
-      hint: 'wait until it ends, or end it; what it moved is not moved again',
-    });
-  }
-}
-
 /** What commands that write to a channel are told. */
 export interface LockOptions extends CallOptions {
   /**
@@ -38,10 +15,24 @@ export interface LockOptions extends CallOptions {
   readonly lockFolder?: string | undefined;
 }
 
-/** As {@link lockDestination}, where there is a folder for it. @throws FerryError `LOCK_TIMEOUT` */
-export async function holdDestination(
+/**
+ * Keeps other runs of this machine from writing to the same channel, where there is a folder for it; those of other
+ * machines are noticed only when they publish.
+ * @throws FerryError `LOCK_TIMEOUT` where another run holds it
+ */
+export async function lockDestination(
   store: ChannelStore,
   { lockFolder, signal }: LockOptions,
 ): Promise<DirectoryLock | undefined> {
-  return lockFolder === undefined ? undefined : lockDestination(store, lockFolder, { signal });
+  if (lockFolder === undefined) return undefined;
+  const name = digestHex(digestOf(encodeJson({ location: store.location })));
+  try {
+    return await acquireDirectoryLock(join(lockFolder, name), { timeoutMs: 0, signal });
+  } catch (error) {
+    if (!isFerryError(error, 'LOCK_TIMEOUT')) throw error;
+    throw new FerryError('LOCK_TIMEOUT', `another run is writing to \`${store.location}\``, {
+      cause: error,
+      hint: 'wait until it ends, or end it; what it moved is not moved again',
+    });
+  }
 }

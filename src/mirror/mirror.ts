@@ -9,18 +9,18 @@ import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
-import { carryChannelFiles, homeOf, rememberChannelFiles } from './channel-files.js';
+import { homeOf, rememberChannelFiles } from './channel-files.js';
+import { runAll } from './channel-run.js';
 import { checkSchemas } from './check-schema.js';
-import { moveCompanions, type RememberedCompanions } from './companions/carry-companion.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
 import { namesAskedFor } from './filters/names-asked-for.js';
 import { checkKeep } from './generations/keep-generations.js';
 import { trimAfterRun } from './generations/trim-after-run.js';
-import { lockDestination } from './lock-destination.js';
+import { lockDestination, type LockOptions } from './lock-destination.js';
 import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
 import { mountableSource } from './mount-archives.js';
-import { prepareAll, prepareOne } from './prepare.js';
+import { prepareAll } from './prepare.js';
 import { failureOf, retryQuarantine } from './quarantine.js';
 import {
   changedAt,
@@ -32,13 +32,10 @@ import {
 } from './report.js';
 import { estimateRequests, type RequestEstimate } from './request-estimate.js';
 import type { RunContext } from './run-context.js';
-import { SubdirRun } from './subdir-run.js';
 import type { PlannedWork, PrepareOptions, SubdirWork } from './subdir-work.js';
 
 /** Archives under way at once; enough to keep a registry on the same machine busy. */
 export const DEFAULT_CONCURRENCY = 16;
-/** How often a subdir is planned anew because somebody else published there meanwhile. */
-const MAX_REPLANS = 3;
 /** Most archives are through in that time; a download that hangs is not waited for. */
 const DEFAULT_STOP_GRACE_MS = 30_000;
 
@@ -64,11 +61,8 @@ export interface MirrorOptions {
   readonly includeRemoved?: boolean | undefined;
   /** Do what this plan says, and nothing else. */
   readonly apply?: PlanDocument | undefined;
-  /**
-   * Folder that keeps a second run of the same destination on this machine out, such as `~/.cache/conda-ferry/locks`.
-   * @defaultValue none: nobody is kept out
-   */
-  readonly lockFolder?: string | undefined;
+  /** As {@link LockOptions.lockFolder}. @defaultValue nobody is kept out */
+  readonly lockFolder?: LockOptions['lockFolder'];
   /**
    * Make repositories that today's clients of schema v0 ask for in vain, so that they go on to the repodata.
    * @defaultValue true
@@ -135,8 +129,10 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   await using resources = new Resources();
   const context = await openContext(options, resources);
   const startedAt = context.now();
-  if (options.lockFolder !== undefined)
-    resources.use(await lockDestination(context.store, options.lockFolder, context));
+  await using _ = await lockDestination(context.store, {
+    lockFolder: options.lockFolder,
+    signal: context.signal,
+  });
   context.applied?.checkEnds({ ...names(options), filters: context.filters });
   // Until archives move there is nothing to finish.
   const early = context.stop === undefined ? context : { ...context, signal: eitherSignal(context) };
@@ -191,95 +187,6 @@ function plannedSubdir(work: SubdirWork, requests: RequestEstimate): PlannedSubd
   if (work.status !== 'retry') return { subdir, status: work.status, requests };
   const quarantined = work.ledger.quarantine.map(({ filename }) => filename);
   return { subdir, status: 'retry', quarantined, requests };
-}
-
-/** Moves archives subdir by subdir; then all that is published is made ready, and made current back to back. */
-async function runAll(
-  works: readonly SubdirWork[],
-  isWhole: boolean,
-  context: RunContext,
-): Promise<{ readonly runs: ReadonlyMap<string, SubdirRun>; readonly companions: RememberedCompanions }> {
-  const runs = new Map<string, SubdirRun>();
-  let failure: { readonly error: unknown } | undefined;
-  for (const work of works) {
-    if (work.status !== 'planned') {
-      if (work.status !== 'absent') for (const warning of work.warnings) context.reporter.warning?.(warning);
-      continue;
-    }
-    if (failure !== undefined || context.stop?.aborted === true) break;
-    context.signal?.throwIfAborted();
-    for (const warning of work.warnings) context.reporter.warning?.(warning);
-    const run = new SubdirRun(work, context);
-    runs.set(work.subdir, run);
-    try {
-      runs.set(work.subdir, await withReplans(run, context, (current) => current.transfer()));
-    } catch (error) {
-      failure = { error };
-    }
-  }
-  if (failure === undefined) return { runs, companions: await publishAll(works, runs, isWhole, context) };
-  // What is there is worth publishing, unless that is what failed.
-  if (isWorthPublishing(failure.error, context)) {
-    try {
-      await publishAll(works, runs, isWhole, context);
-      for (const run of runs.values()) await run.finish();
-    } catch {
-      // Of two failures the first one tells more, and the next run publishes what is there.
-    }
-  }
-  throw failure.error;
-}
-
-async function publishAll(
-  works: readonly SubdirWork[],
-  runs: Map<string, SubdirRun>,
-  isWhole: boolean,
-  context: RunContext,
-): Promise<RememberedCompanions> {
-  const takeAll = async (step: (run: SubdirRun) => Promise<void>): Promise<void> => {
-    for (const [subdir, run] of runs) runs.set(subdir, await withReplans(run, context, step));
-  };
-  await takeAll((run) => run.push());
-  const ofChannel = await carryChannelFiles(works, runs, isWhole, context);
-  await takeAll((run) => run.moveCompanions());
-  await moveCompanions(context.store, ofChannel.moves, context);
-  await takeAll((run) => run.move());
-  return ofChannel.companions;
-}
-
-/**
- * Takes a step of a run; where somebody else has published meanwhile, the subdir is looked at and planned anew, and all
- * steps up to this one are taken again.
- */
-async function withReplans(
-  run: SubdirRun,
-  context: RunContext,
-  step: (run: SubdirRun) => Promise<void>,
-): Promise<SubdirRun> {
-  let current = run;
-  for (let replans = 0; ; replans += 1) {
-    try {
-      await (replans === 0 ? step(current) : current.run());
-      return current;
-    } catch (error) {
-      if (!isFerryError(error, 'TAG_MOVED') || replans === MAX_REPLANS) throw error;
-      context.reporter.warning?.(
-        `${current.work.subdir}: somebody else has published meanwhile; planned again`,
-      );
-      const work = await prepareOne(current.work.subdir, context);
-      if (work.status !== 'planned') throw error;
-      current = new SubdirRun(work, context, current);
-    }
-  }
-}
-
-function isWorthPublishing(error: unknown, context: RunContext): boolean {
-  if (context.signal?.aborted === true || isFerryError(error, 'INTERNAL')) return false;
-  return (
-    isFerryError(error) &&
-    !(error instanceof CopyError && error.side === 'destination') &&
-    error.code !== 'TAG_MOVED'
-  );
 }
 
 /** One early error instead of one for each archive: asks once, in the deepest kind of repository there will be. */

@@ -1,6 +1,6 @@
 /** Finds out what there is to do in the subdirs of a channel. */
 import type { ChannelSource } from '../conda/channel-source.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import { FerryError } from '../errors.js';
 import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
@@ -64,10 +64,7 @@ async function viewAll(
   options: PrepareAllOptions,
   wanted: readonly string[] | undefined,
 ): Promise<{ readonly views: readonly SubdirView[]; readonly isGuessed: boolean }> {
-  for (const subdir of wanted ?? []) {
-    if (!isSubdir(subdir))
-      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
-  }
+  checkSubdirs(wanted);
   const listed = wanted === undefined ? await options.source.subdirs(options) : [...new Set(wanted)];
   const views: SubdirView[] = [];
   if (listed !== undefined) {

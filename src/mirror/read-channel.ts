@@ -1,6 +1,6 @@
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../conda/names.js';
+import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
@@ -32,11 +32,11 @@ export async function* readChannelRecords(
   channel: ChannelSource,
   options: ReadChannelOptions,
 ): AsyncGenerator<ChannelRecords> {
+  checkSubdirs(options.subdirs);
   const wanted = new Set(options.subdirs ?? (await channel.subdirs(options)) ?? KNOWN_SUBDIRS);
   await using temp = await TempFolder.create();
   let found = false;
   for (const subdir of wanted) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
     const answer = await takeSnapshot(channel, subdir, { ...options, temp });
     if (answer.status !== 'found') continue;
     found = true;

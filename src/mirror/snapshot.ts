@@ -149,6 +149,21 @@ export function checkNotOlder(snapshot: Snapshot, before: Validators | undefined
   );
 }
 
+/**
+ * Refuses a snapshot that lists nothing, where something was listed: an empty file is a channel without packages (CEP 26),
+ * and also what a source that broke in the middle looks like.
+ * @throws FerryError `SOURCE_VANISHED`
+ */
+export function checkNotVanished({ subdir, repodata, part }: Snapshot, before: Repodata | undefined): void {
+  const listed = part?.packages ?? repodata.recordCount;
+  if (listed > 0 || before === undefined || before.recordCount === 0) return;
+  throw new FerryError(
+    'SOURCE_VANISHED',
+    `\`${subdir}\` of the source lists nothing, where ${String(before.recordCount)} archives were listed`,
+    { hint: 'pass --allow-older if that is meant' },
+  );
+}
+
 async function parse(
   { open, digest }: SpooledText,
   subdir: string,

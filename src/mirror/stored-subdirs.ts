@@ -1,6 +1,6 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { OciChannel } from '../artifact/oci-channel.js';
-import { isSubdir } from '../conda/names.js';
+import { checkSubdirs } from '../conda/names.js';
 import { FerryError } from '../errors.js';
 import type { CallOptions } from '../oci/storage.js';
 
@@ -13,9 +13,7 @@ export async function storedSubdirs(
   wanted: readonly string[] | undefined,
   options: CallOptions = {},
 ): Promise<readonly string[]> {
-  for (const subdir of wanted ?? []) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
-  }
+  checkSubdirs(wanted);
   const subdirs = wanted === undefined ? await new OciChannel(store).subdirs(options) : [...new Set(wanted)];
   if (subdirs.length > 0) return subdirs;
   throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${store.location}\``);

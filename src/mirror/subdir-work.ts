@@ -6,13 +6,14 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger } from '../artifact/ledger.js';
 import { archiveIdentity } from '../conda/package-record.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
-import { FerryError } from '../errors.js';
+import type { FerryError } from '../errors.js';
 import { askRegistry } from './ask-registry.js';
 import type { Selection } from './filters/selection.js';
 import { lockFaults, unmetWarnings } from './filters/selection-faults.js';
+import { foreignRecords } from './foreign-records.js';
 import { KnownArchives } from './known-archives.js';
 import { planSubdir, repositoriesOf, type PlanItem, type SubdirPlan } from './plan.js';
-import type { Snapshot } from './snapshot.js';
+import { checkNotVanished, type Snapshot } from './snapshot.js';
 import type { Published, SubdirState } from './state.js';
 import type { SubdirView, ViewOptions } from './subdir-view.js';
 import { WantedRecords, type PlacedRecord } from './wanted-records.js';
@@ -101,7 +102,7 @@ export async function planView(
 ): Promise<PlannedWork> {
   const { store } = options;
   const { repodata } = snapshot;
-  if (!options.allowOlder) checkNotVanished(snapshot, published);
+  if (!options.allowOlder) checkNotVanished(snapshot, published?.repodata);
   const isTrusted = state.trust === 'vouched' || state.trust === 'interrupted';
   const { foreign, gone } = sortVanished(state, published, repodata);
   if (foreign.size > 0 && !options.merge && !isTrusted) throw foreignError(store, subdir, foreign);
@@ -175,17 +176,6 @@ function namesOf({ add, displaced }: PlanItem): readonly string[] {
   return displaced === undefined ? filenames : [...filenames, displaced];
 }
 
-/** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
-function checkNotVanished({ repodata, part }: Snapshot, published: Published | undefined): void {
-  const before = published?.repodata.recordCount ?? 0;
-  if ((part?.packages ?? repodata.recordCount) > 0 || before === 0) return;
-  throw new FerryError(
-    'SOURCE_VANISHED',
-    `\`${repodata.subdir}\` of the source lists nothing, where ${String(before)} archives were listed`,
-    { hint: 'pass --allow-older if that is meant' },
-  );
-}
-
 /** Sorts published records that the source does not list: put there by others, or gone at the source. */
 function sortVanished(
   state: SubdirState,
@@ -205,12 +195,11 @@ function sortVanished(
 }
 
 function foreignError(store: ChannelStore, subdir: string, foreign: ReadonlySet<string>): FerryError {
-  const names = [...foreign].slice(0, 3).map((name) => `\`${name}\``);
-  const more = foreign.size > names.length ? ` and ${String(foreign.size - names.length)} more` : '';
-  return new FerryError(
-    'FOREIGN_RECORDS',
-    `\`${subdir}\` of \`${store.location}\` lists ${names.join(', ')}${more}, which this mirror did not put there`,
-    { hint: 'pass --merge to keep them listed beside what the source has' },
+  return foreignRecords(
+    `\`${subdir}\` of \`${store.location}\``,
+    foreign,
+    'this mirror did not put there',
+    'pass --merge to keep them listed beside what the source has',
   );
 }
 

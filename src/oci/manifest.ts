@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { descriptorSchema, type Annotations, type Descriptor } from './descriptor.js';
 import { DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, IMAGE_INDEX, IMAGE_MANIFEST } from './media-types.js';
 
@@ -76,6 +76,16 @@ export function parseImageManifest(bytes: Uint8Array): ImageManifest {
   const manifest = parseDocument(manifestSchema, bytes, 'manifest');
   checkMediaType(manifest.mediaType, [IMAGE_MANIFEST, DOCKER_MANIFEST]);
   return manifest;
+}
+
+/** As {@link parseImageManifest}; `undefined` where the bytes are no image manifest, such as an index under a tag. */
+export function tryParseImageManifest(bytes: Uint8Array): ImageManifest | undefined {
+  try {
+    return parseImageManifest(bytes);
+  } catch (error) {
+    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
+    throw error;
+  }
 }
 
 /** Parses the bytes of an image index, as {@link parseImageManifest} does. @throws FerryError `MANIFEST_INVALID` */

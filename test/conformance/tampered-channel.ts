@@ -19,7 +19,7 @@ import { mirrorChannel } from '../support/workers.js';
 /** A name of 64 characters, which conda allows and schema v1 hashes. */
 export const LONG_NAME = 'long'.repeat(16);
 /** When the channel was mirrored. */
-export const MIRRORED_AT = '2026-05-01T00:00:00.000Z';
+const MIRRORED_AT = '2026-05-01T00:00:00.000Z';
 
 const NOW = '2026-06-01T00:00:00.000Z';
 const SCHEMAS = { v0: schemaV0, v1: schemaV1 } as const;

@@ -3,7 +3,7 @@ import { describe as describeBytes, type Descriptor } from '#ferry/oci/descripto
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
 import type { Repository } from '#ferry/oci/storage.js';
 
-export const LAYER = 'application/vnd.example.layer.v1';
+const LAYER = 'application/vnd.example.layer.v1';
 export const CONFIG = 'application/vnd.example.config.v1+json';
 
 /** Bytes with their descriptor. */

@@ -12,7 +12,7 @@ const byName = (server: ScriptedServer, path: string): URL =>
   new URL(path, `http://registry.test:${server.url('/').port}`);
 
 test('http goes through its proxy by whole URLs, body and all, and its password stays there', async () => {
-  const proxy = await startProxy('user:canary@/secret');
+  const proxy = await startProxy({ credentials: 'user:canary@/secret' });
   const origin = await startScriptedServer(['GET /a?b=c', { body: 'hello' }], ['PUT /blob', { status: 201 }]);
   const { send } = openTestClient({ proxy: { httpProxy: `http://user:canary%40%2Fsecret@${proxy.host}` } });
   const url = byName(origin, '/a?b=c');
@@ -32,7 +32,7 @@ test('http goes through its proxy by whole URLs, body and all, and its password 
 test('https goes through its proxy by CONNECT: neither side sees what is meant for the other', async () => {
   const authority = await createAuthority();
   const origin = await startTlsServer(authority.issue('server'));
-  const proxy = await startProxy('user:canary');
+  const proxy = await startProxy({ credentials: 'user:canary' });
   const { send } = openTestClient({
     proxy: { httpsProxy: `http://user:canary@${proxy.host}` },
     findTlsSettings: () => ({ ca: [authority.ca], client: authority.issue('me') }),
@@ -125,7 +125,7 @@ test.each([
   ['https', 'with the wrong password', 'user:canary@'],
   ['https', 'without one', ''],
 ])('a proxy that does not let %s in %s fails the request, and no secret is told', async (scheme, _, user) => {
-  const proxy = await startProxy('user:right');
+  const proxy = await startProxy({ credentials: 'user:right' });
   const url = `http://${user}${proxy.host}`;
   const { send } = openTestClient({ proxy: { httpProxy: url, httpsProxy: url } });
   const error = await rejection(get(send, new URL(`${scheme}://registry.test:1/?sig=canary`)));

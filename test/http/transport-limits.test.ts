@@ -1,26 +1,17 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import { createServer as createRawServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createRawServer, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { HttpRequest } from '#ferry/http/send.js';
 import { rejection } from '../contracts/artifacts.js';
 import { everythingOf, get, openTestClient, textOf } from '../support/http.js';
+import { listenHere } from '../support/listen.js';
 import { startScriptedServer } from '../support/scripted-server.js';
 
 const put = (url: URL, more: Partial<HttpRequest> = {}): HttpRequest => ({ method: 'PUT', url, ...more });
 
 async function listen(server: Server): Promise<URL> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket) => sockets.add(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await once(server, 'close');
-  });
-  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/?sig=canary`);
+  return new URL(`http://${await listenHere(server)}/?sig=canary`);
 }
 
 /** Answers every request with small pieces, for as long as anybody listens. */

@@ -8,25 +8,21 @@ import { TempFolder } from '#ferry/io/temp-folder.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { serveChannel } from '../support/channel-server.js';
 import { runFerry, testEnvironment } from '../support/ferry.js';
-import { pythonWithRattler, RUN_MAIN } from '../support/rattler.js';
+import { EVERY_RECORD, pythonWithRattler, RUN_MAIN } from '../support/rattler.js';
 
 const run = promisify(execFile);
 const SUBDIRS = ['linux-64', 'noarch', 'osx-arm64'];
 
 // Prints file name to sha256 of all that a channel lists.
-const READER = `
-import asyncio, json, sys, tempfile
-from rattler import Channel, Gateway, Platform, SourceConfig
+const READER = `${EVERY_RECORD}
+from rattler import SourceConfig
 
 async def main():
     sharded = sys.argv[2] == "sharded"
     gateway = Gateway(cache_dir=tempfile.mkdtemp(), default_config=SourceConfig(sharded_enabled=sharded))
-    channel, platforms = Channel(sys.argv[1]), [Platform(name) for name in sys.argv[3:]]
-    names = await gateway.names([channel], platforms)
     found = {}
-    for records in await gateway.query([channel], platforms, [name.normalized for name in names], recursive=False):
-        for record in records:
-            found[record.subdir + "/" + record.file_name] = [record.sha256.hex(), record.url]
+    async for record in every_record(gateway, sys.argv[1], sys.argv[3:]):
+        found[record.subdir + "/" + record.file_name] = [record.sha256.hex(), record.url]
     print(json.dumps(found))
 ${RUN_MAIN}`;
 

@@ -71,7 +71,11 @@ function useChannel(schema: Schema): Channel {
     schema,
     run: async (options = {}) => {
       const { store } = view();
-      const destination = new ChannelStore(watchedRegistry(store.registry, audit), store.path, schema);
+      const destination = new ChannelStore(
+        watchedRegistry(store.registry, { after: audit }),
+        store.path,
+        schema,
+      );
       try {
         const report = await mirrorChannel({
           ...{ source: httpSource(server.url), destination, subdirs: ['noarch'], workers },

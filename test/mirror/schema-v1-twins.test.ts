@@ -69,7 +69,7 @@ describe.each(v1Kinds(() => registry))('into %s', (_kind, open) => {
     await offer(source, ...after, other);
     const { store, reader, path } = view();
     const lists: string[] = [];
-    const watched = watchedRegistry(store.registry, async () => {
+    const audit = async (): Promise<void> => {
       expect(await faultsOf(reader, `${path}noarch`, V1)).toEqual([]);
       const records = (await listedRecords(reader, `${path}noarch`, 'v1')) ?? [];
       const said = records
@@ -77,7 +77,8 @@ describe.each(v1Kinds(() => registry))('into %s', (_kind, open) => {
         .filter((filename) => filename.startsWith('hello'))
         .join();
       if (lists.at(-1) !== said) lists.push(said);
-    });
+    };
+    const watched = watchedRegistry(store.registry, { after: audit });
     const destination = new ChannelStore(watched, store.path, schemaV1);
     const report = await mirrorChannel({ source: new DirectoryChannel(source), destination });
     expect(report.subdirs[0]).toMatchObject({ added: 1, failed: [], kept: 0 });

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
-import { onTestFinished } from 'vitest';
+import { connect, type Socket } from 'node:net';
+import { listenHere } from './listen.js';
 
 /** What came to the proxy itself. */
 export interface ProxyRequest {
@@ -17,10 +16,15 @@ export interface ProxyServer {
   readonly lines: readonly string[];
 }
 
-/** Starts a proxy that lets in whoever says `credentials` (`user:password`), where given. Goes away with the test. */
-export async function startProxy(credentials?: string): Promise<ProxyServer> {
+/**
+ * Starts a proxy that lets in whoever says `credentials` (`user:password`), where given, and leads to one `port` where that
+ * is given, else to that of the request. Goes away with the test.
+ */
+export async function startProxy({
+  credentials,
+  port: onlyPort,
+}: { readonly credentials?: string; readonly port?: number } = {}): Promise<ProxyServer> {
   const requests: ProxyRequest[] = [];
-  const sockets = new Set<Socket>();
   const expected = credentials && `Basic ${Buffer.from(credentials).toString('base64')}`;
   const isWelcome = (headers: IncomingHttpHeaders): boolean =>
     expected === undefined || headers['proxy-authorization'] === expected;
@@ -37,7 +41,7 @@ export async function startProxy(credentials?: string): Promise<ProxyServer> {
     const onward = httpRequest(
       {
         host: '127.0.0.1',
-        port,
+        port: onlyPort ?? port,
         path: pathname + search,
         method: incoming.method,
         headers: { ...headers, host },
@@ -56,24 +60,22 @@ export async function startProxy(credentials?: string): Promise<ProxyServer> {
       client.end('HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n');
       return;
     }
-    const onward = connect(Number(new URL(`http://${incoming.url ?? ''}`).port || 443), '127.0.0.1', () => {
+    const port = onlyPort ?? Number(new URL(`http://${incoming.url ?? ''}`).port || 443);
+    const onward = connect(port, '127.0.0.1', () => {
       client.write('HTTP/1.1 200 OK\r\n\r\n');
       onward.pipe(client).pipe(onward);
     });
-    sockets.add(onward);
-    onward.on('error', () => client.destroy());
-    client.on('error', () => onward.destroy());
-  });
-  server.on('connection', (socket) => sockets.add(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await once(server, 'close');
+    for (const end of [onward, client]) {
+      end
+        .on('error', () => undefined)
+        .on('close', () => {
+          onward.destroy();
+          client.destroy();
+        });
+    }
   });
   return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    host: await listenHere(server),
     requests,
     get lines() {
       return requests.map(({ line }) => line);

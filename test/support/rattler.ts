@@ -24,23 +24,31 @@ sys.stdout.flush()
 os._exit(0)
 `;
 
-// Fetches every archive that a subdir of the channel lists, as a conda client does, and prints its name and sha256.
-const READER = `
+/** The start of such a script: `every_record(gateway, url, subdirs)` yields all that a channel lists there. */
+export const EVERY_RECORD = `
 import asyncio, json, sys, tempfile
 from rattler import Channel, Gateway, Platform
+
+async def every_record(gateway, url, subdirs):
+    channel, platforms = Channel(url), [Platform(name) for name in subdirs]
+    names = await gateway.names([channel], platforms)
+    for records in await gateway.query([channel], platforms, [name.normalized for name in names], recursive=False):
+        for record in records:
+            yield record
+`;
+
+// Fetches every archive that a subdir of the channel lists, as a conda client does, and prints its name and sha256.
+const READER = `${EVERY_RECORD}
 from rattler.networking import Client, OciMiddleware
 from rattler.package_streaming import download_and_extract
 
 async def main():
     client = Client(middlewares=[OciMiddleware()])
     gateway = Gateway(cache_dir=tempfile.mkdtemp(), client=client)
-    channel, platforms = Channel(sys.argv[1]), [Platform(name) for name in sys.argv[2:]]
-    names = await gateway.names([channel], platforms)
     found = {}
-    for records in await gateway.query([channel], platforms, [name.normalized for name in names], recursive=False):
-        for record in records:
-            await download_and_extract(client, record.url, tempfile.mkdtemp(), record.sha256)
-            found[record.file_name] = record.sha256.hex()
+    async for record in every_record(gateway, sys.argv[1], sys.argv[2:]):
+        await download_and_extract(client, record.url, tempfile.mkdtemp(), record.sha256)
+        found[record.file_name] = record.sha256.hex()
     print(json.dumps(found))
 ${RUN_MAIN}`;
 

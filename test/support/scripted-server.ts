@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import {
   createServer,
   type IncomingHttpHeaders,
@@ -6,9 +5,8 @@ import {
   type OutgoingHttpHeaders,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import { onTestFinished } from 'vitest';
+import { listenHere } from './listen.js';
 
 /** Long enough for the client in this process to read what came before a reset, which would throw it away. */
 const BEFORE_RESET_MS = 30;
@@ -84,14 +82,7 @@ export async function startScriptedServer(...table: readonly Row[]): Promise<Scr
     answer(incoming, response).catch(() => incoming.destroy());
   });
   server.keepAliveTimeout = 60_000;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  });
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = await listenHere(server);
   return {
     host,
     origin: `http://${host}`,

@@ -1,12 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
-import { onTestFinished } from 'vitest';
+import { listenHere } from './listen.js';
 import { tempFolder } from './temp.js';
 
 /** PEM texts. */
@@ -100,17 +98,10 @@ export async function startTlsServer({ cert, key }: Certificate): Promise<TlsSer
     },
   );
   server.on('tlsClientError', () => undefined);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-  });
-  const { port } = server.address() as AddressInfo;
+  const host = await listenHere(server);
   return {
-    origin: `https://127.0.0.1:${port}`,
-    port,
+    origin: `https://${host}`,
+    port: Number(new URL(`https://${host}`).port),
     requests,
     redirectTo: (target) => {
       location = target;

@@ -1,24 +1,49 @@
+import type { Descriptor } from '#ferry/oci/descriptor.js';
 import type { Registry, Repository } from '#ferry/oci/storage.js';
-import type { Write } from './failing-registry.js';
 
-/** A store that goes on as another one and waits after each write for `look`, so that no state goes unseen. */
-export function watchedRegistry(registry: Registry, look: (write: Write) => Promise<void>): Registry {
-  const wrap = (repository: Repository): Repository => ({
-    name: repository.name,
-    exists: (...args) => repository.exists(...args),
-    fetch: (...args) => repository.fetch(...args),
-    resolve: (...args) => repository.resolve(...args),
-    fetchManifest: (...args) => repository.fetchManifest(...args),
-    tags: (...args) => repository.tags(...args),
-    push: async (descriptor, open, options) => {
-      await repository.push(descriptor, open, options);
-      await look({ repository: repository.name, verb: 'push', descriptor });
-    },
-    tag: async (descriptor, tag, options) => {
-      await repository.tag(descriptor, tag, options);
-      await look({ repository: repository.name, verb: 'tag', descriptor });
-    },
-  });
+/** A write, about to happen or just done. */
+export interface Write {
+  readonly repository: string;
+  readonly verb: 'push' | 'tag' | 'delete' | 'untag';
+  readonly descriptor: Descriptor;
+}
+
+/** Who watches; each write waits for both. */
+export interface Watcher {
+  /** What it throws, the write throws. */
+  readonly before?: (write: Write) => void;
+  readonly after?: (write: Write) => Promise<void>;
+}
+
+/** A store that goes on as another one while somebody watches every write, so that no state goes unseen. */
+export function watchedRegistry(registry: Registry, { before, after }: Watcher): Registry {
+  const watch = async (write: Write, go: () => Promise<unknown> | undefined): Promise<void> => {
+    before?.(write);
+    await go();
+    await after?.(write);
+  };
+  const wrap = (inner: Repository): Repository => {
+    const repository = inner.name;
+    return {
+      name: repository,
+      exists: (...args) => inner.exists(...args),
+      fetch: (...args) => inner.fetch(...args),
+      resolve: (...args) => inner.resolve(...args),
+      fetchManifest: (...args) => inner.fetchManifest(...args),
+      tags: (...args) => inner.tags(...args),
+      push: (descriptor, ...args) =>
+        watch({ repository, verb: 'push', descriptor }, () => inner.push(descriptor, ...args)),
+      tag: (descriptor, ...args) =>
+        watch({ repository, verb: 'tag', descriptor }, () => inner.tag(descriptor, ...args)),
+      delete: (descriptor, options) =>
+        watch({ repository, verb: 'delete', descriptor }, () => inner.delete?.(descriptor, options)),
+      untag: async (tag, options) => {
+        const descriptor = await inner.resolve(tag);
+        const untag = (): Promise<unknown> | undefined => inner.untag?.(tag, options);
+        await (descriptor === undefined ? untag() : watch({ repository, verb: 'untag', descriptor }, untag));
+      },
+    };
+  };
   return {
     location: registry.location,
     maxNameLength: registry.maxNameLength,

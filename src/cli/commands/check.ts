@@ -1,6 +1,6 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
-import { addConnectionOptions, parseConcurrency } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseCount } from '../options.js';
 import type { CheckFlags } from '../run-check.js';
 
 /** Adds `check`. */
@@ -47,10 +47,4 @@ Examples:
       await runCheck(text, flags, context);
     });
   addConnectionOptions(command);
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
-  return value;
 }

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { FerryError } from '../../errors.js';
 import {
   describeGenerations,
@@ -8,7 +8,7 @@ import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirro
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseCount, type LocationFlags } from '../options.js';
 import { formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
 import { Session } from '../session.js';
 
@@ -43,7 +43,7 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     )
     .argument('<channel>', 'a channel in a store: oci://host/path or oci-layout:./dir')
     .option('--list-generations', 'show history tags with date, number of records and size')
-    .option('--limit <n>', 'how many of the newest to show', parseLimit, DEFAULT_LIMIT)
+    .option('--limit <n>', 'how many of the newest to show', parseCount, DEFAULT_LIMIT)
     .option('--generation <tag>', 'go back to the state of that tag')
     .option('--drop-missing', 'go back without the records whose archives are gone')
     .option('--subdir <name...>', 'only these subdirs, such as noarch linux-64')
@@ -143,10 +143,4 @@ function printReport(output: Output, report: RollBackReport): void {
   }
   printLine(output, report.moved ? `rolled back: ${report.channel}` : `as it was: ${report.channel}`);
   if (report.held) printLine(output, 'mirror runs stop here from now on, until one gets --resume');
-}
-
-function parseLimit(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
-  return value;
 }

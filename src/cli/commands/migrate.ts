@@ -1,6 +1,4 @@
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { FerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import {
   failuresOf,
@@ -11,6 +9,7 @@ import {
 import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror/migrate/migrate.js';
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
+import { PUBLISHED_WORDS } from '../../mirror/reports/words.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -23,10 +22,11 @@ import {
   type Output,
   type OutputFlags,
 } from '../output.js';
-import { createProgress, PUBLISHED_WORDS } from '../progress.js';
+import { createProgress } from '../progress.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
 import { printRefused, printWithheld } from '../refused.js';
 import { schemaOf, Session } from '../session.js';
+import { readTextFile } from '../text-file.js';
 
 const DEFAULT_FAILURES_FILE = 'migrate-failures.json';
 
@@ -123,12 +123,7 @@ Examples:
 }
 
 async function readFailures(path: string): Promise<MigrationFailures> {
-  try {
-    return parseFailures(await readFile(path, 'utf8'), `\`${path}\``);
-  } catch (cause) {
-    if (!isSystemError(cause, 'ENOENT', 'EISDIR', 'EACCES')) throw cause;
-    throw new FerryError('USAGE', `\`${path}\` cannot be read`, { cause });
-  }
+  return parseFailures(await readTextFile(path), `\`${path}\``);
 }
 
 function printPlan(output: Output, plan: MigrationPlan, flags: MigrateFlags): void {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
 import { FallbackChannel } from '../../channel/fallback-channel.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
@@ -27,11 +26,13 @@ import { createProgress } from '../progress.js';
 import {
   addConnectionOptions,
   parseConcurrency,
+  parseCount,
   parseGithubApi,
   parseTempLimit,
   type LocationFlags,
 } from '../options.js';
 import { Session } from '../session.js';
+import { readTextFile } from '../text-file.js';
 
 const EXIT_INTERRUPTED = 130;
 
@@ -151,14 +152,14 @@ async function mirror(
     throw new FerryError('USAGE', '--plan-out goes with --plan');
   const known = new Set<string>();
   for (const file of flags.accept ?? [])
-    for (const name of parseFailureList(await readText(file), file)) known.add(name);
+    for (const name of parseFailureList(await readTextFile(file), file)) known.add(name);
   notes.accepted = known;
   await using session = new Session(context, flags);
   notes.requests = session.requests;
   const [from, to] = [parseLocation(source), parseLocation(destination)];
   if (to.kind === 'folder' && flags.deltaFrom === undefined) {
     checkExportFlags(flags);
-    const filters = await readFilters(flags, readText);
+    const filters = await readFilters(flags, readTextFile);
     const first = session.openChannel(from);
     const ends = { source: withFallbacks(first, flags, session, output), folder: to.path, filters };
     const exported = await exportToFolder(ends, flags, { session, context });
@@ -171,7 +172,7 @@ async function mirror(
     source: withFallbacks(ends.source, flags, session, output),
     destination: ends.destination,
     subdirs: flags.subdir,
-    filters: await readFilters(flags, readText),
+    filters: await readFilters(flags, readTextFile),
     concurrency: flags.concurrency,
     deep: flags.deep,
     allowOlder: flags.allowOlder,
@@ -183,7 +184,7 @@ async function mirror(
     keepGenerations: flags.keepGenerations,
     clientShims: flags.clientShims,
     apply:
-      flags.apply === undefined ? undefined : parsePlanDocument(await readText(flags.apply), flags.apply),
+      flags.apply === undefined ? undefined : parsePlanDocument(await readTextFile(flags.apply), flags.apply),
     tempDir: flags.tempDir,
     tempLimitBytes: flags.tempLimit,
     lockFolder: lockFolder(context.environment),
@@ -237,15 +238,6 @@ function withFallbacks(
   });
 }
 
-/** @throws FerryError `USAGE` */
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new FerryError('USAGE', `\`${file}\` cannot be read`, { cause });
-  }
-}
-
 async function writeText(file: string, text: string): Promise<void> {
   await writeFileAtomic(file, openerOf(Buffer.from(text))());
 }
@@ -258,12 +250,6 @@ function parseSeconds(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0) || value > 86_400)
     throw new InvalidArgumentError('seconds are wanted, up to a day.');
-  return value;
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
   return value;
 }
 

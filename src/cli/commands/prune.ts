@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { parseMatchSpec } from '../../conda/match-spec/match-spec.js';
 import { isArchiveFilename } from '../../conda/names.js';
-import { FerryError, isSystemError } from '../../errors.js';
+import { FerryError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { readSpecLines } from '../../mirror/filters/spec-list.js';
 import { applyPrune, type PruneReport } from '../../mirror/prune/apply-prune.js';
@@ -17,10 +16,17 @@ import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { formatDuration, parseDuration } from '../duration.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, parseGithubApi, type LocationFlags } from '../options.js';
+import {
+  addConnectionOptions,
+  parseConcurrency,
+  parseCount,
+  parseGithubApi,
+  type LocationFlags,
+} from '../options.js';
 import { count, printJson, say, type OutputFlags } from '../output.js';
 import { printPrunePlan, printPruneReport } from '../prune-output.js';
 import { Session } from '../session.js';
+import { readTextFile } from '../text-file.js';
 
 const DEFAULT_CONCURRENCY = 8;
 
@@ -164,7 +170,7 @@ function checkFlags(flags: PruneFlags): void {
 
 /** @throws ParseError `MATCH_SPEC_INVALID`; FerryError `USAGE` */
 async function readPins(flags: Pick<PruneFlags, 'pin' | 'pins'>): Promise<readonly Pin[]> {
-  const ofFile = flags.pins === undefined ? [] : readSpecLines(await readText(flags.pins));
+  const ofFile = flags.pins === undefined ? [] : readSpecLines(await readTextFile(flags.pins));
   return [...(flags.pin ?? []), ...ofFile.map(({ text }) => text)].map((text) => ({
     text,
     // As a match spec a file name would be a name that nothing has.
@@ -173,20 +179,5 @@ async function readPins(flags: Pick<PruneFlags, 'pin' | 'pins'>): Promise<readon
 }
 
 async function readPlan(path: string): Promise<PrunePlan> {
-  return parsePrunePlan(await readText(path), `\`${path}\``);
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    if (!isSystemError(cause, 'ENOENT', 'EISDIR', 'EACCES')) throw cause;
-    throw new FerryError('USAGE', `\`${path}\` cannot be read`, { cause });
-  }
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
-  return value;
+  return parsePrunePlan(await readTextFile(path), `\`${path}\``);
 }

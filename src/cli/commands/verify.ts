@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
@@ -15,7 +15,7 @@ import { createCheckProgress } from '../check-progress.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation, type Location } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseCount, type LocationFlags } from '../options.js';
 import { count, printJson, say, type OutputFlags } from '../output.js';
 import { Session } from '../session.js';
 import { printVerifyReport } from '../verify-report.js';
@@ -175,10 +175,4 @@ function talk({ output }: CommandContext, { quiet, verbose }: OutputFlags): Veri
       if (verbose === true) say(output, `verified ${subdir}: ${count(checked, 'archive')}`);
     },
   };
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a number from 1 on is wanted.');
-  return value;
 }

@@ -1,4 +1,5 @@
 import { isFerryError } from '../../errors.js';
+import { FILENAME_PARTS, MAX_FILENAME_LENGTH } from '../names.js';
 import { parseRepodataRecord, type RepodataRecord } from '../package-record.js';
 import { decodeJson } from './document-scanner.js';
 import { BACKSLASH, LETTER_N, OPEN_BRACE, table } from './json-bytes.js';
@@ -7,15 +8,13 @@ import type { RecordTable } from './record-table.js';
 import type { ScannedRecord } from './scanned-record.js';
 import { SECTIONS } from './sections.js';
 
-/** Longest file name. @see CEP 26 */
-const MAX_FILENAME_LENGTH = 211;
 const DASH = 0x2d;
 
 // 1 for the bytes that `parseArchiveFilename` takes in a part of a file name.
-const IN_NAME = table((byte) => /[a-z0-9_.-]/i.test(String.fromCharCode(byte)));
-const FIRST_OF_NAME = table((byte) => /[a-z0-9_]/i.test(String.fromCharCode(byte)));
-const IN_VERSION = table((byte) => /[a-z0-9._+!~]/i.test(String.fromCharCode(byte)));
-const IN_BUILD = table((byte) => /[a-z0-9_.+]/i.test(String.fromCharCode(byte)));
+const FIRST_OF_NAME = table((byte) => FILENAME_PARTS.name.test(String.fromCharCode(byte)));
+const IN_NAME = table((byte) => FILENAME_PARTS.name.test(`a${String.fromCharCode(byte)}`));
+const IN_VERSION = table((byte) => FILENAME_PARTS.version.test(String.fromCharCode(byte)));
+const IN_BUILD = table((byte) => FILENAME_PARTS.build.test(String.fromCharCode(byte)));
 
 /** What follows the build string in the keys of each section, with the dot. */
 const ENDINGS = SECTIONS.map(({ extension }) => Buffer.from(`.${extension}`));

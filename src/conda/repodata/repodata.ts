@@ -113,6 +113,14 @@ export class Repodata {
     return row === NO_ROW ? undefined : this.#table.identity(row);
   }
 
+  /** File name and {@link identity} of each record that can be used and has one. */
+  *identities(): Generator<readonly [string, string], void> {
+    for (const row of this.#rows()) {
+      const identity = this.#table.fault(row) === undefined ? this.#table.identity(row) : undefined;
+      if (identity !== undefined) yield [this.#table.filename(row), identity];
+    }
+  }
+
   /** All records, one at a time; one that cannot be used comes as its error. */
   *records(): Generator<ReadRecord, void> {
     for (const row of this.#rows()) yield this.#read(row);

@@ -22,7 +22,7 @@ export function reportUnreadable(clause: ClauseId, error: FerryError, where: str
 }
 
 /** Takes down what is wrong with the zip of a `.conda`. */
-export function reportCondaFault({ kind, entry, error }: CondaFault, where: string, log: CheckLog): void {
+function reportCondaFault({ kind, entry, error }: CondaFault, where: string, log: CheckLog): void {
   // Judged by `checkStems`, which knows what the names should be.
   if (kind === 'stem') return;
   const clause = clauseOfFault(kind, entry);

@@ -35,10 +35,8 @@ export interface FilenameParts {
 
 /** Names of a channel to be judged. */
 export interface ChannelNames {
-  /** The channel's path without label, such as `conda-forge` or `a/b`. */
+  /** The channel's path, such as `conda-forge`, `a/b` or, with its label, `conda-forge/label/dev`. */
   readonly path: string;
-  /** Absent for a channel without one. */
-  readonly label?: string | undefined;
   /** Base URL without secrets, where the channel has one. */
   readonly url?: string | undefined;
   readonly where: string;
@@ -103,7 +101,9 @@ export function splitFilename(filename: string): FilenameParts | undefined {
 }
 
 /** Judges the names of a channel by CEP 26. */
-export function checkChannelNames({ path, label, url, where }: ChannelNames, log: CheckLog): void {
+export function checkChannelNames({ path: all, url, where }: ChannelNames, log: CheckLog): void {
+  const [channel = '', label] = `/${all}`.split(/\/label\/(.*)/s);
+  const path = channel.slice(1);
   const components = path.split('/').filter((component) => component !== '');
   for (const component of components) {
     const holds = log.expect('cep26/channel', isChannelPathComponent(component), () =>

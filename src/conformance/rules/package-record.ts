@@ -1,4 +1,4 @@
-import { archiveExtensionOf } from '../../conda/names.js';
+import { archiveExtensionOf, MAX_FILENAME_LENGTH } from '../../conda/names.js';
 import type { CheckLog } from '../check-log.js';
 import { checkDocument } from '../documents.js';
 import { asJsonObject, isJsonObject, pointTo, quote, type JsonObject } from './json-value.js';
@@ -9,9 +9,6 @@ const SECTION_ENDINGS: ReadonlyMap<string, string> = new Map([
   ['packages', '.tar.bz2'],
   ['packages.conda', '.conda'],
 ]);
-
-/** Longest file name. @see CEP 26 */
-const MAX_FILENAME_LENGTH = 211;
 
 /** What {@link checkPackageRecord} looks at. */
 export interface PackageRecordSubject {

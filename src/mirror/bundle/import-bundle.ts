@@ -5,7 +5,7 @@ import { findMetadata } from '../../artifact/metadata-artifact.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
 import type { CallOptions } from '../../oci/storage.js';
-import { holdDestination } from '../lock-destination.js';
+import { lockDestination } from '../lock-destination.js';
 import { mirrorChannel, planMirror, type MirrorOptions } from '../mirror.js';
 import type { MirrorPlan, MirrorReport } from '../report.js';
 import type { BundledSubdir, BundleManifest } from './manifest.js';
@@ -29,7 +29,7 @@ export async function planImport(options: ImportBundleOptions): Promise<MirrorPl
  * @throws FerryError `BUNDLE_INVALID`, `BUNDLE_BASE_MISMATCH`, and as {@link mirrorChannel}
  */
 export async function importBundle(options: ImportBundleOptions): Promise<MirrorReport> {
-  await using _ = await holdDestination(options.destination, options);
+  await using _ = await lockDestination(options.destination, options);
   const adopted = await checkBases(options);
   // All bases are right before anything is written.
   for (const ledger of adopted) await writeLedger(options.destination, ledger, options);

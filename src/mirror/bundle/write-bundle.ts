@@ -7,11 +7,10 @@ import { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { KNOWN_SUBDIRS } from '../../conda/names.js';
 import { archiveIdentity } from '../../conda/package-record.js';
-import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import { TempFolder } from '../../io/temp-folder.js';
-import { holdDestination } from '../lock-destination.js';
+import { lockDestination } from '../lock-destination.js';
 import { mirrorChannel, planMirror, type MirrorOptions } from '../mirror.js';
 import type { MirrorPlan, MirrorReport, SubdirReport } from '../report.js';
 import { takeSnapshot } from '../snapshot.js';
@@ -54,7 +53,7 @@ export async function planBundle(options: WriteBundleOptions): Promise<MirrorPla
  */
 export async function writeBundle(options: WriteBundleOptions): Promise<MirrorReport> {
   const { folder, source, previous, destination } = options;
-  await using _ = await holdDestination(destination, options);
+  await using _ = await lockDestination(destination, options);
   const bases = await readBases(options);
   const begun: BundleManifest = {
     bundle_version: 1,
@@ -105,7 +104,7 @@ async function readBases({ previous, subdirs, signal }: WriteBundleOptions): Pro
     if (answer.status !== 'found') continue;
     await using snapshot = answer.snapshot;
     const { repodata, digest } = snapshot;
-    bases.set(subdir, { digest, archives: new Map(identitiesIn(repodata)) });
+    bases.set(subdir, { digest, archives: new Map(repodata.identities()) });
   }
   if (bases.size > 0) return bases;
   throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${previous.url}\``, {
@@ -144,13 +143,6 @@ async function describe(
   const open = new Set(failed.map(({ filename }) => filename));
   const remove = [...(base?.archives.keys() ?? [])].filter((name) => !repodata.has(name) && !open.has(name));
   return { base: base?.digest ?? null, repodata: text, add, remove };
-}
-
-function* identitiesIn(repodata: Repodata): Generator<readonly [string, string]> {
-  for (const read of repodata.records()) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) yield [read.filename, identity];
-  }
 }
 
 function archivesOf(bases: Bases): ReadonlyMap<string, ReadonlyMap<string, string>> {

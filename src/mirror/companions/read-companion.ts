@@ -13,7 +13,7 @@ import { collect, type Bytes } from '../../io/bytes.js';
  * What a metadata file may have, decompressed: far above the largest there is (300 MB in 2026). One at a time is in
  * memory, as the repodata is.
  */
-export const MAX_COMPANION_BYTES = 1024 * 1024 * 1024;
+const MAX_COMPANION_BYTES = 1024 * 1024 * 1024;
 
 /** A metadata file as the source has it. */
 export interface CompanionContent {

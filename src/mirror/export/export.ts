@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
-import { isSubdir, KNOWN_SUBDIRS } from '../../conda/names.js';
+import { checkSubdirs, KNOWN_SUBDIRS } from '../../conda/names.js';
 import type { RepodataRecord } from '../../conda/package-record.js';
 import { FerryError } from '../../errors.js';
 import { acquireDirectoryLock } from '../../io/directory-lock.js';
@@ -33,7 +33,7 @@ import { runExport, type ExportContext } from './run.js';
 import { readExportState, writeExportState, type ExportState } from './state.js';
 
 /** What reports name as the schema of a channel in a folder. */
-export const PLAIN_SCHEMA = 'plain';
+const PLAIN_SCHEMA = 'plain';
 
 /** Archives under way at once; enough to keep one server busy. */
 const DEFAULT_CONCURRENCY = 16;
@@ -218,10 +218,7 @@ async function prepareOptions(
 }
 
 async function prepareAll(options: ExportOptions, prepare: PrepareExportOptions): Promise<ExportWork[]> {
-  for (const subdir of options.subdirs ?? []) {
-    if (!isSubdir(subdir))
-      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
-  }
+  checkSubdirs(options.subdirs);
   const wanted = options.subdirs ?? (await options.source.subdirs(prepare)) ?? KNOWN_SUBDIRS;
   const views: ExportView[] = [];
   for (const subdir of new Set(wanted)) {

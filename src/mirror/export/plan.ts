@@ -11,7 +11,8 @@ import type { TempFolder } from '../../io/temp-folder.js';
 import { FerryError, isFerryError, isSystemError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import type { Refused } from '../wanted-records.js';
-import { checkNotOlder, takeSnapshot, type Snapshot } from '../snapshot.js';
+import { foreignRecords } from '../foreign-records.js';
+import { checkNotOlder, checkNotVanished, takeSnapshot, type Snapshot } from '../snapshot.js';
 import type { Selection } from '../filters/selection.js';
 import { readOrUndefined } from './index-files.js';
 import type { ExportState, SubdirExport } from './state.js';
@@ -86,7 +87,7 @@ export async function viewExport(
   const isOurs = known?.source === source.url;
   if (isOurs && !options.allowOlder) checkNotOlder(snapshot, { lastModified: known.last_modified });
   const previous = await readPrevious(join(folder, subdir, 'repodata.json'), subdir, isOurs);
-  if (!options.allowOlder) checkNotVanished(snapshot.repodata, previous);
+  if (!options.allowOlder) checkNotVanished(snapshot, previous);
   return { subdir, snapshot, previous, known, isOurs };
 }
 
@@ -106,7 +107,7 @@ export async function prepareExport(
     repodata,
     (record) => options.select(record) && selection?.wants(record.filename) !== false,
   );
-  const listed = new Map(identitiesIn(previous));
+  const listed = new Map(previous?.identities());
   const foreign = findForeign(wanted, repodata, { previous, isOurs, known: known?.foreign ?? [] });
   if (foreign.size > 0 && !options.merge && !isOurs) throw foreignError(folder, subdir, foreign);
   return {
@@ -127,20 +128,12 @@ export async function prepareExport(
 }
 
 /** Parses repodata. @throws FerryError `REPODATA_INVALID`, which names it */
-export async function parseListing(bytes: Uint8Array, subdir: string, what: string): Promise<Repodata> {
+async function parseListing(bytes: Uint8Array, subdir: string, what: string): Promise<Repodata> {
   try {
     return await Repodata.read(openerOf(bytes), subdir);
   } catch (error) {
     if (!isFerryError(error)) throw error;
     throw new FerryError(error.code, `\`${what}\` cannot be read`, { cause: error });
-  }
-}
-
-/** File name and identity of each record that has one. */
-export function* identitiesIn(repodata: Repodata | undefined): Generator<readonly [string, string]> {
-  for (const read of repodata?.records() ?? []) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) yield [read.filename, identity];
   }
 }
 
@@ -154,17 +147,6 @@ async function readPrevious(path: string, subdir: string, isOurs: boolean): Prom
     if (isOurs && isFerryError(error)) return undefined;
     throw error;
   }
-}
-
-/** An empty file is a channel without packages (CEP 26), and also what a source that broke in the middle looks like. */
-function checkNotVanished(repodata: Repodata, previous: Repodata | undefined): void {
-  const before = previous?.recordCount ?? 0;
-  if (repodata.recordCount > 0 || before === 0) return;
-  throw new FerryError(
-    'SOURCE_VANISHED',
-    `\`${repodata.subdir}\` of the source lists nothing, where ${String(before)} archives were listed`,
-    { hint: 'pass --allow-older if that is meant' },
-  );
 }
 
 function sortRecords(
@@ -208,12 +190,11 @@ function findForeign(
 }
 
 function foreignError(folder: string, subdir: string, foreign: ReadonlySet<string>): FerryError {
-  const names = [...foreign].slice(0, 3).map((name) => `\`${name}\``);
-  const more = foreign.size > names.length ? ` and ${String(foreign.size - names.length)} more` : '';
-  return new FerryError(
-    'FOREIGN_RECORDS',
-    `\`${join(folder, subdir)}\` lists ${names.join(', ')}${more}, which this mirror did not put there`,
-    { hint: 'pass --merge to keep them listed beside what the source has, or choose an empty folder' },
+  return foreignRecords(
+    `\`${join(folder, subdir)}\``,
+    foreign,
+    'this mirror did not put there',
+    'pass --merge to keep them listed beside what the source has, or choose an empty folder',
   );
 }
 

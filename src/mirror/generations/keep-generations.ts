@@ -50,7 +50,7 @@ export async function keepGenerations(
 }
 
 /** As {@link keepGenerations}, for one file. */
-export async function pruneGenerations(
+async function pruneGenerations(
   store: ChannelStore,
   subdir: string,
   file: MetadataFile,

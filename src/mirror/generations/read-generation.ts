@@ -1,9 +1,15 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { REPODATA, ZSTD_SUFFIX } from '../../artifact/media-types.js';
-import { findMetadata, readMetadataLayer, type FoundMetadata } from '../../artifact/metadata-artifact.js';
+import {
+  findMetadata,
+  LATEST,
+  readMetadataLayer,
+  type FoundMetadata,
+} from '../../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import { Repodata } from '../../conda/repodata/repodata.js';
 import { isSidecarDigest } from '../../conda/sidecar.js';
+import { FerryError } from '../../errors.js';
 import { openerOf, type OpenBytes } from '../../io/bytes.js';
 import type { Digest } from '../../io/digest.js';
 import type { Descriptor } from '../../oci/descriptor.js';
@@ -39,7 +45,7 @@ export async function findGeneration(
   const found = await findMetadata(store, subdir, 'repodata.json', {
     signal,
     // Then what `latest` names is remembered.
-    reference: reference === 'latest' ? undefined : reference,
+    reference: reference === LATEST ? undefined : reference,
   });
   if (found === undefined) return undefined;
   return {
@@ -48,6 +54,17 @@ export async function findGeneration(
     bytes: found.layers.reduce((total, { size }) => total + size, 0),
     read: async () => Repodata.read(await openText(found, options), subdir, { signal }),
   };
+}
+
+/** Finds the repodata of a subdir that is in force. @throws FerryError `CHANNEL_NOT_FOUND`; as {@link findGeneration} */
+export async function findLatest(
+  store: ChannelStore,
+  subdir: string,
+  options: ReadGenerationOptions,
+): Promise<FoundGeneration> {
+  const found = await findGeneration(store, subdir, LATEST, options);
+  if (found !== undefined) return found;
+  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata of \`${subdir}\` at \`${store.location}\``);
 }
 
 /** The compressed form is held in memory, the text is not. */

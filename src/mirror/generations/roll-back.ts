@@ -6,7 +6,7 @@ import type { ChannelStore } from '../../artifact/channel-store.js';
 import { readLedger, type Ledger } from '../../artifact/ledger.js';
 import { parseAnyHistoryTag } from '../../artifact/history-tag.js';
 import { REPODATA, ZSTD_SUFFIX } from '../../artifact/media-types.js';
-import { LATEST, moveLatest, pushMetadata, resolveLatest } from '../../artifact/metadata-artifact.js';
+import { moveLatest, pushMetadata, resolveLatest } from '../../artifact/metadata-artifact.js';
 import type { MetadataFile } from '../../artifact/schema.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import { archiveIdentity } from '../../conda/package-record.js';
@@ -24,8 +24,8 @@ import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../run-marks.js';
 import { storedSubdirs } from '../stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
-import { findGeneration } from './read-generation.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
+import { findGeneration, findLatest } from './read-generation.js';
 
 /** Repositories asked at once. */
 const DEFAULT_CONCURRENCY = 16;
@@ -102,7 +102,7 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
       hint: 'choose one of conda-ferry index CHANNEL --list-generations',
     });
   }
-  await using _ = await holdDestination(store, options);
+  await using _ = await lockDestination(store, options);
   const prepared: Prepared[] = [];
   for (const subdir of await storedSubdirs(store, options.subdirs, { signal })) {
     prepared.push(await prepare(subdir, time, options));
@@ -186,13 +186,7 @@ async function prepare(subdir: string, time: Date, options: RollBackOptions): Pr
   const ledger = await readLedger(store, subdir, { signal });
   // One of its own that was killed is finished by the next.
   if (!isRollbackRun(ledger)) checkNoRun(ledger, store, subdir);
-  const latest = await findGeneration(store, subdir, LATEST, options);
-  if (latest === undefined) {
-    throw new FerryError(
-      'CHANNEL_NOT_FOUND',
-      `there is no repodata of \`${subdir}\` at \`${store.location}\``,
-    );
-  }
+  const latest = await findLatest(store, subdir, options);
   const published = await latest.read();
   const isVouched = [ledger?.repodata, ledger?.running?.publishing].includes(latest.digest);
   const generations = await listGenerations(store, subdir, 'repodata.json', { signal });
@@ -231,7 +225,7 @@ async function findMissing(
   subdir: string,
   { store, signal, concurrency = DEFAULT_CONCURRENCY }: RollBackOptions,
 ): Promise<ReadonlySet<string>> {
-  const known = new Map(vouched === undefined ? [] : identitiesOf(vouched));
+  const known = new Map(vouched?.identities());
   const wanted = new WantedRecords({ store, repodata });
   const { withheld, invalid } = wanted;
   const open: PlacedRecord[] = [];
@@ -243,13 +237,6 @@ async function findMissing(
   const absent = open.filter(([record]) => there.get(record.filename) !== archiveIdentity(record));
   const unusable = [...withheld, ...invalid].filter(({ filename }) => !known.has(filename));
   return new Set([...absent.map(([{ filename }]) => filename), ...unusable.map(({ filename }) => filename)]);
-}
-
-function* identitiesOf(repodata: Repodata): Generator<readonly [string, string]> {
-  for (const read of repodata.records()) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) yield [read.filename, identity];
-  }
 }
 
 /** What `latest` is to name: the generation itself, or what is left of it. */
@@ -275,8 +262,8 @@ async function targetOf(
 /** The ledger as it is true of the old state and of the new one. */
 function ledgerOfRun({ published, target, missing, isVouched }: Movable, ledger: Ledger): Ledger {
   const { source: _, ...rest } = ledger;
-  const known = isVouched ? [...Object.entries(ledger.kept), ...identitiesOf(published)] : [];
-  const there = [...known, ...identitiesOf(target.repodata)].filter(([filename]) => !missing.has(filename));
+  const known = isVouched ? [...Object.entries(ledger.kept), ...published.identities()] : [];
+  const there = [...known, ...target.repodata.identities()].filter(([filename]) => !missing.has(filename));
   return { ...rest, kept: Object.fromEntries(there) };
 }
 
@@ -293,7 +280,7 @@ function ledgerAfter(
   const { source: _, rolled_back: __, running: ___, ...rest } = ledger;
   const isListed = (filename: string): boolean => target.repodata.has(filename) && !missing.has(filename);
   // A ledger that does not vouch for what is listed now knows nothing of the rest either.
-  const kept = isVouched ? [...Object.entries(ledger.kept), ...identitiesOf(published)] : [];
+  const kept = isVouched ? [...Object.entries(ledger.kept), ...published.identities()] : [];
   const times = new Map(Object.entries(ledger.unlisted ?? {}));
   for (const filename of published.filenames())
     if (!isListed(filename)) times.set(filename, now.toISOString());

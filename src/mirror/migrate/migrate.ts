@@ -5,7 +5,7 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { OciChannel } from '../../artifact/oci-channel.js';
 import { WorkerPool } from '../../artifact/worker-pool.js';
-import { isSubdir } from '../../conda/names.js';
+import { checkSubdirs } from '../../conda/names.js';
 import { FerryError } from '../../errors.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
@@ -19,7 +19,7 @@ import { migrateSubdir } from './migrate-subdir.js';
 import type { MigrationContext } from './migration-context.js';
 import { planItems } from './plan-items.js';
 import { prepareSubdir, type PreparedSubdir } from './prepare-subdir.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
 import type { MigratedSubdir, MigrationEnds, MigrationPlan, MigrationReport } from './report.js';
 
 /** Options of {@link migrateChannel} and {@link planMigration}. */
@@ -69,7 +69,7 @@ export async function planMigration(options: MigrateOptions): Promise<MigrationP
  */
 export async function migrateChannel(options: MigrateOptions): Promise<MigrationReport> {
   await using resources = new Resources();
-  await using _ = await holdDestination(options.destination, options);
+  await using _ = await lockDestination(options.destination, options);
   const context = await openContext(options, resources);
   const all = await prepareAll(options, context);
   const records = all.flatMap(({ items }) => items.flatMap((item) => item.records));
@@ -151,10 +151,7 @@ async function prepareAll(
   context: MigrationContext,
 ): Promise<readonly PreparedSubdir[]> {
   const { channel, only, signal } = context;
-  for (const subdir of subdirs ?? []) {
-    if (!isSubdir(subdir))
-      throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\` or \`linux-64\``);
-  }
+  checkSubdirs(subdirs);
   const wanted = new Set(subdirs ?? only?.keys() ?? (await channel.subdirs({ signal })));
   const all: PreparedSubdir[] = [];
   for (const subdir of wanted) {

@@ -1,11 +1,12 @@
 /** What there is to migrate in one subdir: the source's records by artifact, against what the destination lists. */
 import { readLedger, type Ledger, type LedgerRole } from '../../artifact/ledger.js';
 import type { PackagePlace } from '../../artifact/schema.js';
-import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
+import type { RepodataRecord } from '../../conda/package-record.js';
 import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { checkSchema } from '../check-schema.js';
+import { foreignRecords } from '../foreign-records.js';
 import { WantedRecords, type Refused } from '../wanted-records.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
 import { readPublished, readState, type Published, type SubdirState } from '../state.js';
@@ -103,7 +104,7 @@ export async function prepareSubdir(
     role,
     state,
     published,
-    listed: listedBy(published),
+    listed: new Map(published?.repodata.identities()),
     warnings,
   };
 }
@@ -141,12 +142,11 @@ function checkNotForeign(
   if (state.ledger?.migrated?.source === channel.url && state.trust !== 'unknown') return;
   const foreign = [...(published?.repodata.filenames() ?? [])].filter((filename) => !repodata.has(filename));
   if (foreign.length === 0) return;
-  const names = foreign.slice(0, 3).map((name) => `\`${name}\``);
-  const more = foreign.length > names.length ? ` and ${String(foreign.length - names.length)} more` : '';
-  throw new FerryError(
-    'FOREIGN_RECORDS',
-    `\`${repodata.subdir}\` of \`${destination.location}\` lists ${names.join(', ')}${more}, which the source does not`,
-    { hint: 'choose another path: that channel holds more than a migration would leave in it' },
+  throw foreignRecords(
+    `\`${repodata.subdir}\` of \`${destination.location}\``,
+    foreign,
+    'the source does not',
+    'choose another path: that channel holds more than a migration would leave in it',
   );
 }
 
@@ -175,13 +175,4 @@ function groupItems(
   const items = [...groups.values()].filter(isWanted);
   items.sort((a, b) => compareText(`${a.to.repository}:${a.to.tag}`, `${b.to.repository}:${b.to.tag}`));
   return { items, invalid };
-}
-
-function listedBy(published: Published | undefined): ReadonlyMap<string, string> {
-  const listed = new Map<string, string>();
-  for (const read of published?.repodata.records() ?? []) {
-    const identity = 'record' in read ? archiveIdentity(read.record) : undefined;
-    if (identity !== undefined) listed.set(read.filename, identity);
-  }
-  return listed;
 }

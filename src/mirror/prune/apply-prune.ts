@@ -20,7 +20,7 @@ import { deletionRefused } from './deletion-refused.js';
 import { ledgerAfter, ledgerBefore, writeLedgerUnmoved } from './prune-ledger.js';
 import type { PlannedArtifact, PrunePlan, SubdirPrunePlan } from './plan-document.js';
 import { rewriteArtifact } from './rewrite-artifact.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
 import { withSweep } from './sweep-blobs.js';
 
 /** Of one artifact or repository alone: the others go on. */
@@ -98,7 +98,7 @@ export async function applyPrune(plan: PrunePlan, options: ApplyPruneOptions): P
       `the plan is of \`${plan.channel}\` in schema ${plan.schema}, and not of \`${store.location}\``,
     );
   }
-  await using _ = await holdDestination(store, options);
+  await using _ = await lockDestination(store, options);
   // All of them first: a plan that is stale in one subdir is to be made anew.
   for (const subdir of plan.subdirs) await checkFresh(subdir, store, signal);
   await using temp = await TempFolder.create(options.tempDir);

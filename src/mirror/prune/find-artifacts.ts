@@ -1,10 +1,9 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { layersOf } from '../../artifact/package-artifact.js';
-import { isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { digestHex } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import { parseImageManifest, type ImageManifest } from '../../oci/manifest.js';
+import { tryParseImageManifest, type ImageManifest } from '../../oci/manifest.js';
 import type { Candidate } from './candidates.js';
 import type { PlannedArchive, PlannedArtifact } from './plan-document.js';
 
@@ -37,7 +36,7 @@ export async function findArtifacts(
     const place = entries[0]?.[0].place;
     if (place === undefined) return;
     const stored = await store.packageRepository(subdir, place).fetchManifest(place.tag, { signal });
-    const manifest = stored === undefined ? undefined : parseOrNothing(stored.bytes);
+    const manifest = stored && tryParseImageManifest(stored.bytes);
     const { going, gone } = sortArchives(entries, manifest);
     forget.push(...gone);
     if (stored === undefined || manifest === undefined || going.length === 0) return;
@@ -82,13 +81,4 @@ function sortArchives(
 function twinName(entry: readonly [Candidate, Date] | undefined, extension: string): string {
   const name = entry?.[0].name;
   return name === undefined ? '' : `${name.name}-${name.version}-${name.build}.${extension}`;
-}
-
-function parseOrNothing(bytes: Uint8Array): ImageManifest | undefined {
-  try {
-    return parseImageManifest(bytes);
-  } catch (error) {
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
-  }
 }

@@ -1,6 +1,5 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { readLedger, type Ledger } from '../../artifact/ledger.js';
-import { LATEST } from '../../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import type { MatchSpec } from '../../conda/match-spec/match-spec.js';
 import { matchesRecord, needsDetails } from '../../conda/match-spec/matches-record.js';
@@ -9,7 +8,7 @@ import { FerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { listGenerations } from '../generations/generations.js';
 import { checkKeep, GENERATION_FILES } from '../generations/keep-generations.js';
-import { findGeneration } from '../generations/read-generation.js';
+import { findLatest } from '../generations/read-generation.js';
 import { checkNoRun } from '../run-marks.js';
 import { storedSubdirs } from '../stored-subdirs.js';
 import { candidatesOf, scanStore, type Candidate } from './candidates.js';
@@ -106,13 +105,7 @@ async function planSubdir(subdir: string, options: PlanContext): Promise<SubdirP
   const { store, signal, now, graceMs, keep } = options;
   const ledger = await readLedger(store, subdir, { signal });
   checkNoRun(ledger, store, subdir);
-  const latest = await findGeneration(store, subdir, LATEST, options);
-  if (latest === undefined) {
-    throw new FerryError(
-      'CHANNEL_NOT_FOUND',
-      `there is no repodata of \`${subdir}\` at \`${store.location}\``,
-    );
-  }
+  const latest = await findLatest(store, subdir, options);
   const published = await latest.read();
   const warnings: string[] = [];
   const all = candidatesOf(store, ledger, published);

@@ -1,8 +1,7 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { TITLE } from '../../artifact/manifest-parts.js';
 import type { Repodata } from '../../conda/repodata/repodata.js';
-import { isFerryError } from '../../errors.js';
-import { parseImageManifest } from '../../oci/manifest.js';
+import { tryParseImageManifest } from '../../oci/manifest.js';
 import type { CallOptions } from '../../oci/storage.js';
 import { sidecarsOf } from '../generations/read-generation.js';
 
@@ -37,17 +36,9 @@ export async function findSidecars(
     if (!SIDECAR_TAG.test(tag) || needed.has(tag) || alsoNeeded.has(tag)) continue;
     const stored = await repository.fetchManifest(tag, { signal });
     if (stored === undefined) continue;
-    const filename = titleOf(stored.bytes)?.match(SIDECAR_TITLE)?.[1];
+    const title = tryParseImageManifest(stored.bytes)?.layers[0]?.annotations?.[TITLE];
+    const filename = title?.match(SIDECAR_TITLE)?.[1];
     if (filename !== undefined && going.has(filename)) found.push(tag);
   }
   return found.sort();
-}
-
-function titleOf(bytes: Uint8Array): string | undefined {
-  try {
-    return parseImageManifest(bytes).layers[0]?.annotations?.[TITLE];
-  } catch (error) {
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
-  }
 }

@@ -1,6 +1,5 @@
-import { isFerryError } from '../../errors.js';
 import type { Descriptor } from '../../oci/descriptor.js';
-import { parseImageManifest } from '../../oci/manifest.js';
+import { tryParseImageManifest } from '../../oci/manifest.js';
 import type { CallOptions, Repository } from '../../oci/storage.js';
 
 /**
@@ -19,12 +18,8 @@ export async function withSweep<T>(
   for (const reference of references) {
     const stored = await repository.fetchManifest(reference, options);
     if (stored === undefined) continue;
-    try {
-      layers.push(...parseImageManifest(stored.bytes).layers);
-    } catch (error) {
-      // No image manifest: what it names is nothing of ours.
-      if (!isFerryError(error, 'MANIFEST_INVALID')) throw error;
-    }
+    // No image manifest: what it names is nothing of ours.
+    layers.push(...(tryParseImageManifest(stored.bytes)?.layers ?? []));
   }
   const result = await work();
   if (layers.length > 0) await repository.sweepBlobs(layers, options);

@@ -1,13 +1,10 @@
 /** The audit of an ordinary channel, in a folder or on a web server: every listed archive is there. */
-import { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import type { RepodataRecord } from '../../conda/package-record.js';
 import { chooseSample } from '../../conformance/sample.js';
 import { isFerryError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import { quietSignal } from '../../io/quiet-signal.js';
-import { TempFolder } from '../../io/temp-folder.js';
-import { DEFAULT_CONCURRENCY } from '../mirror.js';
+import { Resources } from '../../io/resources.js';
 import { readChannelRecords } from '../read-channel.js';
 import { takeRoom } from '../archive-room.js';
 import { receiveArchive } from '../receive.js';
@@ -15,7 +12,7 @@ import { compareWithSource, readSource } from './compare-source.js';
 import { finding, type Finding } from './findings.js';
 import type { SubdirAudit, VerifyReport } from './report.js';
 import type { LookContext } from './verify-context.js';
-import { countingReporter, type VerifyLook } from './verify.js';
+import { openLook, type VerifyLook } from './verify.js';
 
 /** Options of {@link verifyOrdinaryChannel}. */
 export interface VerifyOrdinaryOptions extends VerifyLook {
@@ -28,21 +25,10 @@ export interface VerifyOrdinaryOptions extends VerifyLook {
  * @throws FerryError `CHANNEL_NOT_FOUND`, `USAGE`, `DISK_FULL`; what the channel throws where it cannot be asked
  */
 export async function verifyOrdinaryChannel(options: VerifyOrdinaryOptions): Promise<VerifyReport> {
-  await using own = options.workers === undefined ? new WorkerPool() : undefined;
-  const workers = options.workers ?? own ?? new WorkerPool();
-  await using temp = await TempFolder.create(options.tempDir);
+  await using resources = new Resources();
+  const context = await openLook(options, resources);
   const { channel, against, sample, subdirs } = options;
-  const signal = options.signal === undefined ? undefined : quietSignal(options.signal);
-  const context: LookContext = {
-    depth: options.depth ?? 'manifests',
-    sample,
-    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-    workers,
-    temp,
-    reporter: countingReporter(options.reporter ?? {}),
-    now: options.now ?? (() => new Date()),
-    signal,
-  };
+  const { workers, signal } = context;
   const audits: SubdirAudit[] = [];
   for await (const { subdir, records: listing } of readChannelRecords(channel, {
     subdirs,

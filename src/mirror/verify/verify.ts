@@ -7,11 +7,12 @@ import { OciChannel } from '../../artifact/oci-channel.js';
 import type { Ledger } from '../../artifact/ledger.js';
 import { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
-import { isSubdir } from '../../conda/names.js';
+import { checkSubdirs } from '../../conda/names.js';
 import { chooseSample } from '../../conformance/sample.js';
 import { FerryError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { quietSignal } from '../../io/quiet-signal.js';
+import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import { checkSchema } from '../check-schema.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
@@ -24,8 +25,8 @@ import { finding, isSameFinding, type Finding } from './findings.js';
 import { placesOf, type Place } from './places.js';
 import { repairSubdir, type SubdirFaults, type SubdirRepair } from './repair-subdir.js';
 import type { SubdirAudit, VerifyDepth, VerifyReport, VerifyReporter, VerifySample } from './report.js';
-import { holdDestination, type LockOptions } from '../lock-destination.js';
-import type { VerifyContext } from './verify-context.js';
+import { lockDestination, type LockOptions } from '../lock-destination.js';
+import type { LookContext, VerifyContext } from './verify-context.js';
 
 /** How an audit looks; the same for all kinds of channels. */
 export interface VerifyLook {
@@ -79,23 +80,16 @@ export interface VerifyOptions extends VerifyLook {
  * @see hackage-server 116, bandersnatch 658
  */
 export async function verifyChannel(options: VerifyOptions): Promise<VerifyReport> {
-  await using own = options.workers === undefined ? new WorkerPool() : undefined;
-  await using temp = await TempFolder.create(options.tempDir);
+  await using resources = new Resources();
   const { channel: store, repair } = options;
-  await using _ = repair && (await holdDestination(store, { ...repair, signal: options.signal }));
-  const wished = options.depth ?? 'manifests';
+  await using _ = repair && (await lockDestination(store, { ...repair, signal: options.signal }));
+  const look = await openLook(options, resources);
   const context: VerifyContext = {
+    ...look,
     store,
     against: options.against,
     // A blob that is gone is what a repair is for, and no ledger may vouch for it.
-    depth: repair !== undefined && wished === 'manifests' ? 'full' : wished,
-    sample: options.sample,
-    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-    workers: options.workers ?? own ?? new WorkerPool(),
-    temp,
-    reporter: countingReporter(options.reporter ?? {}),
-    now: options.now ?? (() => new Date()),
-    signal: options.signal === undefined ? undefined : quietSignal(options.signal),
+    depth: repair !== undefined && look.depth === 'manifests' ? 'full' : look.depth,
   };
   const subdirs = await subdirsOf(options.subdirs, context);
   const audits: SubdirAudit[] = [];
@@ -124,8 +118,22 @@ export async function verifyChannel(options: VerifyOptions): Promise<VerifyRepor
   };
 }
 
+/** Gets together what every audit has at hand. */
+export async function openLook(options: VerifyLook, resources: Resources): Promise<LookContext> {
+  return {
+    depth: options.depth ?? 'manifests',
+    sample: options.sample,
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    workers: options.workers ?? resources.use(new WorkerPool()),
+    temp: resources.use(await TempFolder.create(options.tempDir)),
+    reporter: countingReporter(options.reporter ?? {}),
+    now: options.now ?? (() => new Date()),
+    signal: options.signal === undefined ? undefined : quietSignal(options.signal),
+  };
+}
+
 /** Adds up what single subdirs plan. */
-export function countingReporter(reporter: VerifyReporter): VerifyReporter {
+function countingReporter(reporter: VerifyReporter): VerifyReporter {
   let total = 0;
   return {
     ...reporter,
@@ -141,9 +149,7 @@ async function subdirsOf(
   wanted: readonly string[] | undefined,
   { store, signal }: VerifyContext,
 ): Promise<readonly string[]> {
-  for (const subdir of wanted ?? []) {
-    if (!isSubdir(subdir)) throw new FerryError('USAGE', `\`${subdir}\` is no subdir such as \`noarch\``);
-  }
+  checkSubdirs(wanted);
   const subdirs = [...new Set(wanted ?? (await new OciChannel(store).subdirs({ signal })))];
   if (subdirs.length > 0) return subdirs;
   const other = store.schema.id === 'v0' ? 'v1' : 'v0';

@@ -8,7 +8,7 @@ import type { LockedArchives } from './locked-archives.js';
 import { readYamlLock, type Refuse } from './yaml-lock.js';
 
 /** Ten times the largest that is known: some pixi.lock of many platforms have 6 MB. In UTF-16 code units. */
-export const MAX_LOCK_FILE_LENGTH = 64 * 1024 * 1024;
+const MAX_LOCK_FILE_LENGTH = 64 * 1024 * 1024;
 
 /** Writers share values by aliases at times, but never many, and never in one another. */
 const MAX_ALIASES = 100;

@@ -71,9 +71,10 @@ describe('checkChannelNames', () => {
     ['cep26/channel-ends', { path: 'conda_' }],
     ['cep26/channel-subdir', { path: 'conda/linux-64/' }],
     ['cep26/channel-length', { path: 'a', url: `https://x.example/${'a'.repeat(256)}` }],
-    ['cep26/label', { path: 'a', label: '1' }],
-    ['cep26/label-subdir', { path: 'a', label: 'x/noarch' }],
-    ['cep26/label-nolabel', { path: 'a', label: 'nolabel' }],
+    ['cep26/label', { path: 'a/label/1' }],
+    ['cep26/label', { path: 'label/1' }],
+    ['cep26/label-subdir', { path: 'a/label/x/noarch' }],
+    ['cep26/label-nolabel', { path: 'a/label/nolabel' }],
   ])('%s: %j', (clause, names) => {
     expect(
       clauses((log) => {
@@ -83,7 +84,7 @@ describe('checkChannelNames', () => {
   });
 
   test('cep26/channel: a good channel leaves no finding', () => {
-    const channel = { path: 'org/ferry', label: 'dev', url: 'https://x.example/org/ferry', where: 'here' };
+    const channel = { path: 'org/ferry/label/dev', url: 'https://x.example/org/ferry', where: 'here' };
     expect(
       clauses((log) => {
         checkChannelNames(channel, log);

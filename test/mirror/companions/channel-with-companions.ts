@@ -28,7 +28,7 @@ export function conda(name: string, version = '1.0', index: object = {}) {
   return condaPackage({ name, version, build: '0', subdir: 'noarch', index: all });
 }
 
-export function tarBz2(name: string, version = '1.0') {
+function tarBz2(name: string, version = '1.0') {
   const index = { noarch: 'generic', timestamp: 1_700_000_000_000 };
   return tarBz2Package({ name, version, build: '0', subdir: 'noarch', index });
 }

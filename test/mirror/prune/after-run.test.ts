@@ -64,8 +64,8 @@ test('whoever writes to a channel keeps the others of this machine out, and nobo
   const source = new DirectoryChannel(FIXTURE_CHANNEL);
   const mirror: MirrorOptions = { source, destination: store, workers, lockFolder };
   {
-    await using _ = await lockDestination(store, lockFolder);
-    await using __ = await lockDestination(destination, lockFolder);
+    await using _ = await lockDestination(store, { lockFolder });
+    await using __ = await lockDestination(destination, { lockFolder });
     const writing = [
       () => applyPrune(plan, { store, workers, lockFolder }),
       () => rollBack({ store, workers, lockFolder, generation: tagOf(2) }),

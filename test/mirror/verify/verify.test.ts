@@ -17,7 +17,7 @@ import { writeChannel } from '../../../fixtures/build/channel.mjs';
 import { zstd } from '../../../fixtures/build/zstd.mjs';
 import { faultsOf, publishedRepodata } from '../../support/audit.js';
 import { failingRegistry } from '../../support/failing-registry.js';
-import { watchedRegistry } from '../../support/watched-registry.js';
+import { watchedRegistry, type Write } from '../../support/watched-registry.js';
 import { mirrorFolder, writesOf, type StoreUnderTest } from '../../support/stores.js';
 import { tempFolder } from '../../support/temp.js';
 import { workers } from '../../support/workers.js';
@@ -560,12 +560,13 @@ test('a repair that finds repodata of somebody else stops, and takes nothing of 
   const own = store.view().store;
   let isTheirs = false;
   const theirs = Buffer.from('{"packages":{},"packages.conda":{}}');
-  const registry = watchedRegistry(own.registry, async ({ repository, verb }) => {
+  const publish = async ({ repository, verb }: Write): Promise<void> => {
     if (isTheirs || verb !== 'push' || repository !== 'noarch/twin') return;
     isTheirs = true;
     const layers = [{ mediaType: REPODATA, title: 'repodata.json', bytes: theirs }];
     await pushMetadata(store.view().store, 'noarch', 'repodata.json', layers, { tags: [LATEST] });
-  });
+  };
+  const registry = watchedRegistry(own.registry, { after: publish });
   const channel = new ChannelStore(registry, own.path, own.schema);
   const against = new DirectoryChannel(source);
   await expect(verify({ channel, against, repair: { dropMissing: true } })).rejects.toMatchObject({

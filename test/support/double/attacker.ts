@@ -44,7 +44,7 @@ export interface Attacker extends AsyncDisposable {
 const SECRET_HEADER = /^(?:authorization|cookie|proxy-authorization|x-.*)$/i;
 
 /** Starts a host to which a registry may lead a client astray. */
-export async function startAttacker(options: AttackerOptions = {}): Promise<Attacker> {
+async function startAttacker(options: AttackerOptions = {}): Promise<Attacker> {
   const requests: AttackerRecord[] = [];
   let answer = options.answer ?? { status: 200, body: 'from the attacker' };
   const server = await startLoopbackServer({

@@ -21,7 +21,7 @@ export interface SeededScheduleOptions {
 }
 
 /** Faults that a client can get over by trying again. */
-export const PASSING_FAULTS: readonly FaultKind[] = [
+const PASSING_FAULTS: readonly FaultKind[] = [
   '429',
   '429-seconds',
   '429-date',
