@@ -5,10 +5,15 @@
 import { createRequire } from 'node:module';
 import type * as Rattler from '@conda-org/rattler';
 
-/** Parsed versions that are kept; the whole of conda-forge has about four times as many. Some 200 bytes each. */
-const MAX_PARSED = 10_000;
+/**
+ * Parsed versions that are kept at least, and half of what is kept at most; the whole of conda-forge has some eight times as
+ * many. About 200 bytes each.
+ */
+const MIN_PARSED = 5_000;
 
-const parsed = new Map<string, Rattler.Version | undefined>();
+/** What was asked for lately, and what was before that: when the first is full, what is left of the second goes. */
+let recent = new Map<string, Rattler.Version | undefined>();
+let earlier = new Map<string, Rattler.Version | undefined>();
 let rattler: typeof Rattler | undefined;
 
 /**
@@ -44,21 +49,15 @@ export function newVersion(text: string): Rattler.Version | undefined {
  * memory back.
  */
 export function parsedVersion(text: string): Rattler.Version | undefined {
-  const known = parsed.get(text);
-  if (known !== undefined || parsed.has(text)) {
-    // Moved to the end, so that what is in use is never the one to go.
-    parsed.delete(text);
-    parsed.set(text, known);
-    return known;
-  }
-  const version = newVersion(text);
-  parsed.set(text, version);
-  if (parsed.size > MAX_PARSED) {
-    for (const [oldest, value] of parsed) {
-      parsed.delete(oldest);
-      value?.free();
-      break;
-    }
+  const known = recent.get(text);
+  if (known !== undefined || recent.has(text)) return known;
+  const version = earlier.has(text) ? earlier.get(text) : newVersion(text);
+  earlier.delete(text);
+  recent.set(text, version);
+  if (recent.size > MIN_PARSED) {
+    for (const old of earlier.values()) old?.free();
+    earlier = recent;
+    recent = new Map();
   }
   return version;
 }
