@@ -26,9 +26,26 @@ export function printJson(output: Output, document: unknown): void {
   output.stdout.write(`${JSON.stringify(document, jsonValue, 2)}\n`);
 }
 
+/** What stands at the foot of a terminal, below all that is said: a progress bar. */
+export interface Foot {
+  hide(): void;
+  show(): void;
+}
+
+const feet = new WeakMap<Output['stderr'], Foot>();
+
+/** Keeps something at the foot of the terminal; `undefined` where it is gone. */
+export function setFoot({ stderr }: Output, foot: Foot | undefined): void {
+  if (foot === undefined) feet.delete(stderr);
+  else feet.set(stderr, foot);
+}
+
 /** Writes one line of talk. */
-export function say(output: Output, line: string): void {
-  output.stderr.write(`${printable(line)}\n`);
+export function say({ stderr }: Output, line: string): void {
+  const foot = feet.get(stderr);
+  foot?.hide();
+  stderr.write(`${printable(line)}\n`);
+  foot?.show();
 }
 
 /** What {@link printError} adds to an error. */
