@@ -1,9 +1,10 @@
 import { formatSeconds } from '../io/figures.js';
+import type { FailureList } from '../mirror/failure-list.js';
 import type { PlanDocument } from '../mirror/plan-document.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../mirror/report.js';
 import { describeLeftOut, PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, formatTable, printLine, type Output, type OutputFlags } from './output.js';
-import { printRefused, printWithheld } from './refused.js';
+import { countFailed, printFailed, printRefused, printWithheld } from './refused.js';
 
 /** Packages named for their size, where nobody asked for more. */
 const LARGEST_SHOWN = 20;
@@ -30,7 +31,14 @@ export function printPlan(
   printLargest(output, document);
   const { archives, bytes, requests, seconds } = document.totals;
   printLine(output);
-  printLine(output, `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}`);
+  const { archives: shared, metadata } = plan.requests;
+  // They are of no subdir, so the column above does not come to the sum.
+  const ofChannel =
+    shared + metadata === 0 ? '' : ` (${String(shared + metadata)} of them for the whole channel)`;
+  printLine(
+    output,
+    `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}${ofChannel}`,
+  );
   if (seconds !== undefined)
     printLine(output, `at ${String(flags.rate)} requests a minute: ${formatSeconds(seconds)}`);
   if (plan.mounts === true)
@@ -39,15 +47,20 @@ export function printPlan(
   printLine(output, `to ${plan.destination}, schema ${plan.schema}; nothing was moved`);
 }
 
-/** Prints what a run did. */
-export function printReport(output: Output, report: MirrorReport, flags: OutputFlags): void {
+/** Prints what a run did; `known` are the archives that are known to fail. */
+export function printReport(
+  output: Output,
+  report: MirrorReport,
+  known: FailureList,
+  flags: OutputFlags,
+): void {
   const { subdirs } = report;
   const header = ['subdir', 'listed', 'there', 'added', 'failed', 'withheld', 'repodata'];
   const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
 
   for (const { subdir, failed, withheld, leftOut, replaced, displaced } of subdirs) {
-    printRefused(output, 'failed', subdir, failed);
+    printFailed(output, { subdir, failed }, known, flags);
     printNames(output, 'replaced by the source', subdir, replaced);
     printNames(output, 'made room for its twin', subdir, displaced);
     printWithheld(output, subdir, withheld, flags);
@@ -55,16 +68,12 @@ export function printReport(output: Output, report: MirrorReport, flags: OutputF
   }
   const total = (field: 'added' | 'addedBytes' | 'artifacts' | 'untried'): number =>
     subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
-  const failed = subdirs.reduce((sum, subdir) => sum + subdir.failed.length, 0);
   const moved =
     total('added') === 0
       ? 'nothing new'
       : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
   printLine(output);
-  printLine(
-    output,
-    `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
-  );
+  printLine(output, `mirrored to ${report.destination}: ${moved}${countFailed(subdirs, known)}`);
   if (report.isInterrupted)
     printLine(
       output,

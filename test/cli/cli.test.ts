@@ -39,6 +39,27 @@ test('--help names every verb, and each verb has its own with examples', async (
   }
 });
 
+test('help of every verb fits into a terminal of 80 columns', async () => {
+  const { stdout } = await runFerry(['--help']);
+  const verbs = [...stdout.matchAll(/^ {2}([a-z]+) </gm)].map(([, verb = '']) => verb);
+  const pages = [
+    stdout,
+    ...(await Promise.all(verbs.map(async (verb) => (await runFerry([verb, '--help'])).stdout))),
+  ];
+  expect(pages.length).toBeGreaterThan(10);
+  for (const page of pages) expect(page.split('\n').filter((line) => line.length > 80)).toEqual([]);
+});
+
+test.each([
+  [['mirrr'], "error: unknown command 'mirrr' [USAGE]"],
+  [['list'], "error: missing required argument 'channel' [USAGE]"],
+  [['list', './channel', '--wid'], "error: unknown option '--wid' [USAGE]"],
+  [['mirror', 'a', 'b', '--plan', '--apply', 'c'], 'error: --plan and --apply cannot go together [USAGE]'],
+])('%j is refused with a code like all that is wrong', async (args, line) => {
+  const { code, stderr } = await runFerry(args);
+  expect({ code, line: stderr.split('\n', 1)[0] }).toEqual({ code: 2, line });
+});
+
 test('--version is that of the package', async () => {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   expect((await runFerryProcess(['--version'])).stdout).toBe(`${version}\n`);

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { FerryError, isSystemError } from '../../errors.js';
-import { writeFileAtomic } from '../../io/atomic-file.js';
 import {
   failuresOf,
   formatFailures,
@@ -11,6 +10,7 @@ import {
 import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror/migrate/migrate.js';
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -114,10 +114,12 @@ Examples:
       }
       const failures = failuresOf(report);
       const hasFailed = failures.failures.length > 0;
-      if (hasFailed) await writeFileAtomic(flags.failures, Buffer.from(formatFailures(failures)));
       if (flags.json === true) printJson(context.output, { ...report, requests: session.requests });
       else printReport(context.output, report, flags);
-      if (hasFailed) context.setExitCode(1);
+      if (hasFailed) {
+        context.setExitCode(1);
+        await writeReport(flags.failures, formatFailures(failures));
+      }
     });
   addConnectionOptions(command);
 }

@@ -3,8 +3,6 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { FallbackChannel } from '../../channel/fallback-channel.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
-import { writeFileAtomic } from '../../io/atomic-file.js';
-import { openerOf } from '../../io/bytes.js';
 import {
   formatFailureList,
   parseFailureList,
@@ -14,6 +12,7 @@ import {
 import { DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '../../mirror/plan-document.js';
 import type { MirrorReport } from '../../mirror/report.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
@@ -149,6 +148,8 @@ async function mirror(
   const { output } = context;
   if (flags.planOut !== undefined && flags.plan !== true)
     throw new FerryError('USAGE', '--plan-out goes with --plan');
+  if (flags.plan === true && flags.apply !== undefined)
+    throw new FerryError('USAGE', '--plan and --apply cannot go together');
   const known = new Set<string>();
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readText(file), file)) known.add(name);
@@ -161,7 +162,7 @@ async function mirror(
     const filters = await readFilters(flags, readText);
     const first = session.openChannel(from);
     const ends = { source: withFallbacks(first, flags, session, output), folder: to.path, filters };
-    const exported = await exportToFolder(ends, flags, { session, context });
+    const exported = await exportToFolder(ends, flags, { session, context, known });
     if (exported !== undefined) await conclude(exported, known, flags, { context, notes });
     return;
   }
@@ -192,7 +193,7 @@ async function mirror(
     const plan = await planIt({ ...options, signal: context.signal });
     const document = makePlanDocument(plan, { now: new Date(), requestsPerMinute: flags.rate });
     if (flags.planOut !== undefined)
-      await writeText(flags.planOut, `${JSON.stringify(document, undefined, 1)}\n`);
+      await writeReport(flags.planOut, `${JSON.stringify(document, undefined, 1)}\n`);
     if (flags.json === true) printJson(output, document);
     else printPlan(output, plan, document, flags);
     return;
@@ -204,9 +205,9 @@ async function mirror(
   } finally {
     progress.finish();
   }
-  await conclude(report, known, flags, { context, notes });
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
-  else printReport(output, report, flags);
+  else printReport(output, report, known, flags);
+  await conclude(report, known, flags, { context, notes });
 }
 
 /** Notes what a run came to, and sets the exit status. */
@@ -217,7 +218,7 @@ async function conclude(
   { context, notes }: { readonly context: CommandContext; readonly notes: RunNotes },
 ): Promise<void> {
   notes.report = report;
-  if (quarantine !== undefined) await writeText(quarantine, formatFailureList(report));
+  if (quarantine !== undefined) await writeReport(quarantine, formatFailureList(report));
   if (report.isInterrupted) context.setExitCode(EXIT_INTERRUPTED);
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
@@ -244,10 +245,6 @@ async function readText(file: string): Promise<string> {
   } catch (cause) {
     throw new FerryError('USAGE', `\`${file}\` cannot be read`, { cause });
   }
-}
-
-async function writeText(file: string, text: string): Promise<void> {
-  await writeFileAtomic(file, openerOf(Buffer.from(text))());
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -3,7 +3,6 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { parseMatchSpec } from '../../conda/match-spec/match-spec.js';
 import { isArchiveFilename } from '../../conda/names.js';
 import { FerryError, isSystemError } from '../../errors.js';
-import { writeFileAtomic } from '../../io/atomic-file.js';
 import { readSpecLines } from '../../mirror/filters/spec-list.js';
 import { applyPrune, type PruneReport } from '../../mirror/prune/apply-prune.js';
 import { formatPrunePlan, parsePrunePlan, type PrunePlan } from '../../mirror/prune/plan-document.js';
@@ -13,6 +12,7 @@ import {
   planPrune,
   type Pin,
 } from '../../mirror/prune/plan-prune.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { formatDuration, parseDuration } from '../duration.js';
@@ -109,8 +109,7 @@ Examples:
               concurrency: flags.concurrency,
             })
           : await readPlan(flags.apply);
-      if (flags.planOut !== undefined)
-        await writeFileAtomic(flags.planOut, Buffer.from(formatPrunePlan(plan)));
+      if (flags.planOut !== undefined) await writeReport(flags.planOut, formatPrunePlan(plan));
       if (flags.apply === undefined && flags.yes !== true) {
         if (flags.json === true) printJson(output, plan);
         else printPrunePlan(output, plan, flags);
