@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
-import { parseMatchSpec } from '../../conda/match-spec/match-spec.js';
 import { isArchiveFilename } from '../../conda/names.js';
 import { FerryError, isSystemError } from '../../errors.js';
-import { readSpecLines } from '../../mirror/filters/spec-list.js';
+import { parseNamedSpec, readSpecLines } from '../../mirror/filters/spec-list.js';
 import { applyPrune, type PruneReport } from '../../mirror/prune/apply-prune.js';
 import { formatPrunePlan, parsePrunePlan, type PrunePlan } from '../../mirror/prune/plan-document.js';
 import {
@@ -161,13 +160,13 @@ function checkFlags(flags: PruneFlags): void {
   throw new FerryError('USAGE', `\`--${name}\` belongs to making a plan, and --apply takes one as it is`);
 }
 
-/** @throws ParseError `MATCH_SPEC_INVALID`; FerryError `USAGE` */
+/** @throws FerryError `MATCH_SPEC_INVALID`, `USAGE` */
 async function readPins(flags: Pick<PruneFlags, 'pin' | 'pins'>): Promise<readonly Pin[]> {
   const ofFile = flags.pins === undefined ? [] : readSpecLines(await readText(flags.pins));
   return [...(flags.pin ?? []), ...ofFile.map(({ text }) => text)].map((text) => ({
     text,
     // As a match spec a file name would be a name that nothing has.
-    spec: parseMatchSpec(isArchiveFilename(text) ? `*[fn="${text}"]` : text),
+    spec: parseNamedSpec(isArchiveFilename(text) ? `*[fn="${text}"]` : text),
   }));
 }
 
