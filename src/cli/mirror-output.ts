@@ -74,11 +74,11 @@ export function printReport(
       : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
   printLine(output);
   printLine(output, `mirrored to ${report.destination}: ${moved}${countFailed(subdirs, known)}`);
-  if (report.isInterrupted)
-    printLine(
-      output,
-      `interrupted; ${count(total('untried'), 'artifact')} or more are left for the next run`,
-    );
+  if (!report.isInterrupted) return;
+  const untried = total('untried');
+  // Subdirs that it did not come to are not counted.
+  const left = untried === 0 ? '' : `; at least ${count(untried, 'artifact')} left`;
+  printLine(output, `interrupted${left}; the next run goes on from here`);
 }
 
 function planCells(planned: PlannedSubdir): string[] {

@@ -44,6 +44,12 @@ export function setFoot({ stderr }: Output, foot: Foot | undefined): void {
   else feet.set(stderr, foot);
 }
 
+/** Takes away what stands at the foot, and gives the terminal its cursor back, before the process ends early. */
+export function clearFoot({ stderr }: Pick<Output, 'stderr'>): void {
+  feet.get(stderr)?.hide();
+  feet.delete(stderr);
+}
+
 /** Writes one line of talk. */
 export function say({ stderr }: Output, line: string): void {
   const foot = feet.get(stderr);

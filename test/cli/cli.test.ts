@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { cp, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -258,6 +259,16 @@ test.each([
   expect(result.stdout).toBe('');
 });
 
+test('pull says which spec it cannot read, and that a digest is cut short', async () => {
+  const pull = async (spec: string): Promise<string> =>
+    (await runFerry(['pull', FIXTURE_CHANNEL, 'ferry-tool', spec], { cwd: await tempFolder() })).stderr;
+  expect(await pull('ferry [')).toMatch(
+    /^error: `ferry \[` is no match spec \[MATCH_SPEC_INVALID\]\n {2}because: /,
+  );
+  expect(await pull('sha256:f37ab49df6b7')).toContain('hint: a digest is `sha256:` and 64 digits');
+  expect(await pull('nothing')).not.toContain('hint');
+});
+
 test('a password in a location is never shown', async () => {
   for (const location of [
     'oci://user:s3cret@127.0.0.1:1/x',
@@ -298,12 +309,16 @@ test('SIGINT ends a run with 130, and the next one goes on', async () => {
   const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch', '--stop-grace', '0'];
   const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
     cwd,
-    stdio: 'ignore',
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const said = Promise.all([text(child.stdout), text(child.stderr)]);
   await underWay;
   child.kill('SIGINT');
   await once(child, 'exit');
   expect(child.exitCode).toBe(130);
+  const [stdout, stderr] = await said;
+  expect(stderr).toContain('stopping: what is under way is finished and published; a second signal');
+  expect(stdout).toMatch(/\ninterrupted; at least 3 artifacts left; the next run goes on from here\n$/);
   stuck = false;
   expect(await runFerryProcess([...args, '--quiet'], { cwd })).toMatchObject({ code: 0, stderr: '' });
   await rm(join(cwd, 'mirror'), { recursive: true });

@@ -1,9 +1,10 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { say, type Output } from '#ferry/cli/output.js';
+import { clearFoot, say, type Output } from '#ferry/cli/output.js';
 import { createProgress } from '#ferry/cli/progress.js';
 
 const SAVE = '\u001b7';
+const SHOW_CURSOR = '\u001b[?25h';
 const RESTORE = '\u001b8';
 
 /** A terminal, and what was written to it. */
@@ -43,6 +44,15 @@ test('what is said while a bar stands is not drawn over by it', () => {
   expect(lines[1]).toContain('something else\n');
   expect(lines[2]).toContain('after all\n');
   expect(parts[1]).toContain('1/3 archives, 10 B  ferry-1.0-0.conda');
+});
+
+test('a process that ends early gives the cursor back', () => {
+  const { output, text } = terminal();
+  createProgress(output, {}).planned?.({ archives: 3, bytes: 30 });
+  clearFoot(output);
+  say(output, 'the end');
+  expect(text().lastIndexOf(SHOW_CURSOR)).toBeGreaterThan(text().lastIndexOf(SAVE));
+  expect(text().split(SAVE)).toHaveLength(2);
 });
 
 test('without a terminal there is no bar', () => {

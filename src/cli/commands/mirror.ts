@@ -33,6 +33,7 @@ import {
 import { Session } from '../session.js';
 
 const EXIT_INTERRUPTED = 130;
+const STOPPING = 'stopping: what is under way is finished and published; a second signal ends it at once';
 
 interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags {
   readonly fallback?: readonly string[];
@@ -199,10 +200,16 @@ async function mirror(
     return;
   }
   const progress = createProgress(output, flags);
+  // Without a word it would look as if nobody had heard, and the second signal cuts off what is under way.
+  const onStop = (): void => {
+    if (flags.quiet !== true) say(output, STOPPING);
+  };
+  context.signal.addEventListener('abort', onStop, { once: true });
   let report: MirrorReport;
   try {
     report = await runIt({ ...options, stop: context.signal, reporter: progress });
   } finally {
+    context.signal.removeEventListener('abort', onStop);
     progress.finish();
   }
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
