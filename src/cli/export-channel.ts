@@ -6,7 +6,7 @@ import type { FailureList } from '../mirror/failure-list.js';
 import type { Filters } from '../mirror/filters/filters.js';
 import type { MirrorReport } from '../mirror/report.js';
 import type { CommandContext } from './context.js';
-import { printLeftOut } from './mirror-output.js';
+import { printLeftOut, printNothingTaken } from './mirror-output.js';
 import {
   count,
   formatBytes,
@@ -120,6 +120,7 @@ function printPlan(output: Output, plan: ExportPlan): void {
   const total = (field: 'toAdd' | 'bytes'): number =>
     plan.subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
   printLine(output);
+  printNothingTaken(output, plan.subdirs);
   printLine(output, `${count(total('toAdd'), 'archive')}, ${formatBytes(total('bytes'))}`);
   printLine(output, `from ${plan.source}`);
   printLine(output, `to the folder ${plan.destination}; nothing was moved`);
@@ -148,5 +149,6 @@ function printReport(
   const moved =
     added === 0 ? 'nothing new' : `${count(added, 'archive')} (${formatBytes(total((s) => s.addedBytes))})`;
   printLine(output);
+  printNothingTaken(output, subdirs);
   printLine(output, `exported to ${destination}: ${moved}${countFailed(subdirs, known)}`);
 }

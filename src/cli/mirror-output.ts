@@ -31,6 +31,12 @@ export function printPlan(
   printLargest(output, document);
   const { archives, bytes, requests, seconds } = document.totals;
   printLine(output);
+  printNothingTaken(
+    output,
+    plan.subdirs.flatMap((planned) =>
+      planned.status === 'planned' ? [{ listed: planned.plan.listed, leftOut: planned.leftOut }] : [],
+    ),
+  );
   const { archives: shared, metadata } = plan.requests;
   // They are of no subdir, so the column above does not come to the sum.
   const ofChannel =
@@ -73,6 +79,7 @@ export function printReport(
       ? 'nothing new'
       : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
   printLine(output);
+  printNothingTaken(output, subdirs);
   printLine(output, `mirrored to ${report.destination}: ${moved}${countFailed(subdirs, known)}`);
   if (!report.isInterrupted) return;
   const untried = total('untried');
@@ -127,6 +134,17 @@ export function printLeftOut(
   if (parts.length === 0) return;
   printLine(output);
   printLine(output, `left out of ${subdir}: ${parts.join(', ')}`);
+}
+
+/** Says that filters took nothing at all: a misspelt name looks no other way, and empties the channel. */
+export function printNothingTaken(
+  output: Output,
+  subdirs: readonly Pick<SubdirReport, 'listed' | 'leftOut'>[],
+): void {
+  const listed = subdirs.reduce((sum, subdir) => sum + (subdir.listed ?? 0), 0);
+  const leftOut = subdirs.flatMap((subdir) => Object.values(subdir.leftOut)).reduce((sum, n) => sum + n, 0);
+  if (listed > 0 && leftOut === listed)
+    printLine(output, `filters leave out all of ${count(listed, 'record')}`);
 }
 
 /** The first of what changed at the source, by name. */

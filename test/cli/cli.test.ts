@@ -165,6 +165,23 @@ test('mirror exits with 1 when archives failed, and --json has their codes', asy
   expect(report.requests).toEqual({ source: 0, destination: 0 });
 });
 
+test('mirror says when filters take nothing, and takes no channel for its own source', async () => {
+  const cwd = await tempFolder();
+  const args = ['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--include', 'misspelt', '--quiet'];
+  for (const more of [['--plan'], []]) {
+    const { stdout, code } = await runFerry([...args, ...more], { cwd });
+    expect(stdout).toContain('\nfilters leave out all of 32 records\n');
+    expect(code).toBe(0);
+  }
+  const into = ['mirror', 'oci-layout:./mirror', 'oci-layout:./x/../mirror'];
+  expect(await runFerry(into, { cwd })).toMatchObject({
+    code: 2,
+    stderr: `error: \`${join(cwd, 'mirror')}\` is the source and the destination [USAGE]\n`,
+  });
+  const label = await runFerry([...into, '--source-label', 'dev', '--quiet'], { cwd });
+  expect(label.stderr).toContain('CHANNEL_NOT_FOUND');
+});
+
 test('pull fetches by spec, file name and digest; what it cannot find is an error and writes nothing', async () => {
   const cwd = await tempFolder();
   expect((await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd })).code).toBe(
