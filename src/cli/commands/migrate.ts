@@ -164,8 +164,19 @@ function printPlan(output: Output, plan: MigrationPlan, flags: MigrateFlags): vo
       ? 'one registry: blobs are mounted, or sent where the registry does not do that'
       : 'two registries, or two folders: blobs are read from the one and sent to the other',
   );
-  printLine(output, `nothing was written; from ${plan.source}, schema ${plan.from},`);
-  printLine(output, `to ${plan.destination}, schema ${plan.to}`);
+  const total = (pick: (subdir: MigrationPlan['subdirs'][number]) => number): number =>
+    plan.subdirs.reduce((sum, subdir) => sum + pick(subdir), 0);
+  const artifacts = count(
+    total((subdir) => subdir.artifacts.toWrite),
+    'artifact',
+  );
+  const requests = count(
+    total((subdir) => subdir.requests),
+    'request',
+  );
+  printLine(output, `${artifacts}, ${formatBytes(total((subdir) => subdir.bytes))}, ${requests}`);
+  printLine(output, `from ${plan.source}, schema ${plan.from}`);
+  printLine(output, `to ${plan.destination}, schema ${plan.to}; nothing was written`);
 }
 
 function printReport(output: Output, report: MigrationReport, flags: MigrateFlags): void {
