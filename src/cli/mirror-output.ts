@@ -107,7 +107,8 @@ function planCells(planned: PlannedSubdir): string[] {
     retry:
       planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
   };
-  return ['', '', '0', '', '', '', note[planned.status]];
+  const { archives, metadata } = planned.requests;
+  return ['', '', '0', '', String(archives + metadata), '', note[planned.status]];
 }
 
 function reportCells(subdir: SubdirReport): string[] {
