@@ -11,6 +11,7 @@ import type { AppliedPlan } from './plan-document.js';
 import { takeSnapshot } from './snapshot.js';
 import { viewSource, viewSubdir, type SubdirView } from './subdir-view.js';
 import { planView, settledWork, type PrepareOptions, type SubdirWork } from './subdir-work.js';
+import { noRepodata } from './no-repodata.js';
 
 /** Unpatched records, those of removed packages among them. */
 const REMOVED_FILES = ['repodata_from_packages.json.zst', 'repodata_from_packages.json'] as const;
@@ -46,7 +47,7 @@ export async function prepareAll(
   wanted: readonly string[] | undefined,
 ): Promise<PreparedSubdirs> {
   const { views, isGuessed } = await viewAll(options, wanted);
-  checkFound(views, options.source);
+  checkFound(views, options.source, wanted);
   const found = isGuessed ? views.filter(({ status }) => status !== 'absent') : views;
   const works = await planAll(await viewTogether(found, options), options);
   const discovered = isGuessed ? found.map(({ subdir }) => subdir) : undefined;
@@ -183,9 +184,15 @@ async function* detailsOf(repodata: Repodata, removed: Repodata | undefined): As
   if (removed !== undefined) yield* removed.details((filename) => !repodata.has(filename));
 }
 
-function checkFound(views: readonly SubdirView[], source: ChannelSource): void {
+function checkFound(
+  views: readonly SubdirView[],
+  source: ChannelSource,
+  wanted: readonly string[] | undefined,
+): void {
   if (views.some(({ status }) => status !== 'absent')) return;
-  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``, {
-    hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
-  });
+  throw noRepodata(
+    source,
+    wanted,
+    'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
+  );
 }

@@ -7,6 +7,7 @@ import type { Repodata } from '../conda/repodata/repodata.js';
 import { FerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { takeSnapshot } from './snapshot.js';
+import { noRepodata } from './no-repodata.js';
 
 /** Options of {@link readChannelRecords}. */
 export interface ReadChannelOptions {
@@ -45,7 +46,7 @@ export async function* readChannelRecords(
     const { signal } = options;
     yield { subdir, records: usable(repodata), details: (names) => repodata.details(names, signal) };
   }
-  if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
+  if (!found) throw noRepodata(channel, options.subdirs);
 }
 
 function* usable(repodata: Repodata): Generator<RepodataRecord> {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { cp, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { sha256 } from '../support/audit.js';
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
@@ -274,6 +275,22 @@ test.each([
   expect(result.stderr).toContain(text);
   expect(result.code).toBe(code);
   expect(result.stdout).toBe('');
+});
+
+test('a channel without the subdirs that were asked for is not called absent', async () => {
+  const cwd = await tempFolder();
+  const place = pathToFileURL(FIXTURE_CHANNEL).href.replace(/\/$/, '');
+  for (const args of [
+    ['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror'],
+    ['mirror', FIXTURE_CHANNEL, './copy'],
+    ['list', FIXTURE_CHANNEL],
+  ]) {
+    const { code, stderr } = await runFerry([...args, '--subdir', 'win-64'], { cwd });
+    expect({ code, stderr }).toEqual({
+      code: 3,
+      stderr: `error: there is no repodata of \`win-64\` at \`${place}\` [CHANNEL_NOT_FOUND]\n`,
+    });
+  }
 });
 
 test('pull says which spec it cannot read, and that a digest is cut short', async () => {
