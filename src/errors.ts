@@ -58,7 +58,7 @@ export const ERROR_CODES = {
   ROLLED_BACK: 'the channel was rolled back, and is held there',
   RUN_UNFINISHED: 'a mirror run of the channel has not ended',
   REPORT_INVALID: 'a file is no record of a run',
-  REPORT_UNWRITABLE: 'a report of a run cannot be written',
+  REPORT_UNWRITABLE: 'a report, plan or list cannot be written',
   SIZE_EXCEEDED: 'more bytes came than were allowed',
   SIZE_MISMATCH: 'bytes are not as many as they should be',
   SOURCE_OLDER: "the source's repodata is older than what was mirrored last",

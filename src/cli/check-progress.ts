@@ -1,6 +1,6 @@
-import { SingleBar } from 'cli-progress';
 import type { CheckReporter } from '../conformance/check-context.js';
 import type { Output, OutputFlags } from './output.js';
+import { TerminalBar } from './terminal-bar.js';
 
 /** A reporter of `check` for people: a bar on a terminal, nothing elsewhere. `finish` takes the bar away. */
 export interface CheckProgress extends CheckReporter {
@@ -10,26 +10,16 @@ export interface CheckProgress extends CheckReporter {
 /** Makes the reporter that the flags ask for. */
 export function createCheckProgress(output: Output, flags: OutputFlags): CheckProgress {
   if (flags.quiet === true || output.stderr.isTTY !== true) return { finish: () => undefined };
-  const bar = new SingleBar({
-    format: '{bar} {value}/{total} checked',
-    stream: output.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-    barsize: 24,
-  });
-  let active = false;
+  const bar = new TerminalBar(output, '{bar} {value}/{total} checked');
   return {
     planned: (total) => {
-      if (active) bar.setTotal(total);
-      else if (total > 0) bar.start(total, 0);
-      active ||= total > 0;
+      bar.start(total);
     },
     checked: () => {
-      if (active) bar.increment();
+      bar.step();
     },
     finish: () => {
-      if (active) bar.stop();
-      active = false;
+      bar.stop();
     },
   };
 }

@@ -2,11 +2,12 @@
 import type { ChannelSource } from '../conda/channel-source.js';
 import { FerryError } from '../errors.js';
 import { exportChannel, planExport, type ExportOptions, type ExportPlan } from '../mirror/export/export.js';
+import type { FailureList } from '../mirror/failure-list.js';
 import type { Filters } from '../mirror/filters/filters.js';
 import type { MirrorReport } from '../mirror/report.js';
 import { PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import type { CommandContext } from './context.js';
-import { printLeftOut } from './mirror-output.js';
+import { printLeftOut, printNothingTaken } from './mirror-output.js';
 import {
   count,
   formatBytes,
@@ -17,7 +18,7 @@ import {
   type OutputFlags,
 } from './output.js';
 import { createProgress } from './progress.js';
-import { printRefused } from './refused.js';
+import { countFailed, printFailed, printRefused } from './refused.js';
 import type { Session } from './session.js';
 
 /** The flags of `mirror` that concern a folder. */
@@ -70,7 +71,11 @@ export interface ExportEnds {
 export async function exportToFolder(
   ends: ExportEnds,
   flags: ExportFlags,
-  { session, context }: { readonly session: Session; readonly context: CommandContext },
+  {
+    session,
+    context,
+    known,
+  }: { readonly session: Session; readonly context: CommandContext; readonly known: FailureList },
 ): Promise<MirrorReport | undefined> {
   const { output } = context;
   const options: ExportOptions = {
@@ -97,7 +102,7 @@ export async function exportToFolder(
     progress.finish();
   }
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
-  else printReport(output, report);
+  else printReport(output, report, known, flags);
   return report;
 }
 
@@ -113,11 +118,21 @@ function printPlan(output: Output, plan: ExportPlan): void {
     printRefused(output, 'unusable', subdir, invalid);
     printLeftOut(output, subdir, leftOut);
   }
+  const total = (field: 'toAdd' | 'bytes'): number =>
+    plan.subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
   printLine(output);
-  printLine(output, `nothing was moved; from ${plan.source} to the folder ${plan.destination}`);
+  printNothingTaken(output, plan.subdirs);
+  printLine(output, `${count(total('toAdd'), 'archive')}, ${formatBytes(total('bytes'))}`);
+  printLine(output, `from ${plan.source}`);
+  printLine(output, `to the folder ${plan.destination}; nothing was moved`);
 }
 
-function printReport(output: Output, { subdirs, destination }: MirrorReport): void {
+function printReport(
+  output: Output,
+  { subdirs, destination }: MirrorReport,
+  known: FailureList,
+  flags: OutputFlags,
+): void {
   const header = ['subdir', 'listed', 'there', 'added', 'failed', 'repodata'];
   const rows = subdirs.map(({ subdir, listed, there, added, failed, publishedAs }) => [
     subdir,
@@ -126,18 +141,15 @@ function printReport(output: Output, { subdirs, destination }: MirrorReport): vo
   ]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4])) printLine(output, line);
   for (const { subdir, failed, leftOut } of subdirs) {
-    printRefused(output, 'failed', subdir, failed);
+    printFailed(output, { subdir, failed }, known, flags);
     printLeftOut(output, subdir, leftOut);
   }
   const total = (pick: (subdir: MirrorReport['subdirs'][number]) => number): number =>
     subdirs.reduce((sum, subdir) => sum + pick(subdir), 0);
   const added = total((subdir) => subdir.added);
-  const failed = total((subdir) => subdir.failed.length);
   const moved =
     added === 0 ? 'nothing new' : `${count(added, 'archive')} (${formatBytes(total((s) => s.addedBytes))})`;
   printLine(output);
-  printLine(
-    output,
-    `exported to ${destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
-  );
+  printNothingTaken(output, subdirs);
+  printLine(output, `exported to ${destination}: ${moved}${countFailed(subdirs, known)}`);
 }

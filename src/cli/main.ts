@@ -2,6 +2,7 @@
 /** The command `conda-ferry`: the only place that knows the process it runs in. */
 import { setMaxListeners } from 'node:events';
 import { letHeapGrow } from './heap-growth.js';
+import { clearFoot } from './output.js';
 import { EXIT_FAILED, EXIT_INTERRUPTED, runCommand } from './run-command.js';
 
 letHeapGrow();
@@ -11,7 +12,10 @@ setMaxListeners(0, interruption.signal);
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
     // The second time somebody means it.
-    if (interruption.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    if (interruption.signal.aborted) {
+      clearFoot(process);
+      process.exit(EXIT_INTERRUPTED);
+    }
     interruption.abort(new Error(`interrupted by ${name}`));
   });
 }

@@ -1,9 +1,10 @@
 import { formatSeconds } from '../io/figures.js';
+import type { FailureList } from '../mirror/failure-list.js';
 import type { PlanDocument } from '../mirror/plan-document.js';
 import type { MirrorPlan, MirrorReport, PlannedSubdir, SubdirReport } from '../mirror/report.js';
 import { describeLeftOut, PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, formatTable, printLine, type Output, type OutputFlags } from './output.js';
-import { printRefused, printWithheld } from './refused.js';
+import { countFailed, printFailed, printRefused, printWithheld } from './refused.js';
 
 /** Packages named for their size, where nobody asked for more. */
 const LARGEST_SHOWN = 20;
@@ -30,7 +31,20 @@ export function printPlan(
   printLargest(output, document);
   const { archives, bytes, requests, seconds } = document.totals;
   printLine(output);
-  printLine(output, `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}`);
+  printNothingTaken(
+    output,
+    plan.subdirs.flatMap((planned) =>
+      planned.status === 'planned' ? [{ listed: planned.plan.listed, leftOut: planned.leftOut }] : [],
+    ),
+  );
+  const { archives: shared, metadata } = plan.requests;
+  // They are of no subdir, so the column above does not come to the sum.
+  const ofChannel =
+    shared + metadata === 0 ? '' : ` (${String(shared + metadata)} of them for the whole channel)`;
+  printLine(
+    output,
+    `${count(archives, 'archive')}, ${formatBytes(bytes)}, ${count(requests, 'request')}${ofChannel}`,
+  );
   if (seconds !== undefined)
     printLine(output, `at ${String(flags.rate)} requests a minute: ${formatSeconds(seconds)}`);
   if (plan.mounts === true)
@@ -39,15 +53,20 @@ export function printPlan(
   printLine(output, `to ${plan.destination}, schema ${plan.schema}; nothing was moved`);
 }
 
-/** Prints what a run did. */
-export function printReport(output: Output, report: MirrorReport, flags: OutputFlags): void {
+/** Prints what a run did; `known` are the archives that are known to fail. */
+export function printReport(
+  output: Output,
+  report: MirrorReport,
+  known: FailureList,
+  flags: OutputFlags,
+): void {
   const { subdirs } = report;
   const header = ['subdir', 'listed', 'there', 'added', 'failed', 'withheld', 'repodata'];
   const rows = subdirs.map((subdir) => [subdir.subdir, ...reportCells(subdir)]);
   for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
 
   for (const { subdir, failed, withheld, leftOut, replaced, displaced } of subdirs) {
-    printRefused(output, 'failed', subdir, failed);
+    printFailed(output, { subdir, failed }, known, flags);
     printNames(output, 'replaced by the source', subdir, replaced);
     printNames(output, 'made room for its twin', subdir, displaced);
     printWithheld(output, subdir, withheld, flags);
@@ -55,21 +74,18 @@ export function printReport(output: Output, report: MirrorReport, flags: OutputF
   }
   const total = (field: 'added' | 'addedBytes' | 'artifacts' | 'untried'): number =>
     subdirs.reduce((sum, subdir) => sum + subdir[field], 0);
-  const failed = subdirs.reduce((sum, subdir) => sum + subdir.failed.length, 0);
   const moved =
     total('added') === 0
       ? 'nothing new'
       : `${count(total('added'), 'archive')} (${formatBytes(total('addedBytes'))}) in ${count(total('artifacts'), 'artifact')}`;
   printLine(output);
-  printLine(
-    output,
-    `mirrored to ${report.destination}: ${moved}${failed === 0 ? '' : `; ${String(failed)} failed`}`,
-  );
-  if (report.isInterrupted)
-    printLine(
-      output,
-      `interrupted; ${count(total('untried'), 'artifact')} or more are left for the next run`,
-    );
+  printNothingTaken(output, subdirs);
+  printLine(output, `mirrored to ${report.destination}: ${moved}${countFailed(subdirs, known)}`);
+  if (!report.isInterrupted) return;
+  const untried = total('untried');
+  // Subdirs that it did not come to are not counted.
+  const left = untried === 0 ? '' : `; at least ${count(untried, 'artifact')} left`;
+  printLine(output, `interrupted${left}; the next run goes on from here`);
 }
 
 function planCells(planned: PlannedSubdir): string[] {
@@ -91,7 +107,8 @@ function planCells(planned: PlannedSubdir): string[] {
     retry:
       planned.status === 'retry' ? `${String(planned.quarantined.length)} failed before, tried again` : '',
   };
-  return ['', '', '0', '', '', '', note[planned.status]];
+  const { archives, metadata } = planned.requests;
+  return ['', '', '0', '', String(archives + metadata), '', note[planned.status]];
 }
 
 function reportCells(subdir: SubdirReport): string[] {
@@ -118,6 +135,17 @@ export function printLeftOut(
   if (parts.length === 0) return;
   printLine(output);
   printLine(output, `left out of ${subdir}: ${parts.join(', ')}`);
+}
+
+/** Says that filters took nothing at all: a misspelt name looks no other way, and empties the channel. */
+export function printNothingTaken(
+  output: Output,
+  subdirs: readonly Pick<SubdirReport, 'listed' | 'leftOut'>[],
+): void {
+  const listed = subdirs.reduce((sum, subdir) => sum + (subdir.listed ?? 0), 0);
+  const leftOut = subdirs.flatMap((subdir) => Object.values(subdir.leftOut)).reduce((sum, n) => sum + n, 0);
+  if (listed > 0 && leftOut === listed)
+    printLine(output, `filters leave out all of ${count(listed, 'record')}`);
 }
 
 /** The first of what changed at the source, by name. */

@@ -1,7 +1,11 @@
 import type { Writable } from 'node:stream';
+import { ZodError } from 'zod';
 import { isFerryError } from '../errors.js';
 
 export { formatBytes } from '../io/figures.js';
+
+/** As Node writes it: `ENOTDIR: not a directory, lstat './file/x'`. */
+const SYSTEM_ERROR = /^(?<code>E[A-Z\d]+): (?<why>.+), \w+ '(?<path>[^']+)'$/;
 
 /** How much a command says. */
 export interface OutputFlags {
@@ -26,9 +30,32 @@ export function printJson(output: Output, document: unknown): void {
   output.stdout.write(`${JSON.stringify(document, jsonValue, 2)}\n`);
 }
 
+/** What stands at the foot of a terminal, below all that is said: a progress bar. */
+export interface Foot {
+  hide(): void;
+  show(): void;
+}
+
+const feet = new WeakMap<Output['stderr'], Foot>();
+
+/** Keeps something at the foot of the terminal; `undefined` where it is gone. */
+export function setFoot({ stderr }: Output, foot: Foot | undefined): void {
+  if (foot === undefined) feet.delete(stderr);
+  else feet.set(stderr, foot);
+}
+
+/** Takes away what stands at the foot, and gives the terminal its cursor back, before the process ends early. */
+export function clearFoot({ stderr }: Pick<Output, 'stderr'>): void {
+  feet.get(stderr)?.hide();
+  feet.delete(stderr);
+}
+
 /** Writes one line of talk. */
-export function say(output: Output, line: string): void {
-  output.stderr.write(`${printable(line)}\n`);
+export function say({ stderr }: Output, line: string): void {
+  const foot = feet.get(stderr);
+  foot?.hide();
+  stderr.write(`${printable(line)}\n`);
+  foot?.show();
 }
 
 /** What {@link printError} adds to an error. */
@@ -41,12 +68,15 @@ export interface ErrorContext {
 
 /** Writes an error with its causes, then the hints of all of them. */
 export function printError(output: Output, error: unknown, { about, hint }: ErrorContext = {}): void {
-  say(output, `error: ${about === undefined ? '' : `${about}: `}${describeError(error)}`);
+  let said = describeError(error);
+  say(output, `error: ${about === undefined ? '' : `${about}: `}${said}`);
   const hints = new Set([hintOf(error)]);
   let above = error;
   for (let cause = causeOf(error); cause !== undefined; cause = causeOf(cause)) {
-    say(output, `  because: ${describeError(cause, above)}`);
-    above = cause;
+    const why = describeError(cause, above);
+    // Some layers say all that the one below said.
+    if (!said.includes(why)) say(output, `  because: ${why}`);
+    [said, above] = [why, cause];
     hints.add(hintOf(cause));
   }
   hints.add(hint);
@@ -80,8 +110,21 @@ function describeError(error: unknown, above?: unknown): string {
   if (isFerryError(error)) {
     return isFerryError(above, error.code) ? error.message : `${error.message} [${error.code}]`;
   }
-  // Some libraries write documents into their messages.
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+  if (error instanceof ZodError) return describeIssue(error);
+  const message = error instanceof Error ? error.message : String(error);
+  // Nobody knows the temporary file that is renamed in the end. Some libraries write documents into their messages.
+  const line = message.replace(/[/\\]\.tmp-[\da-f-]{36}(?=')/, '').split('\n', 1)[0] ?? '';
+  // In front of what a user is told first stands what is wrong, not what the system calls it.
+  const { code, why, path } = above === undefined ? (SYSTEM_ERROR.exec(line)?.groups ?? {}) : {};
+  return code === undefined || path === undefined
+    ? line.replace(/:$/, '')
+    : `\`${path}\`: ${why ?? ''} [${code}]`;
+}
+
+/** The first fault of a document, such as `` `plan_version`: Invalid input: expected 1 ``. */
+function describeIssue({ issues: [issue] }: ZodError): string {
+  if (issue === undefined) return 'unknown fault';
+  return issue.path.length === 0 ? issue.message : `\`${issue.path.join('.')}\`: ${issue.message}`;
 }
 
 function hintOf(error: unknown): string | undefined {

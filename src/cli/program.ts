@@ -23,9 +23,14 @@ export function createProgram(context: CommandContext): Command {
     .description('Carries conda packages between conda channels and OCI registries.')
     .version(VERSION)
     .exitOverride()
+    // Without `[options]`, which all of them have, the list fits into a terminal of 80 columns.
+    .configureHelp({ subcommandTerm: (command) => [command.name(), ...argumentsOf(command)].join(' ') })
     .configureOutput({
       writeOut: (text) => output.stdout.write(text),
       writeErr: (text) => output.stderr.write(text),
+      outputError: (text, write) => {
+        write(text.startsWith('error: ') ? text.replace(/\.?\n/, ' [USAGE]\n') : text);
+      },
     })
     .showHelpAfterError('(see conda-ferry --help)');
   addMirrorCommand(program, context);
@@ -46,4 +51,11 @@ export function createProgram(context: CommandContext): Command {
     command.showHelpAfterError(`(see conda-ferry ${command.name()} --help)`);
   }
   return program;
+}
+
+function argumentsOf({ registeredArguments }: Command): string[] {
+  return registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
 }

@@ -1,7 +1,7 @@
-import { SingleBar } from 'cli-progress';
 import type { Failure, MirrorReporter } from '../mirror/report.js';
 import { PUBLISHED_WORDS } from '../mirror/reports/words.js';
 import { count, formatBytes, printable, say, type Output, type OutputFlags } from './output.js';
+import { TerminalBar } from './terminal-bar.js';
 
 const BAR_FORMAT = '{bar} {value}/{total} archives, {bytes}  {name}';
 const MAX_NAME_WIDTH = 30;
@@ -43,37 +43,22 @@ function lineProgress(output: Output, flags: OutputFlags, verb: string): Progres
 }
 
 function barProgress(output: Output): Progress {
-  const bar = new SingleBar({
-    format: BAR_FORMAT,
-    stream: output.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-    barsize: 24,
-  });
-  let active = false;
+  const bar = new TerminalBar(output, BAR_FORMAT);
   let bytesDone = 0;
-  const stop = (): void => {
-    if (active) bar.stop();
-    active = false;
-  };
   return {
     planned: ({ archives }) => {
-      if (archives === 0) return;
-      bar.start(archives, 0, { bytes: formatBytes(0), name: '' });
-      active = true;
+      bar.start(archives, { bytes: formatBytes(0), name: '' });
     },
     archive: ({ filename, bytes, failure }) => {
       if (failure === undefined) bytesDone += bytes;
-      if (active)
-        bar.increment(1, {
-          bytes: formatBytes(bytesDone),
-          name: printable(filename).slice(0, MAX_NAME_WIDTH),
-        });
+      bar.step({ bytes: formatBytes(bytesDone), name: printable(filename).slice(0, MAX_NAME_WIDTH) });
     },
     warning: (message) => {
       say(output, `warning: ${message}`);
     },
-    finish: stop,
+    finish: () => {
+      bar.stop();
+    },
   };
 }
 

@@ -8,7 +8,7 @@ import { reportDocument } from '../conformance/reports/json-report.js';
 import { formatJunitReport } from '../conformance/reports/junit-report.js';
 import { sarifDocument } from '../conformance/reports/sarif-report.js';
 import { formatTextReport } from '../conformance/reports/text-report.js';
-import { writeFileAtomic } from '../io/atomic-file.js';
+import { writeReport } from '../mirror/reports/report-folder.js';
 import { createCheckProgress } from './check-progress.js';
 import { parseCheckTarget } from './check-target.js';
 import type { CommandContext } from './context.js';
@@ -58,7 +58,6 @@ export async function runCheck(text: string, flags: CheckFlags, context: Command
   } finally {
     progress.finish();
   }
-  await writeReports(report, flags, context);
   if (report.unread !== undefined && flags.quiet !== true) {
     const more =
       report.unread === 'layers' ? '--index reads index layers, --deep everything' : '--deep reads them';
@@ -68,13 +67,15 @@ export async function runCheck(text: string, flags: CheckFlags, context: Command
   else for (const line of formatTextReport(report)) printLine(context.output, line);
   if (!report.conforms) context.setExitCode(EXIT_FINDINGS);
   else if (report.unchecked.length > 0) context.setExitCode(EXIT_UNCHECKED);
+  // Last, so that a file that cannot be written takes nothing of what was found away.
+  await writeReports(report, flags, context);
 }
 
 async function writeReports(report: CheckReport, flags: CheckFlags, context: CommandContext): Promise<void> {
   const { junit, sarif, html, strict } = flags;
   const write = async (file: string | undefined, make: () => string): Promise<void> => {
     if (file === undefined) return;
-    await writeFileAtomic(resolve(file), Buffer.from(make()));
+    await writeReport(resolve(file), make());
     if (flags.quiet !== true) say(context.output, `wrote ${file}`);
   };
   await write(junit, () => formatJunitReport(report, { strict }));

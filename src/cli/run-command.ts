@@ -15,6 +15,9 @@ const USAGE_CODES: ReadonlySet<FerryErrorCode> = new Set([
   'LOCK_FILE_INVALID',
 ]);
 
+/** Commands whose next run takes up what one left. */
+const GOES_ON: ReadonlySet<string> = new Set(['mirror', 'migrate']);
+
 /** Runs one command line, such as `['list', './channel']`, and gives the exit code; what fails is said on stderr. */
 export async function runCommand(
   args: readonly string[],
@@ -29,17 +32,23 @@ export async function runCommand(
     await createProgram({ ...context, hints, setExitCode }).parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
-    return exitCodeOf(error, { ...context, hints });
+    return exitCodeOf(error, { ...context, hints, goesOn: GOES_ON.has(args[0] ?? '') });
   }
 }
 
 function exitCodeOf(
   error: unknown,
-  { output, environment, signal, hints }: Omit<CommandContext, 'setExitCode' | 'stdin'>,
+  {
+    output,
+    environment,
+    signal,
+    hints,
+    goesOn,
+  }: Omit<CommandContext, 'setExitCode' | 'stdin'> & { readonly goesOn: boolean },
 ): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (signal.aborted) {
-    say(output, 'interrupted; the next run goes on from here');
+    say(output, goesOn ? 'interrupted; the next run goes on from here' : 'interrupted');
     return EXIT_INTERRUPTED;
   }
   printError(output, error, { hint: isFerryError(error) ? hints.get(error.code) : undefined });

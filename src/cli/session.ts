@@ -151,10 +151,11 @@ export class Session implements AsyncDisposable {
     const registry = this.openRegistry(to, 'destination');
     const open = (): Registry => registry;
     const from = this.#storeAt(source, schemaOf(sourceSchema), open, sourceLabel);
-    return {
-      source: new OciChannel(from),
-      destination: this.#storeAt(to, schemaOf(schema), open, label),
-    };
+    const into = this.#storeAt(to, schemaOf(schema), open, label);
+    // With filters it would no longer list what they leave out, and have no source to get it back from.
+    if (from.path === into.path)
+      throw new FerryError('USAGE', `\`${into.location}\` is the source and the destination`);
+    return { source: new OciChannel(from), destination: into };
   }
 
   #openStore(

@@ -122,14 +122,14 @@ function* endOf(report: VerifyReport, faults: readonly Finding[]): Generator<str
   const isMended = report.subdirs.some(({ repaired, unrepaired }) => repaired.length + unrepaired.length > 0);
   yield isMended
     ? `left: ${count(faults.length, 'fault')}`
-    : `${count(faults.length, 'fault')}, ${String(repairable)} of them repairable`;
+    : `${count(faults.length, 'fault')}, ${repairable === 0 ? 'none' : String(repairable)} of them repairable`;
   if (repairable > 0 && report.schema !== undefined && !isMended) {
     yield 'to repair: the same command with --repair';
   }
   const isLost = report.subdirs.some(({ unrepaired }) => unrepaired.length > 0);
   if (isLost) yield 'to no longer list what is not to be had: --repair --drop-missing';
   const isBehind = faults.some(({ code }) => code === 'NOT_MIRRORED' || code === 'REPLACED_AT_SOURCE');
-  if (isBehind) yield 'what the source has anew, `conda-ferry mirror` brings';
+  if (isBehind) yield 'to bring what the source has and the channel lacks: `conda-ferry mirror`';
 }
 
 function byCode(findings: readonly Finding[]): ReadonlyMap<FindingCode, readonly Finding[]> {

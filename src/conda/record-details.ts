@@ -1,4 +1,4 @@
-import { parseRepodataRecord, type RepodataRecord } from './package-record.js';
+import type { RepodataRecord } from './package-record.js';
 
 /** A repodata record with what filters ask about; fields of a wrong type count as absent. */
 export interface RecordDetails extends RepodataRecord {
@@ -27,16 +27,6 @@ export interface RecordDetails extends RepodataRecord {
 /** Old records tell seconds: what is below the year 9999 in them cannot be meant in milliseconds but for the 1970s. */
 const MAX_SECONDS = 253_402_300_799;
 
-/**
- * Reads one record of repodata with what filters ask about.
- * @throws FerryError `RECORD_INVALID` as {@link parseRepodataRecord}; of other fields nothing is refused
- * @see CEP 34, CEP 36
- */
-export function parseRecordDetails(filename: string, value: unknown, listedIn: string): RecordDetails {
-  const record = parseRepodataRecord(filename, value, listedIn);
-  return withDetails(record, value as JsonObject);
-}
-
 /** As `T`, but with all of its fields, be it as `undefined`. */
 type EveryField<T> = { readonly [Key in keyof Required<T>]: T[Key] };
 
@@ -47,6 +37,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
  * Adds to a record what its JSON tells besides. By hand, not by a schema: nothing can be refused here, and a channel has a
  * million records. For their sake each field is named, too: where V8 finds a spread, it makes the object step by step, which
  * takes ten times as long.
+ * @see CEP 34, CEP 36
  */
 export function withDetails(record: RepodataRecord, value: JsonObject): EveryField<RecordDetails> {
   return {

@@ -1,7 +1,6 @@
 /** Finds out what there is to do in the subdirs of a channel. */
 import type { ChannelSource } from '../conda/channel-source.js';
 import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
-import { FerryError } from '../errors.js';
 import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
 import type { Filters } from './filters/filters.js';
@@ -11,6 +10,7 @@ import type { AppliedPlan } from './plan-document.js';
 import { takeSnapshot } from './snapshot.js';
 import { viewSource, viewSubdir, type SubdirView } from './subdir-view.js';
 import { planView, settledWork, type PrepareOptions, type SubdirWork } from './subdir-work.js';
+import { noRepodata } from './no-repodata.js';
 
 /** Unpatched records, those of removed packages among them. */
 const REMOVED_FILES = ['repodata_from_packages.json.zst', 'repodata_from_packages.json'] as const;
@@ -46,7 +46,7 @@ export async function prepareAll(
   wanted: readonly string[] | undefined,
 ): Promise<PreparedSubdirs> {
   const { views, isGuessed } = await viewAll(options, wanted);
-  checkFound(views, options.source);
+  checkFound(views, options.source, wanted);
   const found = isGuessed ? views.filter(({ status }) => status !== 'absent') : views;
   const works = await planAll(await viewTogether(found, options), options);
   const discovered = isGuessed ? found.map(({ subdir }) => subdir) : undefined;
@@ -185,9 +185,15 @@ async function* detailsOf(
   if (removed !== undefined) yield* removed.details({ ...options, wants });
 }
 
-function checkFound(views: readonly SubdirView[], source: ChannelSource): void {
+function checkFound(
+  views: readonly SubdirView[],
+  source: ChannelSource,
+  wanted: readonly string[] | undefined,
+): void {
   if (views.some(({ status }) => status !== 'absent')) return;
-  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${source.url}\``, {
-    hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
-  });
+  throw noRepodata(
+    source,
+    wanted,
+    'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
+  );
 }

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import type { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
-import { parseMatchSpec, type MatchSpec } from '../conda/match-spec/match-spec.js';
+import type { MatchSpec } from '../conda/match-spec/match-spec.js';
 import { matchesRecord, needsDetails } from '../conda/match-spec/matches-record.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
 import { isDigest, sha256Digest, type Digest } from '../io/digest.js';
 import { verifyBytes } from '../io/verify.js';
+import { parseNamedSpec } from './filters/spec-list.js';
 import { readChannelRecords } from './read-channel.js';
 
 /** Options of {@link pullArchives}. */
@@ -72,7 +73,11 @@ export async function* pullArchives(options: PullOptions): AsyncGenerator<Pulled
   }
   const unmet = wishes.filter(({ found }) => !found).map(({ text }) => `\`${text}\``);
   if (unmet.length > 0) {
-    throw new FerryError('NOT_FOUND', `\`${options.channel.url}\` has nothing for ${unmet.join(', ')}`);
+    // `list` shortens digests, so that one is easily taken for the whole.
+    const isCut = wishes.some(({ text, found }) => !found && /^(?:sha256:)?[\da-f]{12,63}$/.test(text));
+    throw new FerryError('NOT_FOUND', `\`${options.channel.url}\` has nothing for ${unmet.join(', ')}`, {
+      hint: isCut ? 'a digest is `sha256:` and 64 digits; list --wide shows them whole' : undefined,
+    });
   }
   checkNames(wanted);
   for (const record of wanted) {
@@ -122,7 +127,7 @@ function wishOf(text: string): Wish {
     return { matches: ({ sha256 }) => sha256 !== undefined && sha256Digest(sha256) === text };
   }
   if (/\.(?:conda|tar\.bz2)$/.test(text)) return { matches: ({ filename }) => filename === text };
-  const spec = parseMatchSpec(text);
+  const spec = parseNamedSpec(text);
   if (needsDetails(spec)) return { matches: ({ name }) => spec.name.matches(name), spec };
   return { matches: (record) => matchesRecord(spec, record) };
 }

@@ -4,9 +4,9 @@ import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import type { RecordDetails } from '../conda/record-details.js';
 import type { Repodata } from '../conda/repodata/repodata.js';
-import { FerryError } from '../errors.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { takeSnapshot } from './snapshot.js';
+import { noRepodata } from './no-repodata.js';
 
 /** Options of {@link readChannelRecords}. */
 export interface ReadChannelOptions {
@@ -45,7 +45,7 @@ export async function* readChannelRecords(
     const { signal } = options;
     yield { subdir, records: usable(repodata), details: (wants) => repodata.details({ wants, signal }) };
   }
-  if (!found) throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${channel.url}\``);
+  if (!found) throw noRepodata(channel, options.subdirs);
 }
 
 function* usable(repodata: Repodata): Generator<RepodataRecord> {

@@ -119,7 +119,7 @@ describe('who comes without', () => {
     ]) {
       const { code, stderr } = await home.run([...args, '--subdir', 'noarch']);
       expect(code).toBe(3);
-      expect(stderr).toContain('there is no repodata at');
+      expect(stderr).toContain('there is no repodata of `noarch` at');
       expect(stderr).toContain(`hint: if the channel is private, ${where}`);
     }
   });

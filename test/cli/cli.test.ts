@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { cp, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { sha256 } from '../support/audit.js';
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
@@ -37,6 +39,27 @@ test('--help names every verb, and each verb has its own with examples', async (
     expect(stdout).toMatch(/Examples:\n {2}(?:echo .*)?conda-ferry/);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
   }
+});
+
+test('help of every verb fits into a terminal of 80 columns', async () => {
+  const { stdout } = await runFerry(['--help']);
+  const verbs = [...stdout.matchAll(/^ {2}([a-z]+) </gm)].map(([, verb = '']) => verb);
+  const pages = [
+    stdout,
+    ...(await Promise.all(verbs.map(async (verb) => (await runFerry([verb, '--help'])).stdout))),
+  ];
+  expect(pages.length).toBeGreaterThan(10);
+  for (const page of pages) expect(page.split('\n').filter((line) => line.length > 80)).toEqual([]);
+});
+
+test.each([
+  [['mirrr'], "error: unknown command 'mirrr' [USAGE]"],
+  [['list'], "error: missing required argument 'channel' [USAGE]"],
+  [['list', './channel', '--wid'], "error: unknown option '--wid' [USAGE]"],
+  [['mirror', 'a', 'b', '--plan', '--apply', 'c'], 'error: --plan and --apply cannot go together [USAGE]'],
+])('%j is refused with a code like all that is wrong', async (args, line) => {
+  const { code, stderr } = await runFerry(args);
+  expect({ code, line: stderr.split('\n', 1)[0] }).toEqual({ code: 2, line });
 });
 
 test('--version is that of the package', async () => {
@@ -143,6 +166,23 @@ test('mirror exits with 1 when archives failed, and --json has their codes', asy
   expect(report.requests).toEqual({ source: 0, destination: 0 });
 });
 
+test('mirror says when filters take nothing, and takes no channel for its own source', async () => {
+  const cwd = await tempFolder();
+  const args = ['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--include', 'misspelt', '--quiet'];
+  for (const more of [['--plan'], []]) {
+    const { stdout, code } = await runFerry([...args, ...more], { cwd });
+    expect(stdout).toContain('\nfilters leave out all of 32 records\n');
+    expect(code).toBe(0);
+  }
+  const into = ['mirror', 'oci-layout:./mirror', 'oci-layout:./x/../mirror'];
+  expect(await runFerry(into, { cwd })).toMatchObject({
+    code: 2,
+    stderr: `error: \`${join(cwd, 'mirror')}\` is the source and the destination [USAGE]\n`,
+  });
+  const label = await runFerry([...into, '--source-label', 'dev', '--quiet'], { cwd });
+  expect(label.stderr).toContain('CHANNEL_NOT_FOUND');
+});
+
 test('pull fetches by spec, file name and digest; what it cannot find is an error and writes nothing', async () => {
   const cwd = await tempFolder();
   expect((await runFerry(['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror', '--quiet'], { cwd })).code).toBe(
@@ -237,6 +277,32 @@ test.each([
   expect(result.stdout).toBe('');
 });
 
+test('a channel without the subdirs that were asked for is not called absent', async () => {
+  const cwd = await tempFolder();
+  const place = pathToFileURL(FIXTURE_CHANNEL).href.replace(/\/$/, '');
+  for (const args of [
+    ['mirror', FIXTURE_CHANNEL, 'oci-layout:./mirror'],
+    ['mirror', FIXTURE_CHANNEL, './copy'],
+    ['list', FIXTURE_CHANNEL],
+  ]) {
+    const { code, stderr } = await runFerry([...args, '--subdir', 'win-64'], { cwd });
+    expect({ code, stderr }).toEqual({
+      code: 3,
+      stderr: `error: there is no repodata of \`win-64\` at \`${place}\` [CHANNEL_NOT_FOUND]\n`,
+    });
+  }
+});
+
+test('pull says which spec it cannot read, and that a digest is cut short', async () => {
+  const pull = async (spec: string): Promise<string> =>
+    (await runFerry(['pull', FIXTURE_CHANNEL, 'ferry-tool', spec], { cwd: await tempFolder() })).stderr;
+  expect(await pull('ferry [')).toMatch(
+    /^error: `ferry \[` is no match spec \[MATCH_SPEC_INVALID\]\n {2}because: /,
+  );
+  expect(await pull('sha256:f37ab49df6b7')).toContain('hint: a digest is `sha256:` and 64 digits');
+  expect(await pull('nothing')).not.toContain('hint');
+});
+
 test('a password in a location is never shown', async () => {
   for (const location of [
     'oci://user:s3cret@127.0.0.1:1/x',
@@ -277,12 +343,16 @@ test('SIGINT ends a run with 130, and the next one goes on', async () => {
   const args = ['mirror', server.url, 'oci-layout:./mirror', '--subdir', 'noarch', '--stop-grace', '0'];
   const child = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
     cwd,
-    stdio: 'ignore',
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const said = Promise.all([text(child.stdout), text(child.stderr)]);
   await underWay;
   child.kill('SIGINT');
   await once(child, 'exit');
   expect(child.exitCode).toBe(130);
+  const [stdout, stderr] = await said;
+  expect(stderr).toContain('stopping: what is under way is finished and published; a second signal');
+  expect(stdout).toMatch(/\ninterrupted; at least 3 artifacts left; the next run goes on from here\n$/);
   stuck = false;
   expect(await runFerryProcess([...args, '--quiet'], { cwd })).toMatchObject({ code: 0, stderr: '' });
   await rm(join(cwd, 'mirror'), { recursive: true });

@@ -33,7 +33,9 @@ test('mirror into a folder plans, exports, and reports what failed with exit sta
       "stdout": "subdir  listed  there  to check  to add   size
     noarch       1      0         0       1  SIZE
 
-    nothing was moved; from file://HOME/channel to the folder HOME/copy",
+    1 archive, SIZE
+    from file://HOME/channel
+    to the folder HOME/copy; nothing was moved",
     }
   `);
   expect(await ferry('mirror', './channel', './copy')).toMatchInlineSnapshot(`
@@ -130,9 +132,11 @@ test('an export takes filters, lists of known failures and other places of the s
       "stdout": "subdir  listed  there  to check  to add   size
     noarch       3      0         0       1  SIZE
 
-    left out of noarch: 1 older versions, 1 not included
+    left out of noarch: 1 older than the latest, 1 not included
 
-    nothing was moved; from file://HOME/channel to the folder HOME/copy",
+    1 archive, SIZE
+    from file://HOME/channel
+    to the folder HOME/copy; nothing was moved",
     }
   `);
   await ferry('mirror', './channel', './copy', '--include', 'hello <3', '--latest', '1');
@@ -146,7 +150,18 @@ test('an export takes filters, lists of known failures and other places of the s
   expect(await ferry('mirror', './channel', './copy', '--quarantine', 'failed.txt')).toMatchObject({
     code: 1,
   });
-  expect(await ferry('mirror', './channel', './copy', '--accept', 'failed.txt')).toMatchObject({ code: 0 });
+  expect(await ferry('mirror', './channel', './copy', '--accept', 'failed.txt')).toMatchInlineSnapshot(`
+    {
+      "code": 0,
+      "stderr": "",
+      "stdout": "subdir  listed  there  added  failed  repodata
+    noarch       3      2      0       1  as it was
+
+    failed, as accepted: 1 archive of noarch; --verbose and --json name them all
+
+    exported to HOME/copy: nothing new; 1 failed, as accepted",
+    }
+  `);
   expect(await read()).toEqual(['hello-1.0-0.conda', 'hello-2.0-0.conda']);
   const places = ['http://127.0.0.1:9/channel', './other', '--fallback', './channel'];
   expect(await ferry('mirror', ...places, '--subdir', 'noarch', '--accept', 'failed.txt')).toMatchObject({

@@ -44,8 +44,9 @@ test('plan, then migrate, then again: what an operator sees', async () => {
       the schema holds one archive of a build, and that is \`b-1.0-0.conda\` [TWIN_UNREPRESENTABLE, v1/P6]
 
     one registry: blobs are mounted, or sent where the registry does not do that
-    nothing was written; from HOST/operator/old, schema v0,
-    to HOST/operator/new, schema v1
+    2 artifacts, 0 B, 14 requests
+    from HOST/operator/old, schema v0
+    to HOST/operator/new, schema v1; nothing was written
     "
   `);
   expect(registry.lines.filter((line) => !/^(?:GET|HEAD) /.test(line))).toEqual([]);

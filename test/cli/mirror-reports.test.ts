@@ -210,3 +210,17 @@ test('the command writes them all, after a good night and a bad one', async () =
   );
   expect((await readFile(at('summary.md'), 'utf8')).match(/^### /gm)).toHaveLength(2);
 });
+
+test('a quarantine that cannot be written takes nothing away of what the run says', async () => {
+  await writeChannel(at('channel'), {
+    noarch: [condaPackage({ name: 'x', version: '1', build: '0', subdir: 'noarch' })],
+  });
+  await writeFile(at('file'), '');
+  const { code, stdout, stderr } = await runFerry(
+    ['mirror', './channel', 'oci-layout:./mirror', '--quarantine', 'file/q.txt', '--quiet'],
+    { cwd: folder },
+  );
+  expect(code).toBe(3);
+  expect(stdout).toContain('1 archive');
+  expect(stderr).toMatch(/^error: `file\/q\.txt` cannot be written \[REPORT_UNWRITABLE\]\n/);
+});

@@ -6,7 +6,7 @@ import { formatMatchSpec } from '#ferry/conda/match-spec/format-match-spec.js';
 import { parseMatchSpec } from '#ferry/conda/match-spec/match-spec.js';
 import { matchesRecord } from '#ferry/conda/match-spec/matches-record.js';
 import { formatArchiveFilename } from '#ferry/conda/names.js';
-import { parseRecordDetails } from '#ferry/conda/record-details.js';
+import { parseRecordDetails } from '../support/records.js';
 import type { FerryErrorCode, ParseError } from '#ferry/errors.js';
 import { ROOT } from '../support/ferry.js';
 

@@ -1,7 +1,12 @@
 import { parseArchiveFilename } from '#ferry/conda/names.js';
-import { parseRecordDetails, type RecordDetails } from '#ferry/conda/record-details.js';
+import { parseRepodataRecord } from '#ferry/conda/package-record.js';
+import { withDetails, type JsonObject, type RecordDetails } from '#ferry/conda/record-details.js';
 import { parseFilters, type FilterInput } from '#ferry/mirror/filters/filters.js';
-import { selectRecords, type SelectOptions } from '#ferry/mirror/filters/select-records.js';
+import {
+  selectRecords,
+  type SelectableOptions,
+  type SelectOptions,
+} from '#ferry/mirror/filters/select-records.js';
 import type { Selection } from '#ferry/mirror/filters/selection.js';
 
 /** Fields of a record beside those that its file name tells. */
@@ -30,9 +35,13 @@ export async function select(
   const reads = new Map<string, number>();
   const subdirs = Object.entries(records).map(([subdir, entries]) => ({
     subdir,
-    async *details() {
+    async *details({ needs }: SelectableOptions) {
       reads.set(subdir, (reads.get(subdir) ?? 0) + 1);
-      for (const [stem, fields] of Object.entries(entries)) yield makeDetails(subdir, stem, fields);
+      for (const [stem, fields] of Object.entries(entries)) {
+        const record = makeDetails(subdir, stem, fields);
+        // As repodata does: of a record whose details nobody needs, they are not told.
+        yield needs?.(record) === false ? withDetails(record, {}) : record;
+      }
     },
   }));
   const history = { nowMs: NOW_MS, firstSeen: () => undefined, ...options };
@@ -53,4 +62,9 @@ export async function wantedOf(
         .map((stem) => `${subdir}/${stem}`),
     )
     .sort();
+}
+
+/** A record with its details, by the schema of single records. */
+export function parseRecordDetails(filename: string, value: unknown, listedIn: string): RecordDetails {
+  return withDetails(parseRepodataRecord(filename, value, listedIn), value as JsonObject);
 }

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { writeFileAtomic } from '../../io/atomic-file.js';
 import {
   failuresOf,
   formatFailures,
@@ -10,6 +9,7 @@ import { migrateChannel, planMigration, type MigrateOptions } from '../../mirror
 import type { MigrationPlan, MigrationReport } from '../../mirror/migrate/report.js';
 import { DEFAULT_CONCURRENCY } from '../../mirror/mirror.js';
 import { PUBLISHED_WORDS } from '../../mirror/reports/words.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -114,10 +114,12 @@ Examples:
       }
       const failures = failuresOf(report);
       const hasFailed = failures.failures.length > 0;
-      if (hasFailed) await writeFileAtomic(flags.failures, Buffer.from(formatFailures(failures)));
       if (flags.json === true) printJson(context.output, { ...report, requests: session.requests });
       else printReport(context.output, report, flags);
-      if (hasFailed) context.setExitCode(1);
+      if (hasFailed) {
+        context.setExitCode(1);
+        await writeReport(flags.failures, formatFailures(failures));
+      }
     });
   addConnectionOptions(command);
 }
@@ -157,8 +159,19 @@ function printPlan(output: Output, plan: MigrationPlan, flags: MigrateFlags): vo
       ? 'one registry: blobs are mounted, or sent where the registry does not do that'
       : 'two registries, or two folders: blobs are read from the one and sent to the other',
   );
-  printLine(output, `nothing was written; from ${plan.source}, schema ${plan.from},`);
-  printLine(output, `to ${plan.destination}, schema ${plan.to}`);
+  const total = (pick: (subdir: MigrationPlan['subdirs'][number]) => number): number =>
+    plan.subdirs.reduce((sum, subdir) => sum + pick(subdir), 0);
+  const artifacts = count(
+    total((subdir) => subdir.artifacts.toWrite),
+    'artifact',
+  );
+  const requests = count(
+    total((subdir) => subdir.requests),
+    'request',
+  );
+  printLine(output, `${artifacts}, ${formatBytes(total((subdir) => subdir.bytes))}, ${requests}`);
+  printLine(output, `from ${plan.source}, schema ${plan.from}`);
+  printLine(output, `to ${plan.destination}, schema ${plan.to}; nothing was written`);
 }
 
 function printReport(output: Output, report: MigrationReport, flags: MigrateFlags): void {

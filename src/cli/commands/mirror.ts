@@ -2,8 +2,6 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { FallbackChannel } from '../../channel/fallback-channel.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
-import { writeFileAtomic } from '../../io/atomic-file.js';
-import { openerOf } from '../../io/bytes.js';
 import {
   formatFailureList,
   parseFailureList,
@@ -13,6 +11,7 @@ import {
 import { DEFAULT_CONCURRENCY, type MirrorOptions } from '../../mirror/mirror.js';
 import { makePlanDocument, parsePlanDocument } from '../../mirror/plan-document.js';
 import type { MirrorReport } from '../../mirror/report.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
@@ -35,6 +34,7 @@ import { Session } from '../session.js';
 import { readTextFile } from '../text-file.js';
 
 const EXIT_INTERRUPTED = 130;
+const STOPPING = 'stopping: what is under way is finished and published; a second signal ends it at once';
 
 interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags {
   readonly fallback?: readonly string[];
@@ -150,6 +150,8 @@ async function mirror(
   const { output } = context;
   if (flags.planOut !== undefined && flags.plan !== true)
     throw new FerryError('USAGE', '--plan-out goes with --plan');
+  if (flags.plan === true && flags.apply !== undefined)
+    throw new FerryError('USAGE', '--plan and --apply cannot go together');
   const known = new Set<string>();
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readTextFile(file), file)) known.add(name);
@@ -162,7 +164,7 @@ async function mirror(
     const filters = await readFilters(flags, readTextFile);
     const first = session.openChannel(from);
     const ends = { source: withFallbacks(first, flags, session, output), folder: to.path, filters };
-    const exported = await exportToFolder(ends, flags, { session, context });
+    const exported = await exportToFolder(ends, flags, { session, context, known });
     if (exported !== undefined) await conclude(exported, known, flags, { context, notes });
     return;
   }
@@ -193,21 +195,27 @@ async function mirror(
     const plan = await planIt({ ...options, signal: context.signal });
     const document = makePlanDocument(plan, { now: new Date(), requestsPerMinute: flags.rate });
     if (flags.planOut !== undefined)
-      await writeText(flags.planOut, `${JSON.stringify(document, undefined, 1)}\n`);
+      await writeReport(flags.planOut, `${JSON.stringify(document, undefined, 1)}\n`);
     if (flags.json === true) printJson(output, document);
     else printPlan(output, plan, document, flags);
     return;
   }
   const progress = createProgress(output, flags);
+  // Without a word it would look as if nobody had heard, and the second signal cuts off what is under way.
+  const onStop = (): void => {
+    if (flags.quiet !== true) say(output, STOPPING);
+  };
+  context.signal.addEventListener('abort', onStop, { once: true });
   let report: MirrorReport;
   try {
     report = await runIt({ ...options, stop: context.signal, reporter: progress });
   } finally {
+    context.signal.removeEventListener('abort', onStop);
     progress.finish();
   }
-  await conclude(report, known, flags, { context, notes });
   if (flags.json === true) printJson(output, { ...report, requests: session.requests });
-  else printReport(output, report, flags);
+  else printReport(output, report, known, flags);
+  await conclude(report, known, flags, { context, notes });
 }
 
 /** Notes what a run came to, and sets the exit status. */
@@ -218,7 +226,7 @@ async function conclude(
   { context, notes }: { readonly context: CommandContext; readonly notes: RunNotes },
 ): Promise<void> {
   notes.report = report;
-  if (quarantine !== undefined) await writeText(quarantine, formatFailureList(report));
+  if (quarantine !== undefined) await writeReport(quarantine, formatFailureList(report));
   if (report.isInterrupted) context.setExitCode(EXIT_INTERRUPTED);
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
@@ -236,10 +244,6 @@ function withFallbacks(
       say(output, `warning: ${from} does not answer (${why.message}); going on with ${to}`);
     },
   });
-}
-
-async function writeText(file: string, text: string): Promise<void> {
-  await writeFileAtomic(file, openerOf(Buffer.from(text))());
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -1,9 +1,7 @@
-import type { Command } from 'commander';
-import { parseMatchSpec } from '../../conda/match-spec/match-spec.js';
+import { type Command } from 'commander';
 import { isArchiveFilename } from '../../conda/names.js';
 import { FerryError } from '../../errors.js';
-import { writeFileAtomic } from '../../io/atomic-file.js';
-import { readSpecLines } from '../../mirror/filters/spec-list.js';
+import { parseNamedSpec, readSpecLines } from '../../mirror/filters/spec-list.js';
 import { applyPrune, type PruneReport } from '../../mirror/prune/apply-prune.js';
 import { formatPrunePlan, parsePrunePlan, type PrunePlan } from '../../mirror/prune/plan-document.js';
 import {
@@ -12,6 +10,7 @@ import {
   planPrune,
   type Pin,
 } from '../../mirror/prune/plan-prune.js';
+import { writeReport } from '../../mirror/reports/report-folder.js';
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { formatDuration, parseDuration } from '../duration.js';
@@ -115,8 +114,7 @@ Examples:
               concurrency: flags.concurrency,
             })
           : await readPlan(flags.apply);
-      if (flags.planOut !== undefined)
-        await writeFileAtomic(flags.planOut, Buffer.from(formatPrunePlan(plan)));
+      if (flags.planOut !== undefined) await writeReport(flags.planOut, formatPrunePlan(plan));
       if (flags.apply === undefined && flags.yes !== true) {
         if (flags.json === true) printJson(output, plan);
         else printPrunePlan(output, plan, flags);
@@ -168,13 +166,13 @@ function checkFlags(flags: PruneFlags): void {
   throw new FerryError('USAGE', `\`--${name}\` belongs to making a plan, and --apply takes one as it is`);
 }
 
-/** @throws ParseError `MATCH_SPEC_INVALID`; FerryError `USAGE` */
+/** @throws FerryError `MATCH_SPEC_INVALID`, `USAGE` */
 async function readPins(flags: Pick<PruneFlags, 'pin' | 'pins'>): Promise<readonly Pin[]> {
   const ofFile = flags.pins === undefined ? [] : readSpecLines(await readTextFile(flags.pins));
   return [...(flags.pin ?? []), ...ofFile.map(({ text }) => text)].map((text) => ({
     text,
     // As a match spec a file name would be a name that nothing has.
-    spec: parseMatchSpec(isArchiveFilename(text) ? `*[fn="${text}"]` : text),
+    spec: parseNamedSpec(isArchiveFilename(text) ? `*[fn="${text}"]` : text),
   }));
 }
 

@@ -43,8 +43,8 @@ export function parseIndexJson(bytes: Uint8Array): IndexJson {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  const place = issue === undefined || issue.path.length === 0 ? 'it' : `\`${issue.path.join('.')}\``;
-  const message = `\`info/index.json\` is not what CEP 34 asks for: ${place}: ${issue?.message ?? 'unknown fault'}`;
+  const place = issue === undefined || issue.path.length === 0 ? '' : `\`${issue.path.join('.')}\`: `;
+  const message = `\`info/index.json\` is not what CEP 34 asks for: ${place}${issue?.message ?? 'unknown fault'}`;
   throw new FerryError('ARCHIVE_INDEX_INVALID', message, { cause: result.error });
 }
 

@@ -31,6 +31,7 @@ import {
 } from './plan.js';
 import { runExport, type ExportContext } from './run.js';
 import { readExportState, writeExportState, type ExportState } from './state.js';
+import { noRepodata } from '../no-repodata.js';
 
 /** What reports name as the schema of a channel in a folder. */
 const PLAIN_SCHEMA = 'plain';
@@ -229,9 +230,11 @@ async function prepareAll(options: ExportOptions, prepare: PrepareExportOptions)
   const works: ExportWork[] = [];
   for (const view of views) works.push(await prepareExport(view, selections?.get(view.subdir), prepare));
   if (works.length > 0) return works;
-  throw new FerryError('CHANNEL_NOT_FOUND', `there is no repodata at \`${options.source.url}\``, {
-    hint: 'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
-  });
+  throw noRepodata(
+    options.source,
+    options.subdirs,
+    'give the folder above `noarch` and `linux-64`; for other subdirs over HTTP pass --subdir',
+  );
 }
 
 async function select(

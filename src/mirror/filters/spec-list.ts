@@ -1,4 +1,5 @@
 /** Lists of match specs, as flags and files give them. */
+import { FerryError, isFerryError } from '../../errors.js';
 import { parseMatchSpec, type MatchSpec } from '../../conda/match-spec/match-spec.js';
 import { matchesRecord } from '../../conda/match-spec/matches-record.js';
 import type { RecordDetails } from '../../conda/record-details.js';
@@ -17,6 +18,16 @@ const LITERAL_NAME = /^(?:[^\s:[\]=<>!~]+::)?(?<name>[a-z0-9_][a-z0-9_.-]*)(?=$|
 export function parseWrittenSpec(text: string): WrittenSpec {
   const written = text.trim();
   return { text: isQuoting(written) ? written : written.replace(/\s+/g, ' '), spec: parseMatchSpec(written) };
+}
+
+/** As `parseMatchSpec`, for one of several specs: the error names it. @throws FerryError `MATCH_SPEC_INVALID` */
+export function parseNamedSpec(text: string): MatchSpec {
+  try {
+    return parseMatchSpec(text);
+  } catch (cause) {
+    if (!isFerryError(cause)) throw cause;
+    throw new FerryError(cause.code, `\`${text}\` is no match spec`, { cause });
+  }
 }
 
 /** Tells whether a match spec asks for the record. */

@@ -11,7 +11,7 @@ export const PUBLISHED_WORDS: Readonly<Record<PublishedAs, string>> = {
 const LEFT_OUT_WORDS: Readonly<Record<string, string>> = {
   excluded: 'excluded',
   'not-included': 'not included',
-  'older-than-latest': 'older versions',
+  'older-than-latest': 'older than the latest',
   'before-since': 'too old',
   'too-young': 'too young',
   'too-large': 'too large',
@@ -19,7 +19,7 @@ const LEFT_OUT_WORDS: Readonly<Record<string, string>> = {
   undistributable: 'undistributable',
 };
 
-/** What filters left out, in words: `older versions` for `older-than-latest`. */
+/** What filters left out, in words: `older than the latest` for `older-than-latest`. */
 export function describeLeftOut(why: string): string {
   return Object.hasOwn(LEFT_OUT_WORDS, why) ? (LEFT_OUT_WORDS[why] ?? why) : why;
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseRepodataRecord } from '#ferry/conda/package-record.js';
-import { parseRecordDetails } from '#ferry/conda/record-details.js';
+import { parseRecordDetails } from '../../support/records.js';
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
 import { isFerryError } from '#ferry/errors.js';
 import { inPieces } from './pieces.js';

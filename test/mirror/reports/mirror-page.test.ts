@@ -48,7 +48,7 @@ describe('the page of a mirror', () => {
       'noarch/bad-1-0.condaARCHIVE_ABSENTit is not there2 runs, since 2026-05-02 02:01 UTC',
       'noarch/worse-1-0.condaDIGEST_MISMATCHother bytes1 run, since 2026-05-04 02:01 UTC',
       'largest 9.0 TB (cut)',
-      'left out by filters: 1\u00a0234 older versions; withheld',
+      'left out by filters: 1\u00a0234 older than the latest; withheld',
       '1 NAME_UNREPRESENTABLE; stored, and no longer listed: 7',
       'noarch: somebody else',
       'huge9 0009.0 TB',
