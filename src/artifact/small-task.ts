@@ -1,8 +1,9 @@
 import { readSmallInfo } from '../conda/archive/read-info.js';
-import { isFerryError, type FerryError } from '../errors.js';
+import { isFerryError } from '../errors.js';
+import { sentFailure } from '../io/port-bytes.js';
 import { decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
-import type { PackedInfo, TaskFailure, WorkerAnswer, WorkerMessage, WorkerTasks } from './worker.js';
+import type { PackedInfo, WorkerAnswer, WorkerMessage, WorkerTasks } from './worker.js';
 
 /** An info tarball that unpacks to this is packed in two milliseconds; to a worker and back takes as long as one. */
 const MAX_TAR_BYTES = 64 * 1024;
@@ -25,14 +26,8 @@ export async function runSmallTask({ name, input }: WorkerMessage): Promise<Work
     return output === undefined ? undefined : { output };
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    return { failure: failureOf(error) };
+    return { failure: sentFailure(error) };
   }
-}
-
-/** An error as it crosses the border of a thread, where it loses its class and cause. */
-export function failureOf(error: FerryError): TaskFailure {
-  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-  return { code: error.code, message: `${error.message}${cause}` };
 }
 
 /** A `.tar.bz2` has to be unpacked whole, which takes long. */

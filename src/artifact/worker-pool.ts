@@ -45,7 +45,7 @@ export class WorkerPool implements AsyncDisposable {
     const answer =
       (await runSmallTask({ name, input })) ?? (await this.#runInThread({ name, input }, signal));
     signal?.throwIfAborted();
-    if ('failure' in answer) throw new FerryError(answer.failure.code, answer.failure.message);
+    if ('failure' in answer) throw new FerryError(answer.failure.code ?? 'INTERNAL', answer.failure.message);
     return answer.output;
   }
 

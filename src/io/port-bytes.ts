@@ -14,10 +14,17 @@ const BATCH = PIECES_UNDER_WAY / 2;
 /** Copied pieces are sent together up to this size, for the same reason; those of a socket are small. */
 const GATHERED_BYTES = 256 * 1024;
 
-/** An error as it crosses between threads, where it would lose its class. */
+/** What is left of an error that crosses between threads, where it would lose its class. */
 export interface SentFailure {
   readonly code: FerryErrorCode | undefined;
   readonly message: string;
+}
+
+/** An error as it crosses between threads. */
+export function sentFailure(error: unknown): SentFailure {
+  if (!(error instanceof Error)) return { code: undefined, message: String(error) };
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return { code: isFerryError(error) ? error.code : undefined, message: `${error.message}${cause}` };
 }
 
 /** From the sender. */
@@ -136,10 +143,4 @@ export async function* receiveBytes(
     signal?.removeEventListener('abort', stir);
     port.close();
   }
-}
-
-function sentFailure(error: unknown): SentFailure {
-  if (!(error instanceof Error)) return { code: undefined, message: String(error) };
-  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-  return { code: isFerryError(error) ? error.code : undefined, message: `${error.message}${cause}` };
 }

@@ -2,9 +2,13 @@ import { compareText } from '../../io/compare-text.js';
 import type { RepodataRecord } from '../package-record.js';
 import { NO_ROW, type RecordTable } from './record-table.js';
 
-const DASH = 0x2d;
-const POINT = 0x2e;
-const UNDERSCORE = 0x5f;
+const [OTHER, LETTER_OR_DIGIT, POINT, UNDERSCORE, DASH] = [0, 1, 2, 3, 4] as const;
+/** What each byte is. */
+const KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const character = String.fromCharCode(byte);
+  if (/[0-9A-Za-z]/.test(character)) return LETTER_OR_DIGIT;
+  return { '.': POINT, _: UNDERSCORE, '-': DASH }[character] ?? OTHER;
+});
 const CONDA = Buffer.from('.conda');
 const TAR_BZ2 = Buffer.from('.tar.bz2');
 /** Longest file name that {@link RecordRows.isPlain} calls so; tags may have 128 characters. */
@@ -106,12 +110,12 @@ export class RecordRows {
 
   /** The row of the other archive of the same name, version and build. */
   twinOf(row: number): number | undefined {
-    const bytes = this.#table.filenames.bytesOf(this.#table.filenameId(row));
+    const { chunk, start, end } = this.#table.filenames.placeOf(this.#table.filenameId(row));
     const [own, other] = this.isTarBz2(row) ? [TAR_BZ2, CONDA] : [CONDA, TAR_BZ2];
-    const stem = bytes.length - own.length;
+    const stem = end - start - own.length;
     if (stem + other.length > this.#scratch.length) return undefined;
-    this.#scratch.set(bytes.subarray(0, stem));
-    this.#scratch.set(other, stem);
+    chunk.copy(this.#scratch, 0, start, start + stem);
+    other.copy(this.#scratch, stem);
     const id = this.#table.filenames.findBytes(this.#scratch, 0, stem + other.length);
     return id === undefined ? undefined : this.#rowOfId(id);
   }
@@ -121,21 +125,21 @@ export class RecordRows {
    * can hold them.
    */
   isPlain(row: number): boolean {
-    const bytes = this.#table.filenames.bytesOf(this.#table.filenameId(row));
-    if (bytes.length > MAX_PLAIN_BYTES) return false;
+    const { chunk, start, end } = this.#table.filenames.placeOf(this.#table.filenameId(row));
+    if (end - start > MAX_PLAIN_BYTES) return false;
     let dashes = 0;
-    let before = 0;
-    for (let at = bytes.length - 1; at >= 0; at -= 1) {
-      const byte = bytes[at] as number;
-      if (byte === DASH) {
+    let before: number = OTHER;
+    for (let at = end - 1; at >= start; at -= 1) {
+      const kind = KINDS[chunk[at] as number] as number;
+      if (kind === OTHER) return false;
+      if (kind === UNDERSCORE && before === UNDERSCORE) return false;
+      if (kind === DASH) {
         // What is behind is the first character of the build string, then of the version.
-        if (!isLetterOrDigit(before)) return false;
+        if (before !== LETTER_OR_DIGIT) return false;
         dashes += 1;
         if (dashes === 2) return true;
-      } else if (byte === UNDERSCORE ? before === UNDERSCORE : byte !== POINT && !isLetterOrDigit(byte)) {
-        return false;
       }
-      before = byte;
+      before = kind;
     }
     return false;
   }
@@ -144,10 +148,6 @@ export class RecordRows {
     const row = this.#table.rowOf(id);
     return row === NO_ROW ? undefined : row;
   }
-}
-
-function isLetterOrDigit(byte: number): boolean {
-  return (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a);
 }
 
 /** A counting sort: where each name's rows begin, then the rows. */

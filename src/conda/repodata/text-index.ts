@@ -70,20 +70,21 @@ export class TextIndex {
 
   /** The id that another index has for the text of an id of this one. */
   findIn(other: TextIndex, id: number): number | undefined {
-    const { chunk, start, end } = this.#placeOf(id);
+    const { chunk, start, end } = this.placeOf(id);
     return other.findBytes(chunk, start, end);
-  }
-
-  /** The bytes of an id's text; not to be kept or changed. */
-  bytesOf(id: number): Uint8Array {
-    const { chunk, start, end } = this.#placeOf(id);
-    return chunk.subarray(start, end);
   }
 
   /** The text of an id. */
   text(id: number): string {
-    const { chunk, start, end } = this.#placeOf(id);
+    const { chunk, start, end } = this.placeOf(id);
     return chunk.toString('utf8', start, end);
+  }
+
+  /** Where the bytes of an id's text are; not to be changed. */
+  placeOf(id: number): { readonly chunk: Buffer; readonly start: number; readonly end: number } {
+    const place = this.#places.get(id);
+    const start = place & CHUNK_MASK;
+    return { chunk: this.#chunks[place >>> CHUNK_BITS] as Buffer, start, end: start + this.#lengths.get(id) };
   }
 
   /** How many bytes the text of an id has. */
@@ -99,12 +100,6 @@ export class TextIndex {
     const shift = (place & CHUNK_MASK) - start;
     for (let at = start; at < end; at += 1) if (chunk[at + shift] !== bytes[at]) return false;
     return true;
-  }
-
-  #placeOf(id: number): { chunk: Buffer; start: number; end: number } {
-    const place = this.#places.get(id);
-    const start = place & CHUNK_MASK;
-    return { chunk: this.#chunks[place >>> CHUNK_BITS] as Buffer, start, end: start + this.#lengths.get(id) };
   }
 
   #keep(id: number, bytes: Uint8Array, start: number, end: number): void {
