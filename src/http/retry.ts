@@ -13,18 +13,27 @@ const RETRYABLE_STATUSES = new Set([408, 429, 499, 500, 502, 503, 504, 520, 521,
 const MAX_ATTEMPTS = 8;
 /** Attempts at a server that answered before, while nobody listens there. */
 const MAX_REFUSALS = 4;
+/** After so many failures in a row, some seconds, people are told what is waited for. */
+const TOLD_FAILURES = 4;
 const BASE_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
 /** No request is begun again after this time. */
 const MAX_ELAPSED_MS = 15 * 60_000;
+
+/** Options of {@link withRetry}. */
+export interface RetryOptions extends ClockOptions {
+  /** Told once per host that something fails again and again, while it is still tried. */
+  readonly onWarning?: ((text: string) => void) | undefined;
+}
 
 /**
  * Repeats what may be repeated (see `HttpRequest.repeatable`) after a broken connection or an answer that means
  * "not now", with exponential back-off and full jitter, as long as the host's budget of retries lasts. What a rate
  * limit turned away was not done, so it is repeated whatever it is; the host's own clock says when.
  */
-export function withRetry(send: Send, limits: HostLimits, options: ClockOptions = {}): Send {
+export function withRetry(send: Send, limits: HostLimits, options: RetryOptions = {}): Send {
   const clock = clockOf(options);
+  const told = new Set<string>();
   return async (request) => {
     const isRepeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
     const startedAt = clock.now();
@@ -40,6 +49,11 @@ export function withRetry(send: Send, limits: HostLimits, options: ClockOptions 
         isWorthWaiting(pauseOf(outcome)) &&
         limiter.takeRetry();
       if (!isWorthIt) return unwrap(outcome, attempt);
+      const { host } = request.url;
+      if (attempt >= TOLD_FAILURES && !told.has(host)) {
+        told.add(host);
+        options.onWarning?.(`${describeFailure(request, outcome)}, ${String(attempt)} times; trying again`);
+      }
       if ('response' in outcome) {
         await outcome.response.discard();
         // The host's clock holds this one back with all others.
@@ -78,6 +92,11 @@ async function attemptOnce(send: Send, request: HttpRequest): Promise<Outcome> {
   } catch (error) {
     return { error };
   }
+}
+
+function describeFailure({ method, url }: HttpRequest, outcome: Outcome): string {
+  if ('response' in outcome) return `${method} ${redactUrl(url)} answered ${String(outcome.response.status)}`;
+  return outcome.error instanceof Error ? outcome.error.message : String(outcome.error);
 }
 
 function pauseOf(outcome: Outcome): number | undefined {

@@ -15,7 +15,7 @@ import { CopyError, FerryError, isFerryError, isSystemError, TransportError } fr
 import { digestHex, sha256Digest, type Digest } from '../io/digest.js';
 import { Resources } from '../io/resources.js';
 import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
-import { parseImageManifest, type ImageManifest } from '../oci/manifest.js';
+import { parseImageManifest, tryParseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { DeleteOptions, Repository } from '../oci/storage.js';
 import { takeRoom } from './archive-room.js';
@@ -156,7 +156,7 @@ async function readExisting(
   const stored =
     (await repository.fetchManifest(item.place.tag, { signal })) ??
     (await repository.fetchManifest(item.place.tag, { signal }));
-  const manifest = stored === undefined ? undefined : tryParse(stored.bytes);
+  const manifest = stored === undefined ? undefined : tryParseImageManifest(stored.bytes);
   if (manifest !== undefined) store.rememberConfig(repository, manifest);
   const layer =
     manifest && layersOf(manifest).packages.find((found) => found.extension === extension)?.descriptor;
@@ -177,16 +177,6 @@ async function readExisting(
       { ...options, source, uploadTo: undefined },
     );
   return { manifest, twin };
-}
-
-/** What stands under a tag, if it is an image manifest; anything else makes room for what belongs there. */
-function tryParse(bytes: Uint8Array): ImageManifest | undefined {
-  try {
-    return parseImageManifest(bytes);
-  } catch (error) {
-    if (isFerryError(error, 'MANIFEST_INVALID')) return undefined;
-    throw error;
-  }
 }
 
 /**

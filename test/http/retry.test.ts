@@ -38,6 +38,28 @@ test('after eight attempts the last answer is passed on', async () => {
   expect(client.pausesMs).toEqual([250, 500, 1000, 2000, 4000, 8000, 15_000]);
 });
 
+test('what fails again and again is told once for each host, without secrets, while it is still tried', async () => {
+  const told: string[] = [];
+  const client = openTestClient({ onWarning: (text) => told.push(text) });
+  const server = await startScriptedServer(
+    ...times(3, ['GET /a', { status: 503 }]),
+    ['GET /a', { body: 'soon enough' }],
+    ...times(6, ['GET /b?token=secret', { status: 503 }]),
+    ['GET /b?token=secret', { body: 'late' }],
+    ...times(5, ['GET /c', { fault: 'reset' }]),
+    ['GET /c', { body: 'late' }],
+  );
+  await get(client.send, server.url('/a'));
+  expect(told).toEqual([]);
+  await get(client.send, server.url('/b?token=secret'));
+  await get(client.send, server.url('/c'));
+  expect(told).toEqual([expect.stringMatching(/^GET http:\/\/127\S+\/b\S* answered 503, 4 times; trying again$/)]);
+  expect(told[0]).not.toContain('secret');
+  const other = await startScriptedServer(...times(4, ['GET /', { fault: 'reset' }]), ['GET /', {}]);
+  await get(client.send, other.url('/'));
+  expect(told[1]).toContain(new URL(other.origin).host);
+});
+
 test('after eight broken connections the failure says how often it was tried', async () => {
   const server = await startScriptedServer(...times(8, ['GET /', { fault: 'reset' }]));
   const error = await rejection(get(openTestClient().send, server.url('/')));
