@@ -17,7 +17,7 @@ import { writeRepodata } from './repodata-generator.mjs';
 const run = promisify(execFile);
 
 const RECORDS = Number(env['FERRY_BENCH_RECORDS'] ?? 1_000_000);
-const PAIRS = 3;
+const PAIRS = 5;
 const SCANNER_TARGET = 2.5;
 const PLAN_TARGET = 1.5;
 const MAX_RESIDENT_BYTES = 600 * 1024 * 1024;
