@@ -1,8 +1,15 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
-/** Everything runs against `dist`, which `npm test` builds first: worker threads need built files. */
-const shared = { environment: 'node', restoreMocks: true } as const;
+/**
+ * Everything runs against `dist`, which `npm test` builds first: worker threads need built files. Being built, they need no
+ * transforming, and are loaded as Node loads them.
+ */
+const shared = {
+  environment: 'node' as const,
+  restoreMocks: true,
+  server: { deps: { external: [/\/dist\//] } },
+};
 
 export default defineConfig({
   test: {

@@ -122,7 +122,7 @@ test('the result always parses, lists exactly what was wanted, and holds records
         expect([...again.filenames()].sort()).toEqual([...new Set(names)].sort());
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 

@@ -272,8 +272,8 @@ describe('what is no lock file', () => {
       }),
     ].join('\n');
     expect((await refusal(`version: 1\n${bomb}\npackage: []\n`)).code).toBe('LOCK_FILE_INVALID');
-    expect((await refusal('['.repeat(200_000))).code).toBe('LOCK_FILE_INVALID');
-    expect((await refusal('{a: '.repeat(200_000))).code).toBe('LOCK_FILE_INVALID');
+    expect((await refusal('['.repeat(50_000))).code).toBe('LOCK_FILE_INVALID');
+    expect((await refusal('{a: '.repeat(50_000))).code).toBe('LOCK_FILE_INVALID');
   });
 
   test('keys of prototypes do no harm', async () => {
