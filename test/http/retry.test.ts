@@ -53,7 +53,9 @@ test('what fails again and again is told once for each host, without secrets, wh
   expect(told).toEqual([]);
   await get(client.send, server.url('/b?token=secret'));
   await get(client.send, server.url('/c'));
-  expect(told).toEqual([expect.stringMatching(/^GET http:\/\/127\S+\/b\S* answered 503, 4 times; trying again$/)]);
+  expect(told).toEqual([
+    expect.stringMatching(/^GET http:\/\/127\S+\/b\S* answered 503, 4 times; trying again$/),
+  ]);
   expect(told[0]).not.toContain('secret');
   const other = await startScriptedServer(...times(4, ['GET /', { fault: 'reset' }]), ['GET /', {}]);
   await get(client.send, other.url('/'));
