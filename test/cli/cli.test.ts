@@ -249,6 +249,7 @@ test.each([
   [['mirror', './nowhere', './m'], 3, 'CHANNEL_NOT_FOUND'],
   [['mirror', './nowhere', 'https://example.org/x'], 2, 'oci-layout:./dir'],
   [['pack', './x-1-0.conda', '--output', 'oci://127.0.0.1:1/x'], 2, 'oci-layout:./dir'],
+  [['pack', './x-1-0.conda', '--output', './folder'], 2, 'is no folder of image layouts'],
   [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--schema', 'toString'], 2, 'no schema `toString`'],
   [['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', '--temp-dir', './none'], 2, '--temp-dir'],
   [['list', 'file://elsewhere/x'], 2, 'names no folder of this machine'],

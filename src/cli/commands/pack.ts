@@ -35,7 +35,7 @@ Examples:
       await using session = new Session(context, flags);
       const location = parseLocation(flags.output);
       if (location.kind !== 'layout') {
-        throw new FerryError('USAGE', `\`${flags.output}\` is not on this machine`, {
+        throw new FerryError('USAGE', `\`${flags.output}\` is no folder of image layouts`, {
           hint: 'write oci-layout:./dir',
         });
       }
