@@ -19,7 +19,7 @@ const NOTHING = {
   extraDepends: {},
 };
 
-test('cep34/cep36: what a record tells is told, under its own fields', () => {
+test('what a record tells is told, under its own fields', () => {
   const value = {
     build_number: 3,
     depends: ['b >=1', 'c'],
