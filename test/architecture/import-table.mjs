@@ -13,7 +13,8 @@ export const importTable = {
   artifact: ['oci', 'conda'],
   conformance: ['artifact', 'oci', 'conda'],
   provenance: ['artifact', 'oci', 'conda'],
-  mirror: ['conformance', 'provenance', 'artifact', 'oci', 'conda'],
+  publish: ['conformance', 'provenance', 'artifact', 'oci', 'conda'],
+  mirror: ['publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
   cli: [
     'http',
     'oci',
@@ -24,6 +25,7 @@ export const importTable = {
     'artifact',
     'conformance',
     'provenance',
+    'publish',
     'mirror',
   ],
 };
