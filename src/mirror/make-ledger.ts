@@ -73,28 +73,3 @@ export function makeLedger(input: LedgerInput): Ledger {
     ...input.beside,
   };
 }
-
-/** The ledger of a channel that has nothing yet: what the first run's marker is written into. */
-export function firstLedger(store: ChannelStore, subdir: string, role: LedgerRole): Ledger {
-  return {
-    ledger_version: 1,
-    schema: store.schema.id,
-    subdir,
-    role,
-    filters: filtersDigest(store),
-    unchanged: false,
-    complete: false,
-    withheld: [],
-    quarantine: [],
-    kept: {},
-    foreign: [],
-  };
-}
-
-/**
- * Digest of all that decides what is published, besides the source.
- * @param choices filters and the like, as plain JSON with one order of keys. @defaultValue none
- */
-export function filtersDigest(store: ChannelStore, choices?: object): Digest {
-  return digestOf(encodeJson({ schema: store.schema.id, ...choices }));
-}
