@@ -110,7 +110,10 @@ async function readTags(
   repository: Repository,
   { schema }: ChannelStore,
   options: CallOptions,
-): Promise<{ readonly tags: readonly string[]; readonly newest: Descriptor | undefined }> {
+): Promise<{
+  readonly tags: readonly string[];
+  readonly newest: { readonly tag: string; readonly descriptor: Descriptor | undefined } | undefined;
+}> {
   const tags: string[] = [];
   let newest: { readonly tag: string; readonly time: number } | undefined;
   for await (const tag of repository.tags(options)) {
