@@ -102,6 +102,8 @@ const ledgerSchema = z.looseObject({
    * being deleted, which {@link kept} vouches for no more.
    */
   unlisted: z.record(z.string(), z.string()).optional(),
+  /** Of a channel that is published to: the last compaction of its log, and the state that it was compacted into. */
+  epoch: z.looseObject({ number: z.int().positive(), repodata: digest, generation: z.string() }).optional(),
   /** Set by a rollback: the history tag that was gone back to, and when. The mirror stops at it. */
   rolled_back: z.looseObject({ to: z.string(), at: z.string() }).optional(),
   /** File names of records that others published here and that we keep listed. */

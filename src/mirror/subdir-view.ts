@@ -6,7 +6,7 @@ import { FerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import type { Resources } from '../io/resources.js';
 import type { TempFolder } from '../io/temp-folder.js';
-import { checkNotHeld, checkNotPublished } from './run-marks.js';
+import { checkNotHeld, checkNotPublished } from '../artifact/run-marks.js';
 import { namesOfArchives } from './filters/names-asked-for.js';
 import { isOfShards, MAX_NAMES, takeNamedSnapshot } from './named-snapshot.js';
 import {

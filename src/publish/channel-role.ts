@@ -1,31 +1,54 @@
-import type { ChannelStore } from '../artifact/channel-store.js';
 import { checkSchema } from '../artifact/check-schema.js';
 import { ensureClientShims } from '../artifact/client-shims.js';
-import { firstLedger, readLedger, writeLedger } from '../artifact/ledger.js';
+import { firstLedger, readLedger, writeLedger, type Ledger } from '../artifact/ledger.js';
+import { checkNoRun, checkNotHeld } from '../artifact/run-marks.js';
 import { FerryError } from '../errors.js';
-import type { CallOptions } from '../oci/storage.js';
-import { mergeLog, type CommitOptions } from './commit.js';
+import { mergeLog, readMerged, type CommitOptions } from './commit.js';
 import { readHead, type Head } from './head.js';
+import type { MergedState } from './merge.js';
 
 /** The subdir that makes a folder a channel. @see CEP 26 */
 const NOARCH = 'noarch';
 
+/** A subdir that may be published to. */
+export interface OpenSubdir {
+  /** What `latest` names. */
+  readonly head: Head;
+  /** That, with all that is logged. */
+  readonly state: MergedState;
+  readonly ledger: Ledger | undefined;
+  readonly epoch: Ledger['epoch'];
+}
+
 /**
- * Makes sure that a subdir is one that is published to, or that nobody has anything in.
- * @param force publish although it is a mirror, or nobody says what it is
- * @returns whether the ledger says so already
- * @throws FerryError `ROLE_MISMATCH`, `SCHEMA_CONFLICT`, `LEDGER_INVALID`
+ * Reads a subdir, and makes sure that it is one that is published to, or that nobody has anything in.
+ * @param options `force`: publish although it is a mirror, or nobody says what it is
+ * @throws FerryError `ROLE_MISMATCH`, `SCHEMA_CONFLICT`, `LEDGER_INVALID`, `RUN_UNFINISHED`, `ROLLED_BACK`, `REPODATA_INVALID`,
+ * `OPERATION_INVALID`
  */
-export async function checkRole(
-  store: ChannelStore,
+export async function openSubdir(
   subdir: string,
-  head: Head,
-  { signal, force = false }: CallOptions & { readonly force?: boolean | undefined },
-): Promise<boolean> {
+  options: CommitOptions & { readonly force?: boolean | undefined },
+): Promise<OpenSubdir> {
+  const { store, signal } = options;
   const ledger = await readLedger(store, subdir, { signal });
-  if (ledger?.role.kind === 'published') return true;
+  const epoch = ledger?.epoch;
+  const { head, state } = await readMerged(subdir, { ...options, epoch });
+  await checkRole(subdir, ledger, head, options);
+  return { head, state, ledger, epoch };
+}
+
+async function checkRole(
+  subdir: string,
+  ledger: Ledger | undefined,
+  head: Head,
+  { store, signal, force = false }: Parameters<typeof openSubdir>[1],
+): Promise<void> {
+  if (ledger?.role.kind === 'published') return;
   if (head.digest === undefined) await checkSchema(store, subdir, { signal });
-  if (force) return ledger !== undefined;
+  checkNoRun(ledger, store, subdir);
+  checkNotHeld(ledger, store, subdir);
+  if (force) return;
   const where = `\`${subdir}\` of \`${store.location}\``;
   if (ledger !== undefined) {
     const { source = 'another channel' } = ledger.role;
@@ -33,12 +56,10 @@ export async function checkRole(
       hint: 'publish to a channel of its own; --force publishes here, and the mirror then needs --merge',
     });
   }
-  if (head.digest !== undefined) {
-    throw new FerryError('ROLE_MISMATCH', `${where} was published by another tool`, {
-      hint: 'if nobody mirrors into it any more, --force makes it a channel that is published to',
-    });
-  }
-  return false;
+  if (head.digest === undefined) return;
+  throw new FerryError('ROLE_MISMATCH', `${where} was published by another tool`, {
+    hint: 'if nobody mirrors into it any more, --force makes it a channel that is published to',
+  });
 }
 
 /**
@@ -47,10 +68,10 @@ export async function checkRole(
 export async function establishSubdir(
   subdir: string,
   head: Head,
-  options: CommitOptions & { readonly isKnown: boolean },
+  options: CommitOptions & { readonly ledger: Ledger | undefined },
 ): Promise<void> {
-  const { store, signal, isKnown } = options;
-  if (!isKnown) {
+  const { store, signal, ledger: known } = options;
+  if (known === undefined) {
     const ledger = { ...firstLedger(store, subdir, { kind: 'published' }), complete: true };
     await writeLedger(store, ledger, { signal });
   }
@@ -59,6 +80,6 @@ export async function establishSubdir(
   if (subdir === NOARCH) return;
   const noarch = await readHead(NOARCH, options);
   if (noarch.digest !== undefined) return;
-  await establishSubdir(NOARCH, noarch, { ...options, isKnown: false });
+  await establishSubdir(NOARCH, noarch, { ...options, ledger: undefined });
   await mergeLog(NOARCH, noarch, { ...options, creates: true });
 }

@@ -3,6 +3,7 @@
  * have no compare-and-swap, so a writer can be overtaken; then it merges again. docs/publishing.md has the argument.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Ledger } from '../artifact/ledger.js';
 import {
   listOperations,
   logOperation,
@@ -13,8 +14,8 @@ import {
 } from '../artifact/operation-log.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { readHead, writeHead, type Head, type HeadOptions } from './head.js';
-import { mergeOperations, type MergedState } from './merge.js';
+import { readHead, readStateAt, writeHead, type Head, type HeadOptions } from './head.js';
+import { joinStates, mergeOperations, type MergedState } from './merge.js';
 
 /** Operations read at once. */
 const READ_CONCURRENCY = 8;
@@ -26,6 +27,8 @@ const MAX_PAUSE_MS = 5_000;
 export interface CommitOptions extends HeadOptions {
   /** Whether a subdir that has no repodata yet gets the uncompressed form. @defaultValue true */
   readonly plainJson?: boolean | undefined;
+  /** The last compaction of the log, as the ledger tells it. @defaultValue there was none */
+  readonly epoch?: Ledger['epoch'];
   /** How long a writer that is overtaken tries again, in milliseconds. @defaultValue ten minutes */
   readonly patienceMs?: number | undefined;
   /** For tests. @defaultValue the system's clock */
@@ -75,7 +78,8 @@ export async function readMerged(
   options: CommitOptions,
 ): Promise<{ readonly head: Head; readonly state: MergedState }> {
   const head = await readHead(subdir, options);
-  return { head, state: mergeOperations(head, await readLog(subdir, head, new Map(), options)) };
+  const base = await caughtUp(subdir, head, options);
+  return { head, state: mergeOperations(base, await readLog(subdir, head, new Map(), options)) };
 }
 
 /**
@@ -101,7 +105,10 @@ export async function mergeLog(
       await delay(pauseMs * random(), undefined, signal === undefined ? {} : { signal });
     }
     head = await readHead(subdir, options, head);
-    const state = mergeOperations(head, await readLog(subdir, head, read, options));
+    const state = mergeOperations(
+      await caughtUp(subdir, head, options),
+      await readLog(subdir, head, read, options),
+    );
     const isDue = state !== head || (options.creates === true && head.digest === undefined);
     if (isDue) {
       const written = await tryWrite(subdir, state, head, options);
@@ -112,6 +119,23 @@ export async function mergeLog(
     const isDone = wanted === undefined ? isIn(state, head) : isMerged(wanted, head);
     if (isDone) return { head, merged: [...read.values()] };
   }
+}
+
+/**
+ * The head; where a writer that slept through a compaction has written an older state over it, joined with what the log was
+ * compacted into.
+ * @throws FerryError `NOT_FOUND` where that is gone
+ */
+async function caughtUp(subdir: string, head: Head, options: CommitOptions): Promise<MergedState> {
+  const { epoch, store } = options;
+  if (epoch === undefined || head.mark.epoch >= epoch.number) return head;
+  const base = await readStateAt(subdir, epoch.repodata, options);
+  if (base !== undefined) return joinStates(head, base);
+  throw new FerryError(
+    'NOT_FOUND',
+    `\`${subdir}\` of \`${store.location}\` was overwritten by an older state, and \`${epoch.generation}\` is gone`,
+    { hint: 'conda-ferry index CHANNEL --from-artifacts lists again what is stored' },
+  );
 }
 
 function isIn(state: MergedState, head: Head): boolean {

@@ -38,6 +38,21 @@ export interface HeadOptions extends CallOptions {
 }
 
 /**
+ * Reads a state of a subdir by the digest of its manifest; `undefined` where it is gone.
+ * @throws FerryError `REPODATA_INVALID`, `MANIFEST_INVALID`
+ */
+export async function readStateAt(
+  subdir: string,
+  digest: Digest,
+  { store, workers, signal }: HeadOptions,
+): Promise<MergedState | undefined> {
+  const found = await findMetadata(store, subdir, 'repodata.json', { signal, reference: digest });
+  if (found === undefined) return undefined;
+  const text = await readText(found, workers, signal);
+  return { listing: Listing.parse(text, subdir), mark: readMergeMark(found.annotations) };
+}
+
+/**
  * Reads the head of a subdir.
  * @param known one that was read before: where `latest` still names it, nothing else is read
  * @throws FerryError `REPODATA_INVALID`, `MANIFEST_INVALID`

@@ -41,6 +41,35 @@ export function mergeOperations(state: MergedState, operations: Iterable<LoggedO
   return { listing, mark: { ...state.mark, operations: [...merged].sort(), revisions } };
 }
 
+/**
+ * Joins two states of one subdir, as if all that went into either had gone into one. For each archive the stronger claim
+ * counts; members other than records are those of the first.
+ */
+export function joinStates(state: MergedState, other: MergedState): MergedState {
+  const listing = state.listing.edit();
+  const revisions: Record<string, number> = { ...state.mark.revisions };
+  const names = new Set([
+    ...other.listing.filenames(),
+    ...other.listing.removed,
+    ...Object.keys(other.mark.revisions),
+  ]);
+  for (const filename of names) {
+    const claim = claimOf(filename, other.listing, other.mark.revisions);
+    const present = claimOf(filename, listing, revisions);
+    if (claim === undefined || (present !== undefined && !isStronger(claim, present))) continue;
+    const record = other.listing.get(filename);
+    if (record !== undefined) listing.set(filename, record);
+    else if (claim.kind === 'removed') listing.remove(filename);
+    else listing.delete(filename);
+    note(revisions, filename, claim.revision, listing);
+  }
+  const operations = [...new Set([...state.mark.operations, ...other.mark.operations])].sort();
+  const epoch = Math.max(state.mark.epoch, other.mark.epoch);
+  const { generation } = other.mark.epoch > state.mark.epoch ? other.mark : state.mark;
+  const mark = { ...state.mark, epoch, operations, revisions };
+  return { listing, mark: generation === undefined ? mark : { ...mark, generation } };
+}
+
 /** The revision of an archive: how many removals, replacements and returns it has behind it, as far as a state knows. */
 export function revisionOf({ listing, mark }: MergedState, filename: string): number {
   return mark.revisions[filename] ?? defaultRevision(listing, filename);
@@ -57,8 +86,18 @@ function apply(entry: OperationEntry, listing: Listing, revisions: Record<string
   } else {
     listing.set(filename, entry.record);
   }
-  if (claim.revision === defaultRevision(listing, filename)) Reflect.deleteProperty(revisions, filename);
-  else revisions[filename] = claim.revision;
+  note(revisions, filename, claim.revision, listing);
+}
+
+/** Writes a revision down where the listing alone does not tell it. */
+function note(
+  revisions: Record<string, number>,
+  filename: string,
+  revision: number,
+  listing: Listing,
+): void {
+  if (revision === defaultRevision(listing, filename)) Reflect.deleteProperty(revisions, filename);
+  else revisions[filename] = revision;
 }
 
 function claimOf(

@@ -4,8 +4,8 @@ import type { LoggedOperation, OperationEntry, PublishedRecord } from '../artifa
 import { FerryError, isFerryError } from '../errors.js';
 import { digestHex } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { checkRole, establishSubdir } from './channel-role.js';
-import { commitEntries, readMerged } from './commit.js';
+import { establishSubdir, openSubdir } from './channel-role.js';
+import { commitEntries } from './commit.js';
 import type { Head } from './head.js';
 import { makeRecord } from './make-record.js';
 import { revisionOf, type MergedState } from './merge.js';
@@ -38,9 +38,8 @@ export async function publishSubdir(
   archives: readonly PreparedArchive[],
   options: PublishSubdirOptions,
 ): Promise<{ readonly head: Head; readonly outcomes: readonly Outcome[] }> {
-  const { store, dryRun, storeOnly = false } = options;
-  const { head: before, state } = await readMerged(subdir, options);
-  const isKnown = await checkRole(store, subdir, before, options);
+  const { dryRun, storeOnly = false } = options;
+  const { head: before, state, ledger, epoch } = await openSubdir(subdir, options);
   const outcomes: Outcome[] = [];
   const wanted: Wanted[] = [];
   for (const archive of archives) {
@@ -54,8 +53,8 @@ export async function publishSubdir(
     outcomes.push(...wanted.map(({ archive, status }) => ({ archive, status, stored: undefined })));
     return { head: before, outcomes };
   }
-  if (!storeOnly) await establishSubdir(subdir, before, { ...options, isKnown });
-  const open = storeOnly ? before : await withdrawListed(subdir, wanted, before, options);
+  if (!storeOnly) await establishSubdir(subdir, before, { ...options, ledger });
+  const open = storeOnly ? before : await withdrawListed(subdir, wanted, before, { ...options, epoch });
   const stored: (Wanted & { readonly stored: StoredPackage })[] = [];
   await forEachConcurrently(wanted, options, async (item) => {
     try {
@@ -73,7 +72,7 @@ export async function publishSubdir(
   }
   const now = (options.now ?? (() => new Date()))();
   const entries = stored.map((item) => entryOf(item, item.stored, now));
-  const committed = await commitEntries(subdir, entries, open, options);
+  const committed = await commitEntries(subdir, entries, open, { ...options, epoch });
   for (const [i, item] of stored.entries()) {
     const entry = entries[i];
     if (entry === undefined) continue;

@@ -12,8 +12,8 @@ import { FerryError } from '../errors.js';
 import { compareText } from '../io/compare-text.js';
 import type { Digest } from '../io/digest.js';
 import type { CallOptions } from '../oci/storage.js';
-import { checkRole, establishSubdir } from './channel-role.js';
-import { commitEntries, readMerged, type CommitOptions } from './commit.js';
+import { establishSubdir, openSubdir, type OpenSubdir } from './channel-role.js';
+import { commitEntries, type CommitOptions } from './commit.js';
 import { revisionOf, type MergedState } from './merge.js';
 import { readStoredRecord } from './stored-record.js';
 import { selectRecords } from './select-records.js';
@@ -63,11 +63,10 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
   const met = new Set<string>();
   const works: Work[] = [];
   for (const subdir of subdirs) {
-    const { head, state } = await readMerged(subdir, options);
-    const chosen = undo
-      ? chooseRemoved(state, specs, met)
-      : chooseListed(subdir, state, specs, met);
-    works.push({ subdir, head, state, ...chosen });
+    const open = await openSubdir(subdir, options);
+    const { state } = open;
+    const chosen = undo ? chooseRemoved(state, specs, met) : chooseListed(subdir, state, specs, met);
+    works.push({ subdir, ...open, ...chosen });
   }
   const unmet = specs.filter((spec) => !met.has(spec));
   if (unmet.length > 0) {
@@ -92,10 +91,8 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
   };
 }
 
-interface Work {
+interface Work extends OpenSubdir {
   readonly subdir: string;
-  readonly head: Awaited<ReturnType<typeof readMerged>>['head'];
-  readonly state: MergedState;
   readonly changes: readonly string[];
   /** What is as it is to be. */
   readonly done: readonly string[];
@@ -126,12 +123,10 @@ function chooseRemoved(
 }
 
 async function change(
-  { subdir, head, state, changes }: Work,
+  { subdir, head, state, ledger, epoch, changes }: Work,
   options: YankOptions & { readonly undo: boolean; readonly now: () => Date },
 ): Promise<void> {
-  const { store } = options;
-  const isKnown = await checkRole(store, subdir, head, options);
-  await establishSubdir(subdir, head, { ...options, isKnown });
+  await establishSubdir(subdir, head, { ...options, ledger });
   const entries: OperationEntry[] = [];
   for (const filename of changes) {
     const revision = revisionOf(state, filename) + 1;
@@ -143,7 +138,7 @@ async function change(
       entries.push({ kind: 'remove', filename, revision, yank: true, ...rememberable(record) });
     }
   }
-  await commitEntries(subdir, entries, head, options);
+  await commitEntries(subdir, entries, head, { ...options, epoch });
   if (!options.undo) await withdrawFromForms(subdir, changes, options);
 }
 

@@ -20,7 +20,7 @@ import { WantedRecords, type PlacedRecord } from '../wanted-records.js';
 import { writeLedgerUnmoved } from '../prune/prune-ledger.js';
 import { newRunning } from '../publish.js';
 import { MAX_REPODATA_BYTES } from '../snapshot.js';
-import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../run-marks.js';
+import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../../artifact/run-marks.js';
 import { storedSubdirs } from '../../artifact/stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';

@@ -14,7 +14,7 @@ import type { Descriptor } from '../../oci/descriptor.js';
 import { tagMoved } from '../../oci/tag-moved.js';
 import { deleteGenerations } from '../generations/keep-generations.js';
 import { findGeneration } from '../generations/read-generation.js';
-import { checkNoRun } from '../run-marks.js';
+import { checkNoRun } from '../../artifact/run-marks.js';
 import { candidateOf } from './candidates.js';
 import { deletionRefused } from './deletion-refused.js';
 import { ledgerAfter, ledgerBefore, writeLedgerUnmoved } from './prune-ledger.js';

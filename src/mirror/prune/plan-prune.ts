@@ -9,7 +9,7 @@ import { compareText } from '../../io/compare-text.js';
 import { listGenerations } from '../generations/generations.js';
 import { checkKeep, GENERATION_FILES } from '../generations/keep-generations.js';
 import { findLatest } from '../generations/read-generation.js';
-import { checkNoRun } from '../run-marks.js';
+import { checkNoRun } from '../../artifact/run-marks.js';
 import { storedSubdirs } from '../../artifact/stored-subdirs.js';
 import { candidatesOf, scanStore, type Candidate } from './candidates.js';
 import { findArtifacts } from './find-artifacts.js';

@@ -1,6 +1,6 @@
 /** What a ledger says that forbids to go on: a run that has not ended, or a rollback that holds the channel. */
-import type { ChannelStore } from '../artifact/channel-store.js';
-import type { Ledger } from '../artifact/ledger.js';
+import type { ChannelStore } from './channel-store.js';
+import type { Ledger } from './ledger.js';
 import { FerryError } from '../errors.js';
 
 /** Stands as `kind` in the marker of a rollback under way, so that it may be begun again. */
