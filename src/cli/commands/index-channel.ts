@@ -11,6 +11,7 @@ import { parseLocation } from '../locations.js';
 import { addConnectionOptions, parseConcurrency, parseCount, type LocationFlags } from '../options.js';
 import { formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
 import { Session } from '../session.js';
+import { indexFolderCommand, type IndexFolderFlags } from './index-folder.js';
 
 const DEFAULT_LIMIT = 20;
 const DEFAULT_CONCURRENCY = 16;
@@ -24,8 +25,7 @@ const OUTCOMES: Readonly<Record<RollBackOutcome, string>> = {
   missing: 'not possible',
 };
 
-interface IndexFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
-  readonly subdir?: readonly string[];
+interface IndexFlags extends LocationFlags, IndexFolderFlags, Pick<OutputFlags, 'json'> {
   readonly generation?: string;
   readonly listGenerations?: boolean;
   readonly limit: number;
@@ -37,11 +37,13 @@ interface IndexFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
 export function addIndexCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('index')
-    .summary('list old states of a channel, or go back to one')
+    .summary('index a folder; list old states of a channel, or go back to one')
     .description(
-      'Lists the generations of a channel that history tags name, or takes the channel back to one of them.',
+      'Makes the repodata of a channel in a folder, and what goes with it, of its archives. Of a channel in a store it lists the generations that history tags name, or goes back to one of them.',
     )
-    .argument('<channel>', 'a channel in a store: oci://host/path or oci-layout:./dir')
+    .argument('<channel>', 'a channel: ./dir, oci://host/path or oci-layout:./dir')
+    .option('--patch <file>', 'patch instructions for a folder: JSON, or a package that holds them')
+    .option('--force', 'index a folder that is a mirror, too; patches of its source are lost then')
     .option('--list-generations', 'show history tags with date, number of records and size')
     .option('--limit <n>', 'how many of the newest to show', parseCount, DEFAULT_LIMIT)
     .option('--generation <tag>', 'go back to the state of that tag')
@@ -57,15 +59,21 @@ export function addIndexCommand(program: Command, context: CommandContext): void
 Each subdir goes to the generation of that very tag or, where it has none, to
 the newest that is not newer. The mirror then stops until it gets --resume.
 
-Exit status: 0 done, 1 archives are gone, and nothing was moved, 2 usage,
-3 failed, 130 interrupted.
+Exit status: 0 done, 1 archives of a folder cannot be listed, or archives are
+gone and nothing was moved, 2 usage, 3 failed, 130 interrupted.
 
 Examples:
+  conda-ferry index ./channel
   conda-ferry index oci://127.0.0.1:5000/ch --list-generations
   conda-ferry index oci://127.0.0.1:5000/ch --generation 2026.11.21.07.35.09`,
     )
     .action(async (text: string, flags: IndexFlags) => {
       const { generation, listGenerations = false } = flags;
+      const location = parseLocation(text);
+      if (location.kind === 'folder' && generation === undefined && !listGenerations) {
+        await indexFolderCommand(location.path, flags, context);
+        return;
+      }
       if ((generation === undefined) !== listGenerations) {
         const message = listGenerations
           ? '--generation and --list-generations cannot go together'
@@ -75,7 +83,7 @@ Examples:
       if (flags.dropMissing === true && generation === undefined)
         throw new FerryError('USAGE', '--drop-missing belongs to --generation');
       await using session = new Session(context, flags);
-      const store = session.openStoredChannel(parseLocation(text), listGenerations ? 'only' : 'destination');
+      const store = session.openStoredChannel(location, listGenerations ? 'only' : 'destination');
       const { output, signal } = context;
       const shared = { store, workers: session.workers, subdirs: flags.subdir, signal };
       if (generation === undefined) {
