@@ -41,7 +41,11 @@ export function checkNotHeld(ledger: Ledger | undefined, store: ChannelStore, su
 /** Makes sure that a subdir is not one that packages are published to. @throws FerryError `ROLE_MISMATCH` */
 export function checkNotPublished(ledger: Ledger | undefined, store: ChannelStore, subdir: string): void {
   if (ledger?.role.kind !== 'published') return;
-  throw new FerryError('ROLE_MISMATCH', `\`${subdir}\` of \`${store.location}\` is published to, and no mirror`, {
-    hint: 'choose another destination: a mirror has the state of its source and nothing else',
-  });
+  throw new FerryError(
+    'ROLE_MISMATCH',
+    `\`${subdir}\` of \`${store.location}\` is published to, and no mirror`,
+    {
+      hint: 'choose another destination: a mirror has the state of its source and nothing else',
+    },
+  );
 }

@@ -25,7 +25,8 @@ export function parseAnnotations({ annotation = [], sourceRepo }: AnnotationFlag
     if (key === '') throw new FerryError('USAGE', `\`--annotation ${text}\` is not KEY=VALUE`);
     if (key.startsWith(RESERVED))
       throw new FerryError('USAGE', `annotations below \`${RESERVED}\` belong to the schema`);
-    if (Object.hasOwn(annotations, key)) throw new FerryError('USAGE', `the annotation \`${key}\` is given twice`);
+    if (Object.hasOwn(annotations, key))
+      throw new FerryError('USAGE', `the annotation \`${key}\` is given twice`);
     annotations[key] = text.slice(split + 1);
   }
   if (sourceRepo !== undefined) annotations[SOURCE] = checkSource(sourceRepo, annotations[SOURCE]);

@@ -6,10 +6,7 @@ import { archiveExtensionOf, isSubdir } from '../conda/names.js';
 import { FerryError, isSystemError } from '../errors.js';
 import { compareText } from '../io/compare-text.js';
 import type { CommandContext } from './context.js';
-
-/** Stands for a list on stdin, one path a line. */
-const STDIN = '-';
-const MAX_LIST_CHARACTERS = 64 * 1024 * 1024;
+import { readLines, STDIN } from './text-file.js';
 
 /**
  * Finds archive files: a file is itself; a folder stands for the archives in it and in those of its folders that have the
@@ -20,11 +17,11 @@ const MAX_LIST_CHARACTERS = 64 * 1024 * 1024;
  */
 export async function findArchives(
   texts: readonly string[],
-  { stdin }: Pick<CommandContext, 'stdin'>,
+  context: Pick<CommandContext, 'stdin'>,
 ): Promise<readonly string[]> {
   const found = new Set<string>();
   for (const text of texts) {
-    const paths = text === STDIN ? await readList(stdin) : await expand(text);
+    const paths = text === STDIN ? await readList(context) : await expand(text);
     for (const path of paths) found.add(path);
   }
   return [...found];
@@ -35,7 +32,9 @@ async function expand(text: string): Promise<readonly string[]> {
   if (kind === 'file') return [text];
   if (kind === 'folder') return inFolder(text);
   // A shell leaves a pattern alone that matches nothing, and some shells leave all of them.
-  const matches = isDynamicPattern(text) ? await glob(text, { absolute: false, expandDirectories: false }) : [];
+  const matches = isDynamicPattern(text)
+    ? await glob(text, { absolute: false, expandDirectories: false })
+    : [];
   const archives = matches.filter((path) => archiveExtensionOf(path) !== undefined).sort(compareText);
   if (archives.length > 0) return archives;
   throw new FerryError('NOT_FOUND', `there is no archive \`${text}\``);
@@ -66,15 +65,8 @@ async function inFolder(folder: string): Promise<readonly string[]> {
   });
 }
 
-async function readList(stdin: CommandContext['stdin']): Promise<readonly string[]> {
-  if (stdin.isTTY) throw new FerryError('USAGE', '`-` reads a list of archives from stdin, which is a terminal');
-  let text = '';
-  stdin.setEncoding('utf8');
-  for await (const chunk of stdin as AsyncIterable<string>) {
-    text += chunk;
-    if (text.length > MAX_LIST_CHARACTERS) throw new FerryError('USAGE', 'the list on stdin is too long');
-  }
-  const paths = text.split(/\r?\n/).filter((line) => line.trim() !== '');
+async function readList(context: Pick<CommandContext, 'stdin'>): Promise<readonly string[]> {
+  const paths = await readLines(STDIN, context);
   if (paths.length > 0) return paths;
   throw new FerryError('NOT_FOUND', 'the list on stdin names no archive');
 }

@@ -90,12 +90,7 @@ function apply(entry: OperationEntry, listing: Listing, revisions: Record<string
 }
 
 /** Writes a revision down where the listing alone does not tell it. */
-function note(
-  revisions: Record<string, number>,
-  filename: string,
-  revision: number,
-  listing: Listing,
-): void {
+function note(revisions: Record<string, number>, filename: string, revision: number, listing: Listing): void {
   if (revision === defaultRevision(listing, filename)) Reflect.deleteProperty(revisions, filename);
   else revisions[filename] = revision;
 }

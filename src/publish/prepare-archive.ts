@@ -34,7 +34,9 @@ export async function prepareArchive(
     const archive = await readArchiveFile(path, { workers, signal });
     const place = store.schema.placeOf(archive.name);
     const log = new CheckLog();
-    await checkArchive({ archive: { path }, filename, subdir: archive.subdir, where: filename }, log, { signal });
+    await checkArchive({ archive: { path }, filename, subdir: archive.subdir, where: filename }, log, {
+      signal,
+    });
     const errors = log.findings.filter(({ severity }) => severity === 'error');
     if (errors.length > 0) return { error: faulty(filename, errors), findings: errors };
     return { ...archive, path, place };
@@ -48,7 +50,8 @@ export async function prepareArchive(
 }
 
 function faulty(filename: string, [first, ...more]: readonly Finding[]): FerryError {
-  const said = first === undefined ? '' : `: ${first.found}, where ${first.expected} is asked for (${first.clause})`;
+  const said =
+    first === undefined ? '' : `: ${first.found}, where ${first.expected} is asked for (${first.clause})`;
   const rest = more.length === 0 ? '' : `, and ${String(more.length)} more`;
   return new FerryError('ARCHIVE_FAULTY', `\`${filename}\` breaks rules for archives${said}${rest}`, {
     hint: `conda-ferry check ${filename} says what and where`,

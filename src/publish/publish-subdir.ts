@@ -19,7 +19,11 @@ type Listed = Exclude<OperationEntry, { readonly kind: 'remove' }>;
 
 /** What became of an archive. */
 export type Outcome =
-  | { readonly archive: PreparedArchive; readonly status: PushStatus; readonly stored: StoredPackage | undefined }
+  | {
+      readonly archive: PreparedArchive;
+      readonly status: PushStatus;
+      readonly stored: StoredPackage | undefined;
+    }
   | { readonly archive: PreparedArchive; readonly error: FerryError };
 
 /** Options of {@link publishSubdir}. */
@@ -67,7 +71,9 @@ export async function publishSubdir(
     options.reporter.done?.();
   });
   if (storeOnly || stored.length === 0) {
-    outcomes.push(...stored.map((item) => ({ archive: item.archive, status: 'stored' as const, stored: item.stored })));
+    outcomes.push(
+      ...stored.map((item) => ({ archive: item.archive, status: 'stored' as const, stored: item.stored })),
+    );
     return { head: open, outcomes };
   }
   const now = (options.now ?? (() => new Date()))();
@@ -102,7 +108,8 @@ function judge(
     const { sha256 } = listed;
     if (sha256 === digestHex(layer.digest)) return { status: 'there' };
     // Where the list stays as it is, what it names has to stay too.
-    if (replace && !storeOnly && typeof sha256 === 'string') return { status: 'replaced', revision, replaces: sha256 };
+    if (replace && !storeOnly && typeof sha256 === 'string')
+      return { status: 'replaced', revision, replaces: sha256 };
     return { error: exists(filename) };
   }
   if (state.listing.removed.has(filename) && !replace) {

@@ -35,7 +35,8 @@ export async function restoreArtifact(
   const md5 = layer?.annotations?.[store.schema.md5Annotation];
   if (layer === undefined || md5 === undefined || info === undefined || index === undefined) return;
   const twins = existing === undefined || !store.schema.holdsTwins ? undefined : existing;
-  const hasTwin = twins !== undefined && layersOf(twins).packages.some(({ extension }) => extension !== name.extension);
+  const hasTwin =
+    twins !== undefined && layersOf(twins).packages.some(({ extension }) => extension !== name.extension);
   if (!hasTwin) {
     await repository.tag(stored.descriptor, place.tag, { signal });
     return;
@@ -44,9 +45,15 @@ export async function restoreArtifact(
     name,
     layer: { filename, extension: name.extension, digest: layer.digest, size: layer.size, md5 },
     // Else those of the twin lead.
-    info: name.extension === 'conda'
-      ? { info, index, annotations: own.annotations, fetch: (wanted, open) => repository.fetch(wanted, open) }
-      : undefined,
+    info:
+      name.extension === 'conda'
+        ? {
+            info,
+            index,
+            annotations: own.annotations,
+            fetch: (wanted, open) => repository.fetch(wanted, open),
+          }
+        : undefined,
     open: (open) => repository.fetch(layer, open),
   };
   const artifact = makePackageArtifact(store.schema, [archive], { existing: twins });

@@ -65,7 +65,11 @@ async function readIndex(
 ): Promise<Uint8Array> {
   const { index } = layersOf(manifest);
   if (index !== undefined)
-    return collect(repository.fetch(index, { signal }), MAX_INDEX_BYTES, `\`info/index.json\` of \`${filename}\``);
+    return collect(
+      repository.fetch(index, { signal }),
+      MAX_INDEX_BYTES,
+      `\`info/index.json\` of \`${filename}\``,
+    );
   throw new FerryError('MANIFEST_INVALID', `the artifact of \`${filename}\` has no index layer`);
 }
 

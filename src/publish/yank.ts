@@ -143,7 +143,9 @@ async function change(
 }
 
 /** The record as an operation may hold it; one without digest or time is made anew when it is listed again. */
-function rememberable(record: Readonly<Record<string, unknown>> | undefined): { readonly record?: PublishedRecord } {
+function rememberable(record: Readonly<Record<string, unknown>> | undefined): {
+  readonly record?: PublishedRecord;
+} {
   const isWhole = typeof record?.['sha256'] === 'string' && typeof record['indexed_timestamp'] === 'number';
   return isWhole ? { record: record as PublishedRecord } : {};
 }
@@ -155,9 +157,14 @@ async function findRemoved(
   options: CallOptions & Pick<YankOptions, 'store'> & { readonly now: () => Date },
 ): Promise<{ readonly record: PublishedRecord; readonly manifest: Digest }> {
   const { store, now } = options;
-  const stored = await readStoredRecord(store, subdir, parseArchiveFilename(filename), now().getTime(), options);
-  if (stored === undefined)
-    throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
+  const stored = await readStoredRecord(
+    store,
+    subdir,
+    parseArchiveFilename(filename),
+    now().getTime(),
+    options,
+  );
+  if (stored === undefined) throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
   const { record: made, manifest } = stored;
   let record = made as PublishedRecord;
   for (const tag of await listOperations(store, subdir, options)) {

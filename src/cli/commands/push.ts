@@ -7,7 +7,16 @@ import { createCheckProgress } from '../check-progress.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
-import { count, formatBytes, printError, printJson, printLine, say, type Output, type OutputFlags } from '../output.js';
+import {
+  count,
+  formatBytes,
+  printError,
+  printJson,
+  printLine,
+  say,
+  type Output,
+  type OutputFlags,
+} from '../output.js';
 import { Session } from '../session.js';
 
 const DEFAULT_CONCURRENCY = 4;
@@ -108,7 +117,10 @@ Examples:
 }
 
 /** The last word is the channel, however many stand before it. @throws FerryError `USAGE` */
-function splitWords(words: readonly string[]): { readonly archives: readonly string[]; readonly channel: string } {
+function splitWords(words: readonly string[]): {
+  readonly archives: readonly string[];
+  readonly channel: string;
+} {
   const archives = words.slice(0, -1);
   const channel = words.at(-1);
   if (channel !== undefined && archives.length > 0) return { archives, channel };
@@ -128,7 +140,8 @@ function printReport(output: Output, report: PushReport, flags: OutputFlags): vo
   }
   for (const { path, error, findings = [] } of failed) {
     printError(output, error, { about: path });
-    for (const { clause, where, found } of findings.slice(0, FINDINGS_SHOWN)) say(output, `  ${clause} at ${where}: ${found}`);
+    for (const { clause, where, found } of findings.slice(0, FINDINGS_SHOWN))
+      say(output, `  ${clause} at ${where}: ${found}`);
   }
   if (flags.quiet === true) return;
   if (published.length > 0) printLine(output);

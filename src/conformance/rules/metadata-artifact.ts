@@ -1,4 +1,4 @@
-import { metadataMediaType, ZSTD_SUFFIX } from '../../artifact/media-types.js';
+import { INDEX_CACHE_TAG, metadataMediaType, ZSTD_SUFFIX } from '../../artifact/media-types.js';
 import { isOperationTag } from '../../artifact/operation-log.js';
 import { SCHEMA_ANNOTATION } from '../../artifact/schema-v1.js';
 import { isChannelFile, type MetadataFile, type Schema } from '../../artifact/schema.js';
@@ -133,8 +133,9 @@ export function checkMetadataTags(subject: MetadataTags, log: CheckLog): void {
   if (file === 'attestations') return;
   const clause: ClauseId = schema.id === 'v0' ? 'v0/D7' : isChannelFile(file) ? 'v1/C3' : 'v1/R4';
   for (const tag of tags) {
-    // The log of a published channel is ours, as the ledger is.
-    if (tag === LATEST || (file === 'ledger' && isOperationTag(tag))) continue;
+    // What stands beside the ledger is ours, as the ledger is.
+    const isOurs = file === 'ledger' && (isOperationTag(tag) || tag === INDEX_CACHE_TAG);
+    if (tag === LATEST || isOurs) continue;
     // What conda-oci-mirror writes: without seconds, and in local time.
     const isDeployed = schema.id === 'v0' && /^\d{4}(?:\.\d\d){4}$/.test(tag);
     log.expect(isDeployed ? 'v0/X6' : clause, schema.parseHistoryTag(tag) !== undefined, () => ({

@@ -67,7 +67,11 @@ export async function prepareSubdir(
   // Nightly mirroring goes on from the new channel where the old one was a mirror.
   const role: LedgerRole = isMirror ? ledger.role : { kind: 'migrated', source: channel.url };
 
-  const state = await readState(destination, subdir, { source: role.source ?? channel.url, deep: false, signal });
+  const state = await readState(destination, subdir, {
+    source: role.source ?? channel.url,
+    deep: false,
+    signal,
+  });
   if (state.trust === 'empty') {
     const hint = 'choose another path: the repositories of the two would mix';
     await checkSchema(destination, subdir, { signal, hint });

@@ -42,7 +42,12 @@ export async function checkLedger(
   if (schema !== context.store.schema.id) add('LEDGER_SCHEMA', `it speaks of schema \`${schema}\``);
   // Of a channel that is published to the repodata itself says what is in it.
   const isVouching = role.kind !== 'published';
-  if (isVouching && latest !== undefined && latest.digest !== ledger.repodata && latest.digest !== running?.publishing) {
+  if (
+    isVouching &&
+    latest !== undefined &&
+    latest.digest !== ledger.repodata &&
+    latest.digest !== running?.publishing
+  ) {
     add('LEDGER_STALE', `it speaks of ${ledger.repodata ?? 'none'}, published is ${latest.digest}`);
   }
   if (running !== undefined) add('LEDGER_RUNNING', `a run began ${running.started} and did not end`);

@@ -249,9 +249,13 @@ async function mend(
   const hasWork = found.some(({ severity, repairable }) => severity === 'fault' && repairable);
   if (repair === undefined || !(hasWork || isDroppable)) return undefined;
   if (faults.ledger?.role.kind === 'published') {
-    throw new FerryError('USAGE', `\`${faults.subdir}\` is published to, and no mirror that its source could mend`, {
-      hint: 'conda-ferry index CHANNEL brings the repodata in line with what is stored',
-    });
+    throw new FerryError(
+      'USAGE',
+      `\`${faults.subdir}\` is published to, and no mirror that its source could mend`,
+      {
+        hint: 'conda-ferry index CHANNEL brings the repodata in line with what is stored',
+      },
+    );
   }
   const name = faults.ledger?.role.source;
   const source = context.against ?? (name === undefined ? undefined : repair.openSource?.(name));
