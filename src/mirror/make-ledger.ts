@@ -1,7 +1,6 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger, LedgerRole, Quarantined } from '../artifact/ledger.js';
-import { digestOf, type Digest } from '../io/digest.js';
-import { encodeJson } from '../oci/manifest.js';
+import type { Digest } from '../io/digest.js';
 import type { Snapshot } from './snapshot.js';
 import type { Refused } from './wanted-records.js';
 

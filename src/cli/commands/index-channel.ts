@@ -8,8 +8,8 @@ import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirro
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, parseCount, type LocationFlags } from '../options.js';
-import { formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { addConnectionOptions, parseConcurrency, parseCount } from '../options.js';
+import { formatBytes, formatTable, printJson, printLine, type Output } from '../output.js';
 import { Session } from '../session.js';
 import { indexFolderCommand, type IndexFolderFlags } from './index-folder.js';
 import { indexStoreCommand, type IndexStoreFlags } from './index-store.js';

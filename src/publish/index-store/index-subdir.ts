@@ -115,9 +115,7 @@ function checkOurs(
   if (ledger === undefined && (head.digest === undefined || force)) return true;
   // What another tool has published may be a mirror, of which nothing says what was taken off the list on purpose.
   const whose =
-    ledger === undefined
-      ? 'was published by another tool'
-      : `is made out of \`${ledger.role.source ?? 'another channel'}\``;
+    ledger === undefined ? 'was published by another tool' : `is made out of \`${ledger.role.source}\``;
   if (fromArtifacts && !force) {
     throw new FerryError('ROLE_MISMATCH', `\`${subdir}\` of \`${store.location}\` ${whose}`, {
       hint: 'what its source patched would be lost; --force makes its records anew all the same',
