@@ -1,5 +1,5 @@
 /** The compaction of the log: a generation that can be gone back to, and operations that are in it deleted. */
-import { writeLedger, type Ledger } from '../../artifact/ledger.js';
+import { readLedger, writeLedger, type Ledger } from '../../artifact/ledger.js';
 import {
   deleteOperations,
   listOperations,
@@ -7,7 +7,7 @@ import {
   readOperation,
 } from '../../artifact/operation-log.js';
 import { isFerryError } from '../../errors.js';
-import type { CommitOptions } from '../commit.js';
+import { mergeLog, type CommitOptions } from '../commit.js';
 import { readHead, writeHead, type Head } from '../head.js';
 import type { MergedState } from '../merge.js';
 
@@ -17,7 +17,7 @@ import type { MergedState } from '../merge.js';
  */
 export const OPERATION_GRACE_MS = 60 * 60 * 1000;
 
-/** What {@link compactLog} did. */
+/** What {@link compactPublished} did. */
 export interface Compaction {
   readonly head: Head;
   /** The history tag of the generation that is in force. */
@@ -28,18 +28,38 @@ export interface Compaction {
   readonly deleted: number;
 }
 
+/** Options of {@link compactPublished}. */
+export interface CompactOptions extends CommitOptions {
+  /** Do nothing unless operations have been in the log long enough. @defaultValue false: the head becomes a generation */
+  readonly onlyWhenDue?: boolean | undefined;
+}
+
 /**
- * Makes the head a generation, if it is none, and takes out of the log what has been in it long enough. What a yanked archive
- * was listed as is told by nothing but the operation that took it off, so that one stays.
- * @returns `undefined` where somebody else has published meanwhile, and the log has to be merged first
+ * Makes the head of a published subdir a generation, if it is none, and takes out of the log what has been in it long enough.
+ * What a yanked archive was listed as is told by nothing but the operation that took it off, so that one stays.
+ * @throws FerryError `OPERATION_INVALID`, `LEDGER_INVALID`
  */
-export async function compactLog(
+export async function compactPublished(
+  subdir: string,
+  head: Head,
+  options: CompactOptions,
+): Promise<Compaction> {
+  for (let found = head; ;) {
+    const ledger = await readLedger(options.store, subdir, { signal: options.signal });
+    const done = await compactLog(subdir, found, ledger, options);
+    if (done !== undefined) return done;
+    found = (await mergeLog(subdir, found, { ...options, epoch: ledger?.epoch })).head;
+  }
+}
+
+/** @returns `undefined` where somebody else has published meanwhile, and the log has to be merged first */
+async function compactLog(
   subdir: string,
   head: Head,
   ledger: Ledger | undefined,
-  options: CommitOptions,
+  options: CompactOptions,
 ): Promise<Compaction | undefined> {
-  const { store, signal, now = () => new Date() } = options;
+  const { store, signal, now = () => new Date(), onlyWhenDue = false } = options;
   if (head.digest === undefined) return { head, generation: undefined, isNew: false, deleted: 0 };
   const time = now();
   const logged = await listOperations(store, subdir, { signal });
@@ -48,7 +68,8 @@ export async function compactLog(
   const repository = store.metadataRepository(subdir, 'repodata.json');
   const isGeneration =
     generation !== undefined && (await repository.resolve(generation, { signal }))?.digest === head.digest;
-  if (isGeneration && due.length === 0) return { head, generation, isNew: false, deleted: 0 };
+  if (due.length === 0 && (isGeneration || onlyWhenDue))
+    return { head, generation, isNew: false, deleted: 0 };
 
   const tag = store.schema.historyTag(time);
   const gone = new Set(due);

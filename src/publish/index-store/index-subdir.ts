@@ -14,7 +14,7 @@ import { revisionOf, type MergedState } from '../merge.js';
 import { readStoredRecord } from '../stored-record.js';
 import { eachRecord, sectionOf, type SubdirRecords } from '../subdir-records.js';
 import { withdrawFromForms } from '../withdraw.js';
-import { compactLog, OPERATION_GRACE_MS } from './compact.js';
+import { compactPublished, OPERATION_GRACE_MS } from './compact.js';
 import { findStored, type StoredArchiveName } from './find-stored.js';
 import type { IndexFailure, IndexOptions, SubdirIndex } from './index-channel.js';
 import {
@@ -81,7 +81,7 @@ export async function indexSubdir(
     : await rewriteRecords(subdir, after, rebuilt.records ?? new Map<string, JsonObject>(), shared);
   after = revised.head;
   const compaction = isOurs
-    ? await compactUntilDone(subdir, after, shared)
+    ? await compactPublished(subdir, after, shared)
     : { head: after, generation: undefined, deleted: 0 };
   const report: SubdirIndex = {
     subdir,
@@ -264,17 +264,4 @@ function isUnderWay({ mark }: MergedState, now: Date): boolean {
     const time = operationTime(tag);
     return time !== undefined && now.getTime() - time.getTime() < OPERATION_GRACE_MS;
   });
-}
-
-async function compactUntilDone(
-  subdir: string,
-  head: Head,
-  options: CommitOptions,
-): Promise<NonNullable<Awaited<ReturnType<typeof compactLog>>>> {
-  for (let found = head; ;) {
-    const ledger = await readLedger(options.store, subdir, { signal: options.signal });
-    const done = await compactLog(subdir, found, ledger, options);
-    if (done !== undefined) return done;
-    found = (await mergeLog(subdir, found, { ...options, epoch: ledger?.epoch })).head;
-  }
 }
