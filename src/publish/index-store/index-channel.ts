@@ -80,8 +80,9 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   checkSubdirs(options.subdirs);
   const repositories = await store.registry.repositories({ signal });
   const leaves = leavesBySubdir(store, repositories);
+  // Where the store tells, that is all: metadata too has its leaves.
   const subdirs = options.subdirs ?? [
-    ...new Set([...(await new OciChannel(store).subdirs({ signal })), ...(leaves?.keys() ?? [])]),
+    ...(leaves?.keys() ?? (await new OciChannel(store).subdirs({ signal }))),
   ];
   if (subdirs.length === 0)
     throw new FerryError('CHANNEL_NOT_FOUND', `there is no channel at \`${store.location}\``);
@@ -91,7 +92,7 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     );
   }
   const indexed: IndexedSubdir[] = [];
-  for (const subdir of [...subdirs].sort(compareText))
+  for (const subdir of [...new Set(subdirs)].sort(compareText))
     indexed.push(
       await indexSubdir(subdir, leaves === undefined ? undefined : (leaves.get(subdir) ?? []), options),
     );
