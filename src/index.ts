@@ -48,7 +48,11 @@ export { reportDocument } from './conformance/reports/json-report.js';
 export { formatJunitReport } from './conformance/reports/junit-report.js';
 export { sarifDocument } from './conformance/reports/sarif-report.js';
 export { formatTextReport } from './conformance/reports/text-report.js';
-export { indexFolder, type IndexFolderOptions, type IndexFolderReport } from './publish/folder/index-folder.js';
+export {
+  indexFolder,
+  type IndexFolderOptions,
+  type IndexFolderReport,
+} from './publish/folder/index-folder.js';
 export {
   indexChannel,
   type IndexOptions,
