@@ -10,7 +10,7 @@ import type { CommandContext } from '../context.js';
 import { readLocks } from '../filter-options.js';
 import { parseLocation } from '../locations.js';
 import { addConnectionOptions, parseConcurrency, type LocationFlags } from '../options.js';
-import { formatBytes, printError, printJson, printLine, say, type OutputFlags } from '../output.js';
+import { count, formatBytes, printError, printJson, printLine, say, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
 import { Session } from '../session.js';
 import { readTextFile } from '../text-file.js';
@@ -116,7 +116,10 @@ async function pull(
   }
   const ignored = (lock?.ignored.pypi ?? 0) + (lock?.ignored.elsewhere ?? 0);
   if (ignored > 0 && flags.quiet !== true)
-    say(output, `warning: ${String(ignored)} entries of the lock are of no conda channel`);
+    say(
+      output,
+      `warning: passed over, for no conda channel has it: ${count(ignored, 'package')} of the lock`,
+    );
   if (failed.length > 0) context.setExitCode(1);
 }
 

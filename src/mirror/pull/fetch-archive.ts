@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { constants } from 'node:fs';
 import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChannelSource } from '../../conda/channel-source.js';
@@ -9,6 +10,9 @@ import type { WantedArchive } from './find-archives.js';
 import type { PartialFile, WorkFiles } from './work-files.js';
 
 const READ_BYTES = 256 * 1024;
+
+/** Not on Windows. */
+const NO_FOLLOW = (constants as { readonly O_NOFOLLOW?: number }).O_NOFOLLOW ?? 0;
 
 /** Of what the channel does not list, so that a server without end does not fill the disk. The largest packages have some GiB. */
 const MAX_UNLISTED_BYTES = 32 * 1024 ** 3;
@@ -43,7 +47,8 @@ export async function fetchArchive(wanted: WantedArchive, context: FetchContext)
   if (there !== undefined) return { status: 'there', path, size: there };
   const partial = await writing(path, () => context.files.claim(wanted.sha256));
   try {
-    const file = await writing(path, () => open(partial.path, partial.size === 0 ? 'wx+' : 'r+'));
+    const flags = partial.size === 0 ? 'wx+' : constants.O_RDWR | NO_FOLLOW;
+    const file = await writing(path, () => open(partial.path, flags));
     let size: number;
     let status: PullStatus = partial.size > 0 ? 'resumed' : 'fetched';
     try {

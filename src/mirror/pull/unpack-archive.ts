@@ -78,7 +78,8 @@ export async function unpackArchive(
   // One deeper: what has an `info/` of its own in a package cache is a package to conda.
   const inner = join(temporary, 'package');
   try {
-    await mkdir(inner, { recursive: true });
+    await mkdir(temporary, { mode: 0o700 });
+    await mkdir(inner);
     const { name, version, build, extension } = parseArchiveFilename(filename);
     const input = { archive: { path: archive.path }, extension, folder: inner };
     const index = parseIndexJson(await context.workers.run('extract', input, context.signal));

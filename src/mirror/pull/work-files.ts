@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSystemError } from '../../errors.js';
 import { isGone, thisProcess, type ProcessIdentity } from '../../io/process-identity.js';
@@ -54,7 +54,10 @@ export class WorkFiles {
     for (const name of this.#left.get(sha256) ?? []) {
       try {
         await rename(join(this.#folder, name), path);
-        return { path, size: (await stat(path)).size };
+        const status = await lstat(path);
+        if (status.isFile() && status.nlink === 1 && status.size > 0) return { path, size: status.size };
+        // An empty one is worth nothing. And where others may write, somebody could have us write into a file of ours.
+        await rm(path, { recursive: true });
       } catch (error) {
         // Another pull was faster.
         if (!isSystemError(error, 'ENOENT')) throw error;

@@ -1,4 +1,4 @@
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -151,6 +151,20 @@ test('a part that is too long, or is the whole, needs no range', async () => {
     expect(await pull(counting, { folder, specs: ['a'] })).toMatchObject({ done: [{ status }] });
     expect(asked).toBe(requests);
     expect(await names(folder)).toEqual(['a-1-0.conda']);
+  }
+});
+
+test('a part that is a link to something else is never written to', async () => {
+  const { bytes, filename } = pkg('a');
+  const channel = await channelOf({ noarch: [pkg('a')] });
+  const name = `.${sha256(bytes)}.partial`;
+  for (const make of [symlink, link]) {
+    const folder = await tempFolder();
+    await writeFile(join(folder, 'victim'), 'safe');
+    await make(join(folder, 'victim'), join(folder, name));
+    expect(await pull(channel, { folder, specs: ['a'] })).toMatchObject({ done: [{ status: 'fetched' }] });
+    expect(await names(folder)).toEqual([filename, 'victim']);
+    expect(await readFile(join(folder, 'victim'), 'utf8')).toBe('safe');
   }
 });
 
