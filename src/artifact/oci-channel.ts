@@ -8,7 +8,7 @@ import type {
 import { isSubdir, KNOWN_SUBDIRS, parseArchiveFilename, type ArchiveExtension } from '../conda/names.js';
 import { parseSidecarFilename } from '../conda/sidecar.js';
 import { FerryError, isFerryError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import type { Bytes, OpenOptions } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { tryParseImageManifest } from '../oci/manifest.js';
@@ -96,7 +96,7 @@ export class OciChannel implements ChannelSource {
     return { status: 'found', body: found.repository.fetch(layer, options), validators: { etag } };
   }
 
-  async *openArchive(archive: ArchiveLocation, options: CallOptions = {}): Bytes {
+  async *openArchive(archive: ArchiveLocation, options: OpenOptions = {}): Bytes {
     const name = parseArchiveFilename(archive.filename);
     const place = this.store.schema.placeOf(name);
     const repository = this.store.packageRepository(archive.subdir, place);

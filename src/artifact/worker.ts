@@ -1,5 +1,5 @@
 /**
- * The work that costs processor time, as tasks of a worker thread: take the info out of an archive, compress and
+ * The work that costs processor time, as tasks of a worker thread: take the info out of an archive, unpack one, compress and
  * decompress repodata. What goes in and out is plain data, so that it crosses the thread's border.
  */
 import type { Hash } from 'node:crypto';
@@ -38,6 +38,15 @@ export interface WorkerTasks {
   readonly pack: {
     readonly input: { readonly archive: ArchiveLocation; readonly extension: ArchiveExtension };
     readonly output: PackedInfo;
+  };
+  /** Unpacks a package into an empty folder, and gives its `info/index.json`. */
+  readonly extract: {
+    readonly input: {
+      readonly archive: ArchiveLocation;
+      readonly extension: ArchiveExtension;
+      readonly folder: string;
+    };
+    readonly output: Uint8Array;
   };
   readonly compress: {
     readonly input: { readonly bytes: Uint8Array; readonly level: number };
@@ -81,6 +90,10 @@ const tasks: {
     ]);
     const info = await readInfo(archive, extension);
     return { indexJson: info.indexJson, infoLayer: writeInfoLayer(info.members), innerStem: info.stem };
+  },
+  extract: async ({ archive, extension, folder }) => {
+    const { extractPackage } = await import('../conda/archive/extract.js');
+    return extractPackage(archive, extension, folder);
   },
   compress: async ({ bytes, level }) => compressZstd(bytes, level),
   decompress: async ({ bytes, maxBytes, what }) => decompressZstd(bytes, maxBytes, what),

@@ -10,7 +10,7 @@ import type {
 } from '../conda/channel-source.js';
 import { isSubdir, parseArchiveFilename } from '../conda/names.js';
 import { FerryError, isSystemError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import type { Bytes, OpenOptions } from '../io/bytes.js';
 
 const READ_CHUNK_BYTES = 256 * 1024;
 
@@ -54,10 +54,7 @@ export class DirectoryChannel implements ChannelSource {
     return { status: 'found', body: readFile(file, options.signal), validators: { etag } };
   }
 
-  async *openArchive(
-    archive: ArchiveLocation,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Bytes {
+  async *openArchive(archive: ArchiveLocation, options: OpenOptions = {}): Bytes {
     // A file name from repodata must not lead anywhere else.
     parseArchiveFilename(archive.filename);
     const file = join(this.#root, archive.subdir, archive.filename);
@@ -67,7 +64,7 @@ export class DirectoryChannel implements ChannelSource {
       }
       throw new FerryError('ARCHIVE_ABSENT', 'the source does not have it (no such file)');
     }
-    yield* readFile(file, options.signal);
+    yield* readFile(file, options.signal, options.offset);
   }
 
   async statArchive(archive: ArchiveLocation): Promise<{ readonly size: number } | undefined> {
@@ -96,9 +93,9 @@ async function statOrUndefined(file: string) {
 }
 
 // Opens the file only when it is read: a stream that nobody reads would keep it open, and its error would end the process.
-async function* readFile(file: string, signal: AbortSignal | undefined): Bytes {
+async function* readFile(file: string, signal: AbortSignal | undefined, offset = 0): Bytes {
   signal?.throwIfAborted();
-  const stream = createReadStream(file, { highWaterMark: READ_CHUNK_BYTES });
+  const stream = createReadStream(file, { start: offset, highWaterMark: READ_CHUNK_BYTES });
   let failure: unknown;
   stream.once('error', (error) => (failure = error));
   try {

@@ -5,7 +5,7 @@ import type {
   OpenMetadataOptions,
 } from '../conda/channel-source.js';
 import { FerryError, isFerryError, type FerryErrorCode } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import type { Bytes, OpenOptions } from '../io/bytes.js';
 
 /** What says something of a server, and not of what was asked for. */
 const SERVER_FAULTS: ReadonlySet<FerryErrorCode> = new Set([
@@ -53,10 +53,7 @@ export class FallbackChannel implements ChannelSource {
     return this.#ask((place) => place.openMetadata(path, options));
   }
 
-  async *openArchive(
-    archive: ArchiveLocation,
-    options?: { readonly signal?: AbortSignal | undefined },
-  ): Bytes {
+  async *openArchive(archive: ArchiveLocation, options?: OpenOptions): Bytes {
     const first = this.#places[this.#current];
     const others = this.#places.filter((place) => place !== first);
     let failure: unknown;

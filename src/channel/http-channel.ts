@@ -9,10 +9,10 @@ import { sidecarFilename } from '../conda/sidecar.js';
 import { FerryError } from '../errors.js';
 import { resolveServerUrl } from '../http/server-url.js';
 import type { ClockOptions } from '../http/clock.js';
-import { resumedBody } from '../http/resume.js';
+import { restOf, resumedBody } from '../http/resume.js';
 import { responseError } from '../http/response-error.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
-import type { Bytes } from '../io/bytes.js';
+import type { Bytes, OpenOptions } from '../io/bytes.js';
 import { redactUrl } from '../io/redact.js';
 
 /** An ordinary conda channel on a web server. */
@@ -96,21 +96,26 @@ export class HttpChannel implements ChannelSource {
     return { status: 'found', body: response.body, validators: {} };
   }
 
-  async *openArchive(
-    archive: ArchiveLocation,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Bytes {
+  async *openArchive(archive: ArchiveLocation, options: OpenOptions = {}): Bytes {
     const request = this.#requestFor('GET', this.#archiveUrl(archive), options.signal);
-    const response = await this.#send(request);
+    const { offset = 0 } = options;
+    let response = await this.#send(restOf(request, offset));
+    if (response.status === 416 && offset > 0) {
+      // There is no more, or no such range to be had: whoever checks the whole finds out.
+      await response.discard();
+      response = await this.#send(request);
+    }
     if (response.status === 404 || response.status === 410) {
       await response.discard();
       throw new FerryError('ARCHIVE_ABSENT', `the source does not have it (${String(response.status)})`);
     }
-    if (response.status !== 200) throw await responseError(request, response);
+    const isPart = offset > 0 && response.status === 206;
+    if (response.status !== 200 && !isPart) throw await responseError(request, response);
     yield* resumedBody({
       send: this.#send,
       request,
       first: response,
+      offset,
       size: archive.size,
       clock: this.#clock,
     });

@@ -64,7 +64,12 @@ export async function readFilters(
   });
 }
 
-async function readLocks(
+/**
+ * Reads lock files, several as one.
+ * @param readFile gives a file's text
+ * @throws FerryError `USAGE`, `LOCK_FILE_INVALID`
+ */
+export async function readLocks(
   paths: readonly string[],
   readFile: (path: string) => Promise<string>,
 ): Promise<LockedArchives> {

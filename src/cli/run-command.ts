@@ -16,7 +16,7 @@ const USAGE_CODES: ReadonlySet<FerryErrorCode> = new Set([
 ]);
 
 /** Commands whose next run takes up what one left. */
-const GOES_ON: ReadonlySet<string> = new Set(['mirror', 'migrate']);
+const GOES_ON: ReadonlySet<string> = new Set(['mirror', 'migrate', 'pull']);
 
 /** Runs one command line, such as `['list', './channel']`, and gives the exit code; what fails is said on stderr. */
 export async function runCommand(

@@ -1,4 +1,4 @@
-import type { Bytes } from '../io/bytes.js';
+import type { Bytes, OpenOptions } from '../io/bytes.js';
 
 /** What a source remembers of a file, to ask whether it changed. Shape as the HTTP headers of the same names. */
 export interface Validators {
@@ -68,8 +68,12 @@ export interface ChannelSource {
     url: string,
     options: OpenMetadataOptions & { readonly subdir: string },
   ): Promise<MetadataAnswer>;
-  /** Opens an archive. @throws FerryError `ARCHIVE_ABSENT` where the source does not have it */
-  openArchive(archive: ArchiveLocation, options?: { readonly signal?: AbortSignal | undefined }): Bytes;
+  /**
+   * Opens an archive, or what of it is left from `offset` on. Whoever goes on with a part checks the whole at the end: the
+   * source may have another archive there by then.
+   * @throws FerryError `ARCHIVE_ABSENT` where the source does not have it
+   */
+  openArchive(archive: ArchiveLocation, options?: OpenOptions): Bytes;
   /**
    * Asks for an archive without reading it; `undefined` where the source does not have it. Its size is told as far as
    * the source tells it, in bytes.

@@ -49,6 +49,21 @@ export function translateDiskError(error: unknown, path: string): unknown {
   });
 }
 
+/**
+ * Turns what the system says to writing into errors of ours: `DISK_FULL`, or `OUTPUT_UNWRITABLE` for anything else; any other
+ * error is returned as it is.
+ */
+export function translateWriteError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('errno' in error)) return error;
+  if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
+    return new FerryError('DISK_FULL', `no room left on the disk of \`${dirname(path)}\``, {
+      cause: error,
+      hint: 'free some space, or choose another folder',
+    });
+  }
+  return new FerryError('OUTPUT_UNWRITABLE', `\`${path}\` cannot be written`, { cause: error });
+}
+
 /** Writes all of `chunk`, at the file's position or at `position`. */
 export async function writeFully(file: FileHandle, chunk: Uint8Array, position?: number): Promise<void> {
   let done = 0;

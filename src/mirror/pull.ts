@@ -1,133 +1,167 @@
-import { join } from 'node:path';
-import type { WorkerPool } from '../artifact/worker-pool.js';
-import type { ChannelSource } from '../conda/channel-source.js';
-import type { MatchSpec } from '../conda/match-spec/match-spec.js';
-import { matchesRecord, needsDetails } from '../conda/match-spec/matches-record.js';
-import type { RepodataRecord } from '../conda/package-record.js';
+/**
+ * Pulling: archives out of a channel into a folder, by match spec, file name, digest or lock file, and on request unpacked
+ * as clients of conda keep them. What has an archive's name in the folder is whole and checked, whatever is killed.
+ */
+import { mkdir, rm } from 'node:fs/promises';
 import { FerryError, isFerryError } from '../errors.js';
-import { writeFileAtomic } from '../io/atomic-file.js';
-import { isDigest, sha256Digest, type Digest } from '../io/digest.js';
-import { verifyBytes } from '../io/verify.js';
-import { parseNamedSpec } from './filters/spec-list.js';
-import { readChannelRecords } from './read-channel.js';
+import { translateWriteError } from '../io/atomic-file.js';
+import { sha256Digest } from '../io/digest.js';
+import { forEachConcurrently } from '../io/pool.js';
+import { quietSignal } from '../io/quiet-signal.js';
+import { fetchArchive, type FetchedArchive } from './pull/fetch-archive.js';
+import { findArchives, notListed, type WantedArchive } from './pull/find-archives.js';
+import type { PulledArchive, PullFailure, PullOptions } from './pull/options.js';
+import { isUnpacked, packageFolder, unpackArchive, type UnpackContext } from './pull/unpack-archive.js';
+import { WorkFiles } from './pull/work-files.js';
 
-/** Options of {@link pullArchives}. */
-export interface PullOptions {
-  readonly channel: ChannelSource;
-  /** Match specs, file names or sha256 digests. */
-  readonly specs: readonly string[];
-  /** Folder for the archives; made if absent. */
-  readonly folder: string;
-  readonly subdirs?: readonly string[] | undefined;
-  readonly workers: WorkerPool;
-  readonly signal?: AbortSignal | undefined;
-}
+export type { PulledArchive, PullFailure, PullOptions } from './pull/options.js';
 
-/** An archive that was fetched, its digest checked. */
-export interface PulledArchive {
-  readonly subdir: string;
-  readonly filename: string;
-  readonly path: string;
-  readonly digest: Digest;
-  /** In bytes. */
-  readonly size: number;
-}
-
-/** An archive that could not be fetched; the others are. */
-export interface PullFailure {
-  readonly subdir: string;
-  readonly filename: string;
-  readonly error: FerryError;
-}
+/** Half of what a mirror has: pulls go to one disk, and often to a laptop. */
+export const DEFAULT_PULL_CONCURRENCY = 8;
 
 /**
- * Fetches the archives that the specs name, each checked before it gets its name in `folder`.
- * @returns one by one, those that failed too: `RECORD_INVALID` where a record has no sha256 or size, IntegrityError …
- * @throws FerryError `NOT_FOUND` if a spec names nothing, `USAGE` if two archives have one name, `MATCH_SPEC_INVALID`
+ * Pulls the archives that specs and lock name, several at once; each is checked before it gets its name in `folder`. One that
+ * is there already is not fetched again, and a broken-off download is gone on with.
+ * @returns one by one in the order of the repodata, those that failed too: `RECORD_INVALID` where a record has no sha256 or
+ * size, IntegrityError, `ARCHIVE_…`, and at the end `NOT_FOUND` for what is locked and not to be had
+ * @throws FerryError `NOT_FOUND` if a spec names nothing, `USAGE` if two archives have one name, `MATCH_SPEC_INVALID`,
+ * `OUTPUT_UNWRITABLE` if there can be no such folder, `DISK_FULL`
  */
 export async function* pullArchives(options: PullOptions): AsyncGenerator<PulledArchive | PullFailure> {
-  const wishes = options.specs.map((text) => ({ text, ...wishOf(text), found: false }));
-  const wanted: RepodataRecord[] = [];
-  for await (const { records, details } of readChannelRecords(options.channel, options)) {
-    const inSubdir = new Map<string, RepodataRecord>();
-    const candidates = new Set<string>();
-    for (const record of records) {
-      for (const wish of wishes) {
-        if (!wish.matches(record)) continue;
-        if (wish.spec !== undefined) candidates.add(record.filename);
-        else {
-          wish.found = true;
-          inSubdir.set(record.filename, record);
-        }
-      }
-    }
-    // The rest of what they say stands in the text, which is read once more for those that have the right name.
-    for await (const record of candidates.size === 0 ? [] : details((filename) => candidates.has(filename))) {
-      for (const wish of wishes) {
-        if (wish.spec === undefined || !matchesRecord(wish.spec, record)) continue;
-        wish.found = true;
-        inSubdir.set(record.filename, record);
-      }
-    }
-    wanted.push(...inSubdir.values());
+  const found = await findArchives(options);
+  const wanted = options.extract === true ? withoutTwins(found.wanted) : found.wanted;
+  checkNames(wanted, options.extract === true);
+  const bytes = wanted.reduce((sum, { size = 0 }) => sum + size, 0);
+  options.reporter?.planned?.({ archives: wanted.length, bytes });
+  if (wanted.length > 0) yield* pullAll(wanted, options);
+  for (const failure of found.failed) {
+    report(failure, options);
+    yield failure;
   }
-  const unmet = wishes.filter(({ found }) => !found).map(({ text }) => `\`${text}\``);
-  if (unmet.length > 0) {
-    // `list` shortens digests, so that one is easily taken for the whole.
-    const isCut = wishes.some(({ text, found }) => !found && /^(?:sha256:)?[\da-f]{12,63}$/.test(text));
-    throw new FerryError('NOT_FOUND', `\`${options.channel.url}\` has nothing for ${unmet.join(', ')}`, {
-      hint: isCut ? 'a digest is `sha256:` and 64 digits; list --wide shows them whole' : undefined,
+}
+
+/** Pulls several at once, and gives them in their order. */
+async function* pullAll(
+  wanted: readonly WantedArchive[],
+  options: PullOptions,
+): AsyncGenerator<PulledArchive | PullFailure> {
+  await makeFolder(options.folder);
+  const files = await WorkFiles.open(options.folder);
+  const stop = new AbortController();
+  const signal = quietSignal(AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])]));
+  const { folder, workers, channel, channelUrl = channel.url } = options;
+  const isGiven = options.channelUrl !== undefined;
+  const context = { channel, folder, files, workers, channelUrl, isGiven, signal };
+  const slots = wanted.map((archive) => ({
+    archive,
+    ...promiseOf<PulledArchive | PullFailure | undefined>(),
+  }));
+  let failure: { readonly error: unknown } | undefined;
+  const { concurrency = DEFAULT_PULL_CONCURRENCY } = options;
+  const running = forEachConcurrently(slots, { concurrency, signal }, async ({ archive, resolve }) => {
+    const result = await pullOne(archive, context, options);
+    report(result, options);
+    resolve(result);
+  })
+    .catch((error: unknown) => {
+      failure = { error };
+    })
+    .finally(() => {
+      for (const { resolve } of slots) resolve(undefined);
+    });
+  let isLeft = true;
+  try {
+    for (const { promise } of slots) {
+      const result = await promise;
+      if (result !== undefined) yield result;
+    }
+    isLeft = false;
+  } finally {
+    // Whoever wants no more of them gets no more.
+    if (isLeft) stop.abort();
+    await running;
+  }
+  if (failure !== undefined) throw failure.error;
+}
+
+/** @throws what concerns all archives: a full disk, an abort, a fault of ours */
+async function pullOne(
+  wanted: WantedArchive,
+  context: UnpackContext & Pick<PullOptions, 'channel'>,
+  { extract = false }: PullOptions,
+): Promise<PulledArchive | PullFailure> {
+  const { subdir, filename, sha256, locked, record } = wanted;
+  try {
+    // Before anything is fetched in vain.
+    if (extract) await isUnpacked(wanted, context.folder);
+    const archive = await fetchArchive(wanted, context);
+    const unpacked = extract ? await unpackOne(wanted, archive, context) : undefined;
+    return { subdir, filename, digest: sha256Digest(sha256), ...archive, unpacked };
+  } catch (error) {
+    if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
+    const isAbsent = isFerryError(error, 'ARCHIVE_ABSENT') || isFerryError(error, 'NOT_FOUND');
+    const isUnlisted = record === undefined && locked !== undefined;
+    return { subdir, filename, error: isAbsent && isUnlisted ? notListed(locked, error) : error };
+  }
+}
+
+async function unpackOne(
+  wanted: WantedArchive,
+  archive: FetchedArchive,
+  context: UnpackContext,
+): Promise<string> {
+  try {
+    return await unpackArchive(wanted, archive, context);
+  } catch (error) {
+    // A client that finds a bad archive in its cache would unpack it by itself.
+    const isBad = isFerryError(error) && error.code.startsWith('ARCHIVE_') && error.code !== 'ARCHIVE_EXISTS';
+    if (isBad && archive.status !== 'there') await rm(archive.path, { force: true });
+    throw error;
+  }
+}
+
+function report(result: PulledArchive | PullFailure, { reporter }: PullOptions): void {
+  const { subdir, filename } = result;
+  if ('error' in result) {
+    const { code, message } = result.error;
+    reporter?.archive?.({ subdir, filename, bytes: 0, failure: { filename, code, message } });
+  } else reporter?.archive?.({ subdir, filename, bytes: result.size });
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw translateWriteError(error, folder);
+  }
+}
+
+/** An archive in both formats unpacks to one folder; clients take the `.conda` then. */
+function withoutTwins(wanted: readonly WantedArchive[]): readonly WantedArchive[] {
+  const keyOf = ({ subdir, filename }: WantedArchive): string => `${subdir}/${packageFolder(filename)}`;
+  const better = new Set(wanted.filter(({ filename }) => filename.endsWith('.conda')).map(keyOf));
+  return wanted.filter((archive) => archive.filename.endsWith('.conda') || !better.has(keyOf(archive)));
+}
+
+/** Archives of two subdirs may have one name, and the folder has room for one; of two locked ones of one name, too. */
+function checkNames(wanted: readonly WantedArchive[], extract: boolean): void {
+  const subdirs = new Map<string, string>();
+  for (const { filename, subdir } of wanted) {
+    const name = extract ? packageFolder(filename) : filename;
+    const other = subdirs.get(name);
+    subdirs.set(name, subdir);
+    if (other === undefined) continue;
+    if (other === subdir) throw new FerryError('USAGE', `\`${filename}\` is locked with two digests`);
+    throw new FerryError('USAGE', `\`${filename}\` stands in \`${other}\` and in \`${subdir}\``, {
+      hint: `pass --subdir ${other} or --subdir ${subdir}`,
     });
   }
-  checkNames(wanted);
-  for (const record of wanted) {
-    try {
-      yield await pullOne(record, options);
-    } catch (error) {
-      if (!isFerryError(error) || error.code === 'DISK_FULL') throw error;
-      yield { subdir: record.listedIn, filename: record.filename, error };
-    }
-  }
 }
 
-/** Archives of two subdirs may have one name, and the folder has room for one. */
-function checkNames(records: readonly RepodataRecord[]): void {
-  const subdirs = new Map<string, string>();
-  for (const { filename, listedIn } of records) {
-    const other = subdirs.get(filename);
-    if (other !== undefined) {
-      throw new FerryError('USAGE', `\`${filename}\` stands in \`${other}\` and in \`${listedIn}\``, {
-        hint: `pass --subdir ${other} or --subdir ${listedIn}`,
-      });
-    }
-    subdirs.set(filename, listedIn);
-  }
-}
-
-async function pullOne(record: RepodataRecord, options: PullOptions): Promise<PulledArchive> {
-  const { filename, sha256, size, listedIn: subdir } = record;
-  if (sha256 === undefined || size === undefined) {
-    throw new FerryError('RECORD_INVALID', `record of \`${filename}\` has no sha256 or size to check it by`);
-  }
-  const digest = sha256Digest(sha256);
-  const body = options.channel.openArchive({ ...record, subdir }, { signal: options.signal });
-  const path = join(options.folder, filename);
-  await writeFileAtomic(path, verifyBytes(body, { digest, size }, `\`${filename}\``));
-  return { subdir, filename, path, digest, size };
-}
-
-/** What somebody asks for; with a spec, all that {@link Wish.matches} lets pass has to be looked at closer. */
-interface Wish {
-  readonly matches: (record: RepodataRecord) => boolean;
-  readonly spec?: MatchSpec;
-}
-
-function wishOf(text: string): Wish {
-  if (isDigest(text)) {
-    return { matches: ({ sha256 }) => sha256 !== undefined && sha256Digest(sha256) === text };
-  }
-  if (/\.(?:conda|tar\.bz2)$/.test(text)) return { matches: ({ filename }) => filename === text };
-  const spec = parseNamedSpec(text);
-  if (needsDetails(spec)) return { matches: ({ name }) => spec.name.matches(name), spec };
-  return { matches: (record) => matchesRecord(spec, record) };
+function promiseOf<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }

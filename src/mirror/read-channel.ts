@@ -3,7 +3,7 @@ import type { ChannelSource } from '../conda/channel-source.js';
 import { checkSubdirs, KNOWN_SUBDIRS } from '../conda/names.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import type { RecordDetails } from '../conda/record-details.js';
-import type { Repodata } from '../conda/repodata/repodata.js';
+import type { RecordDocument, Repodata } from '../conda/repodata/repodata.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { takeSnapshot } from './snapshot.js';
 import { noRepodata } from './no-repodata.js';
@@ -22,6 +22,8 @@ export interface ChannelRecords {
   readonly records: Iterable<RepodataRecord>;
   /** Reads the repodata again for all that these records say. */
   readonly details: (wanted: (filename: string) => boolean) => AsyncIterable<RecordDetails>;
+  /** Reads it again for these records as they stand. */
+  readonly documents: (wanted: (filename: string) => boolean) => AsyncIterable<RecordDocument>;
 }
 
 /**
@@ -43,7 +45,12 @@ export async function* readChannelRecords(
     await using snapshot = answer.snapshot;
     const { repodata } = snapshot;
     const { signal } = options;
-    yield { subdir, records: usable(repodata), details: (wants) => repodata.details({ wants, signal }) };
+    yield {
+      subdir,
+      records: usable(repodata),
+      details: (wants) => repodata.details({ wants, signal }),
+      documents: (wants) => repodata.documents({ wants, signal }),
+    };
   }
   if (!found) throw noRepodata(channel, options.subdirs);
 }

@@ -240,6 +240,16 @@ describe('archives of a channel in a store', () => {
       expect((await readAll(channel.openArchive({ subdir, filename }))).toString()).toMatch(/bytes$/);
   });
 
+  test('what is left of one is read by its tag and by its digest', async () => {
+    const { store, channel } = open();
+    const [old] = await pushArchives(store, ['a-1-0.conda', 'old bytes']);
+    const [now] = await pushArchives(store, ['a-1-0.conda', 'newer bytes']);
+    for (const record of [old!, now!])
+      expect((await readAll(channel.openArchive(record, { offset: record.size - 5 }))).toString()).toBe(
+        'bytes',
+      );
+  });
+
   test('v0/K2: when the tag moved on, the digest still finds them', async () => {
     const { store, channel } = open();
     const [old] = await pushArchives(store, ['a-1-0.conda', 'old']);

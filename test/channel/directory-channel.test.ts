@@ -116,6 +116,16 @@ describe('openArchive', () => {
     expect((await readAll(channel.openArchive(archive))).toString()).toBe('archive');
   });
 
+  test('reads what is left of it', async () => {
+    const channel = new DirectoryChannel(await folderWith({ 'noarch/x-1-0.conda': 'archive' }));
+    for (const [offset, rest] of [
+      [3, 'hive'],
+      [7, ''],
+      [9, ''],
+    ] as const)
+      expect((await readAll(channel.openArchive(archive, { offset }))).toString()).toBe(rest);
+  });
+
   test('says that the source does not have it', async () => {
     const channel = new DirectoryChannel(await folderWith({ 'noarch/x-1-0.conda/y': '' }));
     for (const filename of ['x-1-0.conda', 'y-1-0.conda']) {

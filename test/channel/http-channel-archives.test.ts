@@ -41,6 +41,40 @@ function rangesOf({ requests }: ScriptedServer): (string | undefined)[] {
   return requests.map(({ headers }) => headers.range);
 }
 
+describe('an archive of which a part is there', () => {
+  test.each<[string, Row[], (string | undefined)[]]>([
+    ['is gone on with', [[GET, rest(4)]], ['bytes=4-']],
+    ['is read again where the server knows no ranges', [[GET, { body: TEXT }]], ['bytes=4-']],
+    [
+      'is read again where the server cannot give that range',
+      [
+        [GET, { status: 416 }],
+        [GET, { body: TEXT }],
+      ],
+      ['bytes=4-', undefined],
+    ],
+    [
+      'is gone on with after it broke off once more',
+      [
+        [GET, rest(4, { body: '456', headers: { 'content-range': 'bytes 4-6/10' } })],
+        [GET, rest(7)],
+      ],
+      ['bytes=4-', 'bytes=7-'],
+    ],
+  ])('%s', async (_, rows, ranges) => {
+    const { server, channel } = await sceneOf(...rows);
+    const reading = readAll(channel.openArchive({ ...archive, size: 10 }, { offset: 4 }));
+    expect((await reading).toString()).toBe('456789');
+    expect(rangesOf(server)).toEqual(ranges);
+  });
+
+  test('is an error where the source has it no more', async () => {
+    const { channel } = await sceneOf([GET, { status: 404 }]);
+    const reading = readAll(channel.openArchive({ ...archive, size: 10 }, { offset: 4 }));
+    expect(await rejection(reading)).toMatchObject({ code: 'ARCHIVE_ABSENT' });
+  });
+});
+
 describe('an archive that breaks off', () => {
   test.each(['truncated', 'reset-in-body'] as const)('(%s) is gone on with', async (fault) => {
     const { server, channel } = await sceneOf([GET, { body: TEXT, fault }], [GET, rest(5)]);

@@ -32,7 +32,7 @@ async function readAll(url: string, env: Readonly<Record<string, string>> = {}):
   const results = [
     await home.run(['mirror', url, 'oci-layout:./out', '--subdir', 'noarch'], { env }),
     await home.run(['list', url, '--subdir', 'noarch', '--json'], { env }),
-    await home.run(['pull', url, 'ferry-data', '--subdir', 'noarch', '--output', 'got'], { env }),
+    await home.run(['pull', url, 'ferry-data', '--subdir', 'noarch', '--output', 'got', '--quiet'], { env }),
   ];
   for (const { code, stdout, stderr } of results) {
     expect(stdout + stderr).not.toContain('s3cret');

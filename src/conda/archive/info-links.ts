@@ -2,15 +2,28 @@ import { FerryError, isFerryError } from '../../errors.js';
 import { limitExceeded, MAX_LINK_HOPS, MAX_LINK_STEPS, MAX_PATH_BYTES, MAX_PATH_DEPTH } from './limits.js';
 import { isAbsolute, shorten } from './member-path.js';
 
+/** Where links have to stay, and what stands before their paths in messages. */
+interface LinkRoot {
+  readonly name: string;
+  readonly prefix: string;
+}
+
+const INFO_ROOT: LinkRoot = { name: '`info/`', prefix: 'info/' };
+
+/** For {@link resolveLinks}: links may lead anywhere in the package, and paths are whole. */
+export const PACKAGE_ROOT: LinkRoot = { name: 'the package', prefix: '' };
+
 /**
  * Checks that every symlink stays inside `info/` at each step of its way, also through other symlinks. Dangling ones
  * and loops are fine: they lead nowhere. `targets` maps the paths of symlinks, without `info/`, to what they say. With
  * `onUnsafe`, each link that leads out is told to it, and the others are looked at all the same.
+ * @param root @defaultValue `info/`
  * @throws FerryError `ARCHIVE_LINK_UNSAFE`, `ARCHIVE_LIMIT_EXCEEDED`
  */
 export function resolveLinks(
   targets: ReadonlyMap<string, string>,
   onUnsafe?: (path: string, error: FerryError) => void,
+  root: LinkRoot = INFO_ROOT,
 ): void {
   let steps = 0;
 
@@ -21,10 +34,10 @@ export function resolveLinks(
 
     // Puts a target's components before those still ahead. A stack: the next one is last.
     function enter(link: string, target: string): void {
-      if (isAbsolute(target)) throw leaves(path, link, target, 'is absolute');
+      if (isAbsolute(target)) throw leaves(root, path, link, target, 'is absolute');
       if (Buffer.byteLength(target) > MAX_PATH_BYTES) {
         throw limitExceeded(
-          `the target of the link \`info/${shorten(link)}\` has more than ${String(MAX_PATH_BYTES)} bytes`,
+          `the target of the link \`${root.prefix}${shorten(link)}\` has more than ${String(MAX_PATH_BYTES)} bytes`,
         );
       }
       ahead.push(...target.split('/').reverse());
@@ -33,14 +46,15 @@ export function resolveLinks(
     enter(path, targets.get(path) ?? '');
     for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
       if (++steps > MAX_LINK_STEPS)
-        throw limitExceeded('the symlinks in `info/` lead too far to be followed');
+        throw limitExceeded(`the symlinks in ${root.name} lead too far to be followed`);
       if (next === '' || next === '.') continue;
       if (next === '..') {
-        if (current.pop() === undefined) throw leaves(path, path, targets.get(path) ?? '', 'leaves `info/`');
+        if (current.pop() === undefined)
+          throw leaves(root, path, path, targets.get(path) ?? '', `leaves ${root.name}`);
         continue;
       }
       if (next.split('\\').includes('..'))
-        throw leaves(path, path, targets.get(path) ?? '', 'may leave `info/`');
+        throw leaves(root, path, path, targets.get(path) ?? '', `may leave ${root.name}`);
       current.push(next);
       // No member lies deeper, and joining would get slow.
       if (current.length > MAX_PATH_DEPTH) continue;
@@ -63,8 +77,8 @@ export function resolveLinks(
   }
 }
 
-function leaves(path: string, link: string, target: string, why: string): FerryError {
-  const through = path === link ? '' : ` through \`info/${shorten(link)}\``;
-  const message = `the symlink \`info/${shorten(path)}\` leads${through} to \`${shorten(target)}\`, which ${why}`;
+function leaves({ prefix }: LinkRoot, path: string, link: string, target: string, why: string): FerryError {
+  const through = path === link ? '' : ` through \`${prefix}${shorten(link)}\``;
+  const message = `the symlink \`${prefix}${shorten(path)}\` leads${through} to \`${shorten(target)}\`, which ${why}`;
   return new FerryError('ARCHIVE_LINK_UNSAFE', message);
 }

@@ -1,6 +1,7 @@
 import { FerryError } from '../../errors.js';
 import { resolveLinks } from './info-links.js';
 import { limitExceeded, MAX_INDEX_JSON_BYTES, MAX_INFO_BYTES, MAX_INFO_MEMBERS } from './limits.js';
+import { badLink, checkLinkTarget, parseHardLink } from './member-link.js';
 import { parseMemberPath, shorten, unsafe } from './member-path.js';
 import type { TarMember, TarMemberSink } from './tar.js';
 
@@ -47,7 +48,7 @@ export class InfoMembers {
         return this.#receive(path, member);
       case 'symlink':
         checkIsBelowInfo(path, what);
-        this.#contents.set(path, { type: 'symlink', target: checkTarget(member, what) });
+        this.#contents.set(path, { type: 'symlink', target: checkLinkTarget(member, what) });
         return undefined;
       case 'link':
         checkIsBelowInfo(path, what);
@@ -108,16 +109,10 @@ export class InfoMembers {
 
   /** A hard link has what its target has at this moment; later members replace only one of the two. */
   #linked(member: TarMember, what: string): InfoContent {
-    const target = checkTarget(member, what);
-    let components: readonly string[];
-    try {
-      components = parseMemberPath(target, what);
-    } catch (cause) {
-      throw badLink(what, target, 'is not safe', cause);
-    }
-    if (components[0] !== 'info') throw badLink(what, target, 'is outside of `info/`');
+    const components = parseHardLink(member, what);
+    if (components[0] !== 'info') throw badLink(what, member.linkTarget, 'is outside of `info/`');
     const content = this.#contents.get(components.slice(1).join('/'));
-    if (content === undefined) throw badLink(what, target, 'is no earlier file of `info/`');
+    if (content === undefined) throw badLink(what, member.linkTarget, 'is no earlier file of `info/`');
     // Files linked to one another become so many copies in the artifact.
     if (content.type === 'file') this.#claim(content.bytes.byteLength);
     return content;
@@ -132,19 +127,6 @@ export class InfoMembers {
 
 function checkIsBelowInfo(path: string, what: string): void {
   if (path === '') throw wrongType(what, 'is not a directory');
-}
-
-function checkTarget(member: TarMember, what: string): string {
-  const target = member.linkTarget;
-  if (target === '') throw badLink(what, target, 'is empty');
-  if (target.includes('\ufffd') || target.includes('\0'))
-    throw badLink(what, target, 'is not UTF-8 or contains a NUL');
-  return target;
-}
-
-function badLink(what: string, target: string, why: string, cause?: unknown): FerryError {
-  const message = `${shorten(what)} is a link to \`${shorten(target)}\`, which ${why}`;
-  return new FerryError('ARCHIVE_LINK_UNSAFE', message, { cause });
 }
 
 function wrongType(what: string, why: string): FerryError {

@@ -2,15 +2,10 @@ import { FerryError } from '../../errors.js';
 import { openArchiveFile, type ArchiveFile, type ArchiveLocation } from './archive-file.js';
 import type { ArchiveExtension } from '../names.js';
 import { decompressBzip2 } from './bzip2.js';
-import { findCondaEntries, readZipEntry, type ZipEntryRange } from './conda-zip.js';
+import { checkCondaMetadata } from './conda-metadata.js';
+import { findCondaEntries, readZipEntry } from './conda-zip.js';
 import { InfoMembers, type InfoMember } from './info-members.js';
-import {
-  INFO_EXPANSION,
-  limitExceeded,
-  limitExpansion,
-  MAX_METADATA_JSON_BYTES,
-  TAR_BZ2_EXPANSION,
-} from './limits.js';
+import { INFO_EXPANSION, limitExpansion, TAR_BZ2_EXPANSION } from './limits.js';
 import { shorten } from './member-path.js';
 import { readTar } from './tar.js';
 import { decompressZstd } from './zstd.js';
@@ -37,9 +32,6 @@ export interface ArchiveInfo {
 export interface ReadInfoOptions {
   readonly signal?: AbortSignal | undefined;
 }
-
-/** The only version there is. @see CEP 35 */
-const CONDA_FORMAT_VERSION = 2;
 
 /**
  * Reads the `info/` members of an archive. Of a `.conda` only the zip's directory, `metadata.json` and the info tarball
@@ -89,7 +81,7 @@ async function openInfoTar(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly tar: AsyncIterable<Uint8Array>; readonly stem: string }> {
   const entries = await findCondaEntries(file, signal);
-  await checkMetadata(file, entries.metadata, signal);
+  await checkCondaMetadata(file, entries.metadata, signal);
   const { info, stem } = entries;
   const what = `\`${shorten(info.name)}\``;
   const tar = decompressZstd(readZipEntry(file, info, signal), what);
@@ -111,37 +103,4 @@ async function readMembers(tar: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
     throw new FerryError('ARCHIVE_INDEX_MISSING', `the archive has no file \`info/index.json\`: ${found}`);
   }
   return { indexJson: index.bytes, members };
-}
-
-async function checkMetadata(
-  file: ArchiveFile,
-  entry: ZipEntryRange,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (entry.size > MAX_METADATA_JSON_BYTES) {
-    throw limitExceeded(
-      `\`metadata.json\` has ${String(entry.size)} bytes, allowed are ${String(MAX_METADATA_JSON_BYTES)}`,
-    );
-  }
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of readZipEntry(file, entry, signal)) chunks.push(new Uint8Array(chunk));
-  const version = formatVersion(Buffer.concat(chunks).toString('utf8'));
-  if (version !== CONDA_FORMAT_VERSION) {
-    const found =
-      version === undefined ? 'no format version' : `format version \`${shorten(JSON.stringify(version))}\``;
-    throw new FerryError(
-      'ARCHIVE_FORMAT_VERSION',
-      `\`metadata.json\` has ${found}, known is ${String(CONDA_FORMAT_VERSION)}`,
-    );
-  }
-}
-
-function formatVersion(text: string): unknown {
-  try {
-    const metadata: unknown = JSON.parse(text);
-    if (typeof metadata !== 'object' || metadata === null) return undefined;
-    return (metadata as { readonly conda_pkg_format_version?: unknown }).conda_pkg_format_version;
-  } catch {
-    return undefined;
-  }
 }

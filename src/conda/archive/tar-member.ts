@@ -10,6 +10,8 @@ export interface TarMember {
   readonly mode: number;
   /** Declared bytes of content; nobody promises that they come. */
   readonly size: number;
+  /** When it was changed last, in seconds since 1970; 0 where the tar tells nothing that can be. */
+  readonly modifiedSeconds: number;
   /** Target of a link, `''` for others. */
   readonly linkTarget: string;
   /** Of its content in the tar, for messages. */
@@ -17,10 +19,11 @@ export interface TarMember {
 }
 
 /** A header as tar-stream 3 really gives it: its types promise too much in some fields and lack others. */
-export type TarStreamHeader = Omit<Header, 'type' | 'linkname' | 'pax'> & {
+export type TarStreamHeader = Omit<Header, 'type' | 'linkname' | 'pax' | 'mtime'> & {
   readonly type: string | null;
   readonly linkname: string | null;
   readonly byteOffset: number;
+  readonly mtime: Date;
   readonly pax: Readonly<Record<string, string>> | null;
 };
 
@@ -48,9 +51,19 @@ export function describeMember(header: TarStreamHeader): TarMember {
     type,
     mode: header.mode,
     size,
+    modifiedSeconds: modifiedSeconds(header),
     linkTarget: header.pax?.['linkpath'] ? target : decodeName(target),
     offset: header.byteOffset,
   };
+}
+
+/** Beyond the year 9999 file systems disagree what a time is. */
+const MAX_SECONDS = 253_402_300_799;
+
+/** The pax record tells fractions, and what stands beside it may be rounded up, which is another second. */
+function modifiedSeconds({ mtime, pax }: TarStreamHeader): number {
+  const seconds = Number(pax?.['mtime'] ?? mtime.getTime() / 1000);
+  return seconds >= 0 && seconds <= MAX_SECONDS ? seconds : 0;
 }
 
 /** GNU tar keeps the true name and content of a file with holes in pax records and in the content. */

@@ -39,6 +39,12 @@ export interface DetailsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A record as it stands in the text. */
+export interface RecordDocument {
+  readonly filename: string;
+  readonly document: JsonObject;
+}
+
 /** All readable records of one package name, in the order of their file names. */
 export interface PackageRecords {
   readonly name: string;
@@ -228,21 +234,33 @@ export class Repodata {
    * @throws FerryError `REPODATA_INVALID` if the text is not what it was
    */
   async *details({ wants, needs, signal }: DetailsOptions = {}): AsyncGenerator<RecordDetails, void> {
-    const table = this.#table;
     await using reader = new SpanReader(this.#contents.open, signal);
-    // In the order of the text, which is read forwards only.
-    for (let row = 0; row < table.rowCount; row += 1) {
-      if (table.rowOf(table.filenameId(row)) !== row || table.isInvalid(row) || !table.isInPlace(row))
-        continue;
-      if (wants?.(table.filename(row)) === false) continue;
+    for (const row of this.#rowsOfText(wants)) {
       const record = this.#record(row);
       if (needs?.(record) === false) {
         yield withDetails(record, NOTHING_TOLD);
         continue;
       }
-      const { valueStart, end } = table.spanOf(row);
+      const { valueStart, end } = this.#table.spanOf(row);
       const bytes = reader.peek(valueStart, end) ?? (await reader.read(valueStart, end));
-      yield readDetails(record, bytes);
+      yield withDetails(record, readDocument(record, bytes));
+    }
+  }
+
+  /**
+   * Reads the text a second time for records as they stand, with all of their members; those that cannot be used are skipped.
+   * @throws FerryError `REPODATA_INVALID` if the text is not what it was
+   */
+  async *documents({ wants, signal }: Omit<DetailsOptions, 'needs'> = {}): AsyncGenerator<
+    RecordDocument,
+    void
+  > {
+    await using reader = new SpanReader(this.#contents.open, signal);
+    for (const row of this.#rowsOfText(wants)) {
+      const { valueStart, end } = this.#table.spanOf(row);
+      const record = this.#record(row);
+      const bytes = reader.peek(valueStart, end) ?? (await reader.read(valueStart, end));
+      yield { filename: record.filename, document: readDocument(record, bytes) };
     }
   }
 
@@ -273,6 +291,16 @@ export class Repodata {
     }
   }
 
+  /** The rows that count and can be used, in the order of the text, which is read forwards only. */
+  *#rowsOfText(wants: DetailsOptions['wants']): Generator<number, void> {
+    const table = this.#table;
+    for (let row = 0; row < table.rowCount; row += 1) {
+      if (table.rowOf(table.filenameId(row)) !== row || table.isInvalid(row) || !table.isInPlace(row))
+        continue;
+      if (wants?.(table.filename(row)) !== false) yield row;
+    }
+  }
+
   *#validRows(): Generator<number, void> {
     for (const row of this.#rows()) if (!this.#table.isInvalid(row) && this.#table.isInPlace(row)) yield row;
   }
@@ -295,13 +323,13 @@ export class Repodata {
   }
 }
 
-function readDetails(record: RepodataRecord, bytes: Uint8Array): RecordDetails {
+function readDocument(record: RepodataRecord, bytes: Uint8Array): JsonObject {
   const { name, version, build } = record;
   const value = decodeAgain(bytes);
   // It was good when it was read first.
   const isSame = value?.['name'] === name && value['version'] === version && value['build'] === build;
   if (!isSame) throw changedMeanwhile();
-  return withDetails(record, value);
+  return value;
 }
 
 function decodeAgain(bytes: Uint8Array): JsonObject | null {

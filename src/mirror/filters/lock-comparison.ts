@@ -1,5 +1,4 @@
-import { archiveIdentity } from '../../conda/package-record.js';
-import type { RecordDetails } from '../../conda/record-details.js';
+import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import {
   isLockedHash,
   type LockedArchive,
@@ -24,13 +23,18 @@ export class LockComparison {
   }
 
   /** Tells whether a record is locked with just its bytes, and remembers that the source has it. */
-  isLocked(record: RecordDetails): boolean {
+  isLocked(record: RepodataRecord): boolean {
+    return this.find(record) !== undefined;
+  }
+
+  /** What is locked with just the record's bytes. Remembers that the source has it. */
+  find(record: RepodataRecord): LockedArchive | undefined {
     const candidates = this.#locked.get(record.filename);
-    if (candidates === undefined) return false;
+    if (candidates === undefined) return undefined;
     this.#seen.set(record.filename, archiveIdentity(record));
     const same = candidates.filter((archive) => isLockedHash(archive, record));
     for (const archive of same) this.#found.add(archive);
-    return same.length > 0;
+    return same[0];
   }
 
   /** What is locked and was not found. */
