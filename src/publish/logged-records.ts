@@ -1,6 +1,7 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { listOperations, readOperation, type PublishedRecord } from '../artifact/operation-log.js';
 import type { JsonObject } from '../conda/record-details.js';
+import { compareText } from '../io/compare-text.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { CallOptions } from '../oci/storage.js';
 
@@ -35,9 +36,15 @@ export async function readLoggedRecords(
   // As it was listed last: the tags go by time.
   for (const tag of tags)
     for (const [filename, record] of byTag.get(tag) ?? [])
-      records.set(`${filename} ${record.sha256}`, record);
+      records.set(`${filename} ${record.sha256}`, inOrder(record));
   return (filename, sha256) =>
     typeof sha256 === 'string' ? records.get(`${filename} ${sha256.toLowerCase()}`) : undefined;
+}
+
+/** As records are written: what the parser knows by name comes first from it. */
+function inOrder(record: PublishedRecord): PublishedRecord {
+  const sorted = Object.entries(record).sort(([a], [b]) => compareText(a, b));
+  return Object.fromEntries(sorted) as PublishedRecord;
 }
 
 /**
