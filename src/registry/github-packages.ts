@@ -143,7 +143,9 @@ export class GithubPackages {
       const names = await this.#list(new URL(`${kind}/${this.#owner}/packages`, this.#apiUrl), options);
       // An organization has a page as a user, too, but not the other way round.
       if (names === undefined) continue;
-      const repositories = names.map((name) => `${this.#owner.toLowerCase()}/${name}`).filter(isRepositoryName);
+      const repositories = names
+        .map((name) => `${this.#owner.toLowerCase()}/${name}`)
+        .filter(isRepositoryName);
       return repositories.length === 0 ? undefined : repositories;
     }
     return undefined;

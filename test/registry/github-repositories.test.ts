@@ -10,7 +10,9 @@ import { startScriptedServer, type Answer, type Row } from '../support/scripted-
 
 const QUERY = 'package_type=container&per_page=100';
 const at = (kind: string): string => `GET /${kind}/Conda-Org/packages?${QUERY}`;
-const named = (...names: string[]): Answer => ({ body: JSON.stringify(names.map((name) => ({ id: 1, name }))) });
+const named = (...names: string[]): Answer => ({
+  body: JSON.stringify(names.map((name) => ({ id: 1, name }))),
+});
 const refused = (status: number, message: string, headers = {}): Answer => ({
   status,
   headers,
