@@ -51,9 +51,10 @@ export async function prepareArchive(
 
 function faulty(path: string, filename: string, [first, ...more]: readonly Finding[]): FerryError {
   const said =
-    first === undefined ? '' : `: ${first.found}, where ${first.expected} is asked for (${first.clause})`;
-  const rest = more.length === 0 ? '' : `, and ${String(more.length)} more`;
-  return new FerryError('ARCHIVE_FAULTY', `\`${filename}\` breaks rules for archives${said}${rest}`, {
+    first === undefined ? '' : `: ${first.clause} asks for ${first.expected}, and there is ${first.found}`;
+  const rest = more.length === 0 ? '' : `; ${String(more.length)} more`;
+  const rules = more.length === 0 ? 'a rule' : `${String(more.length + 1)} rules`;
+  return new FerryError('ARCHIVE_FAULTY', `\`${filename}\` breaks ${rules} for archives${said}${rest}`, {
     hint: `conda-ferry check ${path} says what and where`,
   });
 }

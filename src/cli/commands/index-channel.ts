@@ -45,10 +45,7 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     .argument('<channel>', 'a channel: ./dir, oci://host/path or oci-layout:./dir')
     .option('--patch <file>', 'patch instructions: JSON, or a package that holds them')
     .option('--from-artifacts', 'make every record anew out of what is stored')
-    .option(
-      '--force',
-      'do so in a mirror too, whose source may have patched; take over what others published',
-    )
+    .option('--force', 'make records anew in a mirror too; take over a channel that another tool made')
     .option('--names <file>', 'packages to look for where a registry does not tell, one a line; - for stdin')
     .option('--no-companions', 'leave the files beside the repodata as they are')
     .option('--list-generations', 'show history tags with date, number of records and size')
@@ -64,7 +61,9 @@ export function addIndexCommand(program: Command, context: CommandContext): void
       'after',
       `
 What is listed and not stored goes, what is stored and not listed comes, unless
-it was yanked. A mirror lists what its source does: there only the first is done.
+it was yanked. A mirror lists what its source does: there only the first is
+done. Patch instructions are kept, and applied again by each index; those of an
+empty file, {}, take them back.
 
 With --generation each subdir goes to the generation of that very tag or, where
 it has none, to the newest that is not newer. The mirror then stops until it
@@ -89,6 +88,11 @@ Examples:
       }
       if (generation !== undefined && listGenerations)
         throw new FerryError('USAGE', '--generation and --list-generations cannot go together');
+      const isOther = flags.patch !== undefined || flags.names !== undefined || flags.fromArtifacts === true;
+      if (isOther && (generation !== undefined || listGenerations)) {
+        const flag = listGenerations ? '--list-generations' : '--generation';
+        throw new FerryError('USAGE', `${flag} goes with none of --patch, --names and --from-artifacts`);
+      }
       if (flags.dropMissing === true && generation === undefined)
         throw new FerryError('USAGE', '--drop-missing belongs to --generation');
       if (generation === undefined && !listGenerations) {

@@ -37,8 +37,8 @@ What was yanked does not come back by a push of the same name; --undo lists it
 again, push --replace publishes something else in its place. To delete it, see
 conda-ferry prune --removed.
 
-Exit status: 0 done, 2 usage, 3 failed, and nothing is yanked that was not
-said, 130 interrupted.
+Exit status: 0 done, 2 usage, 3 failed: the same again does the rest,
+130 interrupted.
 
 Examples:
   conda-ferry yank oci://127.0.0.1:5000/ch 'mypackage ==1.2.0' --dry-run

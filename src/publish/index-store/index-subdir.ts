@@ -42,6 +42,8 @@ export interface SubdirView {
 /** A subdir that was indexed. */
 export interface IndexedSubdir {
   readonly report: SubdirIndex;
+  /** Whether it has repodata. */
+  readonly isPublished: boolean;
   /** What the files beside its repodata are made of; `undefined` where it is not ours to make them. */
   readonly companions: CompanionInput | undefined;
 }
@@ -66,6 +68,8 @@ export async function indexSubdir(
   const known = [...state.listing.filenames()];
   const stored = await findStored(subdir, { store, concurrency, known, names, leaves, signal });
   const view: SubdirView = { subdir, ledger, head, state, stored };
+  if (options.subdirs !== undefined && head.digest === undefined && stored.size === 0 && state === head)
+    throw new FerryError('CHANNEL_NOT_FOUND', `there is no \`${subdir}\` at \`${store.location}\``);
 
   const dropped = known.filter((filename) => !isStored(view, filename)).sort(compareText);
   const { entries, failed } = isOurs ? await newEntries(view, options) : { entries: [], failed: [] };
@@ -88,8 +92,9 @@ export async function indexSubdir(
     subdir,
     role: isOurs ? 'published' : ledger?.role.kind,
     records: compaction.head.listing.recordCount,
-    added: entries.map(({ filename }) => filename).sort(compareText),
+    added: [...entries.map(({ filename }) => filename), ...(revised.returned ?? [])].sort(compareText),
     dropped,
+    removed: [...(revised.removed ?? [])].sort(compareText),
     rewritten: revised.filenames,
     failed: [...failed, ...rebuilt.failed],
     generation: compaction.generation,
@@ -97,12 +102,15 @@ export async function indexSubdir(
     isChanged: compaction.head.digest !== head.digest,
   };
   const { base } = revised;
-  if (base === undefined || options.companions === false) return { report, companions: undefined };
+  // Of what was never published there is nothing to tell.
+  const isPublished = compaction.head.digest !== undefined;
+  if (base === undefined || !isPublished || options.companions === false)
+    return { report, isPublished, companions: undefined };
   const listings = [compaction.head.listing, ...base.listings];
   const warn = (message: string): void => options.reporter?.warning?.(message);
   const infos = await readInfos(subdir, listings, { ...shared, warn });
   const { unpatched, patches } = base;
-  return { report, companions: { subdir, head: compaction.head, unpatched, patches, infos } };
+  return { report, isPublished, companions: { subdir, head: compaction.head, unpatched, patches, infos } };
 }
 
 /** Whether a subdir is one that is published to. @throws FerryError `ROLE_MISMATCH` */
@@ -152,6 +160,9 @@ interface Revised {
   readonly head: Head;
   /** Those that say something else than before. */
   readonly filenames: readonly string[];
+  /** Archives that patch instructions took off the list, and those that they no longer do. */
+  readonly removed?: readonly string[];
+  readonly returned?: readonly string[];
   /** What they were before patches, and the listing that has all of these. */
   readonly base?: Pick<CompanionInput, 'unpatched' | 'patches'> & { readonly listings: readonly Listing[] };
 }
@@ -193,8 +204,20 @@ async function reviseRecords(
     [...eachRecord(wanted.records)].filter(([filename]) => after.listing.has(filename)),
   );
   const rewritten = await rewriteRecords(subdir, after, records, options);
-  const listings = [head.listing, after.listing];
-  return { ...rewritten, base: { unpatched, patches, listings } };
+  const base = { unpatched: withRemoved(unpatched, after.listing), patches };
+  const returned = entries.filter(({ kind }) => kind === 'add').map(({ filename }) => filename);
+  return {
+    ...rewritten,
+    removed: gone,
+    returned,
+    base: { ...base, listings: [head.listing, after.listing] },
+  };
+}
+
+/** Without patches what they remove is not removed. */
+function withRemoved(records: SubdirRecords, { removed }: Listing): SubdirRecords {
+  const names = [...removed].filter((filename) => !records[sectionOf(filename)].has(filename));
+  return { ...records, removed: names.sort(compareText) };
 }
 
 function withRecords(
