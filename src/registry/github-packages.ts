@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FerryError, ResponseError, type FerryErrorCode } from '../errors.js';
+import { FerryError, isFerryError, ResponseError, type FerryErrorCode } from '../errors.js';
 import { readErrorBody } from '../http/rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { retryAfterMs } from '../http/retry.js';
@@ -135,13 +135,17 @@ export class GithubPackages {
 
   /**
    * Lists the repositories of the owner on ghcr.io that this token can see, such as `conda-forge/linux-64/zlib`, a hundred with
-   * each request; `undefined` where GitHub tells of none, or refuses: what one may not read it hides.
+   * each request; `undefined` where GitHub tells of none, refuses, or is not to be reached from here: what one may not read it
+   * hides, and it is asked beside the registry.
    * @throws ResponseError `RATE_LIMITED` and others by the answer; FerryError `REGISTRY_REFUSED` for a list that does not end
    */
   async repositories(options: CallOptions = {}): Promise<readonly string[] | undefined> {
     for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
-      const names = await this.#list(new URL(`${kind}/${this.#owner}/packages`, this.#apiUrl), options);
-      // An organization has a page as a user, too, but not the other way round.
+      const list = new URL(`${kind}/${this.#owner}/packages`, this.#apiUrl);
+      const names = await this.#list(list, options).catch((error: unknown) => {
+        if (isFerryError(error, 'NETWORK') || isFerryError(error, 'TIMEOUT')) return undefined;
+        throw error;
+      });
       if (names === undefined) continue;
       const repositories = names
         .map((name) => `${this.#owner.toLowerCase()}/${name}`)

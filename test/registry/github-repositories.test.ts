@@ -57,6 +57,12 @@ describe('the repositories of an owner', () => {
     expect(await packages.repositories()).toBeUndefined();
   });
 
+  test('are not known where the API is not to be reached', async () => {
+    const { send } = openTestClient();
+    const packages = new GithubPackages({ send, owner: 'org', apiUrl: 'http://127.0.0.1:9/' });
+    expect(await packages.repositories()).toBeUndefined();
+  });
+
   test('a limit is no refusal', async () => {
     const answer = refused(403, 'API rate limit exceeded', { 'x-ratelimit-remaining': '0' });
     const { packages } = await sceneOf(...Array.from({ length: 8 }, (): Row => [at('orgs'), answer]));

@@ -8,7 +8,7 @@ import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirro
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, parseCount } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseCount, parseGithubApi } from '../options.js';
 import { formatBytes, formatTable, printJson, printLine, type Output } from '../output.js';
 import { Session } from '../session.js';
 import { indexFolderCommand, type IndexFolderFlags } from './index-folder.js';
@@ -56,6 +56,7 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     .option('--concurrency <n>', 'repositories asked at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--json', 'print what was found, or done, as JSON')
     .addHelpText(
       'after',
