@@ -32,6 +32,7 @@ test('--help names every verb, and each verb has its own with examples', async (
     'login',
     'logout',
     'probe',
+    'completion',
   ]);
   for (const verb of verbs) {
     const { code, stdout } = await runFerry([verb ?? '', '--help']);
