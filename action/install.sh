@@ -21,6 +21,8 @@ else
 fi
 
 prefix=$RUNNER_TEMP/conda-ferry
-npm install --global --no-audit --no-fund --prefix "$prefix" "$package"
+mkdir -p "$prefix/lib"
+# zstd-napi has an install script, which npm may be told not to run.
+npm install --global --allow-scripts=zstd-napi --no-audit --no-fund --prefix "$prefix" "$package"
 # Programs are in the first on Linux and macOS, in the second on Windows.
 printf '%s\n' "$prefix/bin" "$prefix" >>"$GITHUB_PATH"
