@@ -5,8 +5,7 @@
 import { z } from 'zod';
 import { isArchiveFilename, isSubdir } from '../conda/names.js';
 import { FerryError, IntegrityError, isFerryError } from '../errors.js';
-import type { Digest } from '../io/digest.js';
-import { isDigest } from '../io/digest.js';
+import { digestOf, isDigest, type Digest } from '../io/digest.js';
 import { encodeJson } from '../oci/manifest.js';
 import type { CallOptions } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
@@ -45,6 +44,8 @@ const role = z.discriminatedUnion('kind', [
   z.looseObject({ kind: z.literal('mirror'), source: z.string() }),
   /** Made out of a channel of another schema that was no mirror, or not only one. */
   z.looseObject({ kind: z.literal('migrated'), source: z.string() }),
+  /** Published to, package by package: what it lists came by operations. */
+  z.looseObject({ kind: z.literal('published'), source: z.undefined().optional() }),
 ]);
 
 const companion = z.looseObject({
@@ -64,7 +65,7 @@ const ledgerSchema = z.looseObject({
   ledger_version: z.literal(1),
   schema: z.string(),
   subdir: z.string(),
-  /** What the channel is: the mirror of one source, or what a migration made of another channel. */
+  /** What the channel is: the mirror of one source, what a migration made of another channel, or one that is published to. */
   role,
   /** Where the records came from, if a migration was the last to publish here. */
   migrated: z.looseObject({ source: z.string(), schema: z.string() }).optional(),
@@ -101,6 +102,8 @@ const ledgerSchema = z.looseObject({
    * being deleted, which {@link kept} vouches for no more.
    */
   unlisted: z.record(z.string(), z.string()).optional(),
+  /** Of a channel that is published to: the last compaction of its log, and the state that it was compacted into. */
+  epoch: z.looseObject({ number: z.int().positive(), repodata: digest, generation: z.string() }).optional(),
   /** Set by a rollback: the history tag that was gone back to, and when. The mirror stops at it. */
   rolled_back: z.looseObject({ to: z.string(), at: z.string() }).optional(),
   /** File names of records that others published here and that we keep listed. */
@@ -179,4 +182,29 @@ export async function writeLedger(
 /** Tells whether two ledgers say the same. */
 export function isSameLedger(a: Ledger, b: Ledger | undefined): boolean {
   return b !== undefined && Buffer.from(encodeJson(a)).equals(encodeJson(b));
+}
+
+/** The ledger of a channel that has nothing yet: what the first run's marker is written into. */
+export function firstLedger(store: ChannelStore, subdir: string, role: LedgerRole): Ledger {
+  return {
+    ledger_version: 1,
+    schema: store.schema.id,
+    subdir,
+    role,
+    filters: filtersDigest(store),
+    unchanged: false,
+    complete: false,
+    withheld: [],
+    quarantine: [],
+    kept: {},
+    foreign: [],
+  };
+}
+
+/**
+ * Digest of all that decides what is published, besides the source.
+ * @param choices filters and the like, as plain JSON with one order of keys. @defaultValue none
+ */
+export function filtersDigest(store: ChannelStore, choices?: object): Digest {
+  return digestOf(encodeJson({ schema: store.schema.id, ...choices }));
 }

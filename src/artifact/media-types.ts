@@ -10,6 +10,12 @@ export const INFO_INDEX = 'application/vnd.conda.info.index.v1+json';
 export const REPODATA = 'application/vnd.conda.repodata.v1+json';
 /** Ours. */
 export const LEDGER = 'application/vnd.conda-ferry.ledger.v1+json';
+/** Ours: what a writer of a published channel wants changed. */
+export const OPERATION = 'application/vnd.conda-ferry.operation.v1+json';
+/** Ours: what archives say beside their records, as `index` remembers it. */
+export const INFO_CACHE = 'application/vnd.conda-ferry.index-cache.v1+json+zst';
+/** Its tag in the ledger's repository. */
+export const INDEX_CACHE_TAG = 'index-cache';
 /** Media types of metadata files as plain JSON. @see v1/R9, v1/C4; those of notices, attestations and the ledger are ours */
 const METADATA_MEDIA_TYPES: Readonly<Record<MetadataFile, string>> = {
   'repodata.json': REPODATA,

@@ -2,7 +2,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import { collect, openerOf, type Bytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { copyGraph, type CopyOptions } from '../oci/copy-graph.js';
-import { describe, type Descriptor } from '../oci/descriptor.js';
+import { describe, type Annotations, type Descriptor } from '../oci/descriptor.js';
 import { encodeJson, parseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import { IMAGE_MANIFEST } from '../oci/media-types.js';
 import type { CallOptions, ContentSource, ReplacedManifest, Repository } from '../oci/storage.js';
@@ -22,6 +22,18 @@ export interface MetadataLayer {
   readonly bytes: Uint8Array;
 }
 
+/** Options of {@link pushMetadata}. */
+export interface PushMetadataOptions extends CallOptions {
+  readonly tags: readonly string[];
+  /** Of the manifest, besides those that the schema has. */
+  readonly annotations?: Annotations | undefined;
+  /**
+   * Look at `latest` once more when all blobs are there, right before it moves: the shorter that moment, the fewer changes
+   * of others are overwritten. @defaultValue false
+   */
+  readonly looksBeforeMove?: boolean | undefined;
+}
+
 /**
  * Pushes a metadata file as an artifact, under the tags given, `latest` not among them unless it is asked for.
  * @returns the manifest's descriptor
@@ -32,7 +44,7 @@ export async function pushMetadata(
   subdir: string,
   file: MetadataFile,
   layers: readonly MetadataLayer[],
-  options: CallOptions & { readonly tags: readonly string[] },
+  options: PushMetadataOptions,
 ): Promise<Descriptor> {
   const described = describeLayers(layers);
   const content = new Map(described.map(({ descriptor, bytes }) => [descriptor.digest, bytes] as const));
@@ -59,9 +71,7 @@ function describeLayers(
 }
 
 /** Options of {@link copyMetadata}. */
-export interface CopyMetadataOptions extends CallOptions, Pick<CopyOptions, 'mountFrom'> {
-  readonly tags: readonly string[];
-}
+export interface CopyMetadataOptions extends PushMetadataOptions, Pick<CopyOptions, 'mountFrom'> {}
 
 /**
  * As {@link pushMetadata}, with layers that are had from `content.source`, or mounted.
@@ -72,11 +82,11 @@ export async function copyMetadata(
   subdir: string,
   file: MetadataFile,
   content: { readonly layers: readonly Descriptor[]; readonly source: ContentSource },
-  { signal, tags, mountFrom }: CopyMetadataOptions,
+  { signal, tags, mountFrom, annotations, looksBeforeMove = false }: CopyMetadataOptions,
 ): Promise<Descriptor> {
   const { schema } = store;
   const repository = store.metadataRepository(subdir, file);
-  const manifest = encodeJson(schema.metadataManifest(content.layers));
+  const manifest = encodeJson(annotated(schema.metadataManifest(content.layers), annotations));
   const root = describe(IMAGE_MANIFEST, manifest);
   const own = new Map<Digest, Uint8Array>([
     [schema.config.digest, schema.configBytes],
@@ -92,12 +102,17 @@ export async function copyMetadata(
   // What `latest` named is nothing that other tags named.
   const others = tags.filter((tag) => tag !== LATEST);
   const isLatestAlone = tags.includes(LATEST) && others.length === 0;
+  if (isLatestAlone && looksBeforeMove) {
+    for (const layer of content.layers)
+      await repository.push(layer, (open) => source.fetch(layer, open), { signal, mountFrom });
+    await checkLatest(store, repository, root.digest, { signal });
+  }
   await copyGraph(source, repository, root, {
     signal,
     tags: isLatestAlone ? tags : others,
     replaces: isLatestAlone ? store.latestOf(repository) : undefined,
     // New content: asking for it first would cost a request each.
-    destinationHas: ({ digest }) => digest === schema.config.digest,
+    destinationHas: ({ digest }) => digest === schema.config.digest || (isLatestAlone && looksBeforeMove),
     mountFrom,
   });
   if (isLatestAlone) store.rememberLatest(repository, root.digest);
@@ -131,16 +146,29 @@ export async function moveLatest(
   { signal }: CallOptions,
 ): Promise<void> {
   const repository = store.metadataRepository(subdir, file);
-  const replaces = store.latestOf(repository);
-  const isKnown = (digest: ReplacedManifest = 'nothing'): boolean =>
-    digest === replaces || digest === descriptor.digest;
-  if (replaces !== undefined && !isKnown((await repository.resolve(LATEST, { signal }))?.digest)) {
-    // Some registries tell another digest than that of the bytes.
-    const found = await repository.fetchManifest(LATEST, { signal });
-    if (!isKnown(found?.descriptor.digest)) throw tagMoved(repository.name, LATEST);
-  }
-  await repository.tag(descriptor, LATEST, { signal, replaces });
+  await checkLatest(store, repository, descriptor.digest, { signal });
+  await repository.tag(descriptor, LATEST, { signal, replaces: store.latestOf(repository) });
   store.rememberLatest(repository, descriptor.digest);
+}
+
+/** Makes sure that `latest` names what it named when it was read, or `next` already. @throws FerryError `TAG_MOVED` */
+async function checkLatest(
+  store: ChannelStore,
+  repository: Repository,
+  next: Digest,
+  { signal }: CallOptions,
+): Promise<void> {
+  const replaces = store.latestOf(repository);
+  const isKnown = (digest: ReplacedManifest = 'nothing'): boolean => digest === replaces || digest === next;
+  if (replaces === undefined || isKnown((await repository.resolve(LATEST, { signal }))?.digest)) return;
+  // Some registries tell another digest than that of the bytes.
+  const found = await repository.fetchManifest(LATEST, { signal });
+  if (!isKnown(found?.descriptor.digest)) throw tagMoved(repository.name, LATEST);
+}
+
+function annotated(manifest: ImageManifest, annotations: Annotations | undefined): ImageManifest {
+  if (annotations === undefined) return manifest;
+  return { ...manifest, annotations: { ...manifest.annotations, ...annotations } };
 }
 
 /** A metadata artifact as found. */
@@ -148,6 +176,8 @@ export interface FoundMetadata {
   /** Of its manifest. */
   readonly descriptor: Descriptor;
   readonly layers: readonly Descriptor[];
+  /** Of its manifest. */
+  readonly annotations: Annotations;
   readonly repository: Repository;
 }
 
@@ -166,7 +196,8 @@ export async function findMetadata(
   if (stored === undefined) return undefined;
   const manifest = parseNamed(stored.bytes, `${repository.name}:${options.reference ?? LATEST}`);
   store.rememberConfig(repository, manifest);
-  return { descriptor: stored.descriptor, layers: manifest.layers, repository };
+  const { layers, annotations = {} } = manifest;
+  return { descriptor: stored.descriptor, layers, annotations, repository };
 }
 
 function parseNamed(bytes: Uint8Array, name: string): ImageManifest {

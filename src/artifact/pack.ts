@@ -9,7 +9,7 @@ import type { Bytes, OpenBytes } from '../io/bytes.js';
 import { sha256Digest } from '../io/digest.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { copyGraph } from '../oci/copy-graph.js';
-import type { Descriptor } from '../oci/descriptor.js';
+import type { Annotations, Descriptor } from '../oci/descriptor.js';
 import { tryParseImageManifest, type ImageManifest } from '../oci/manifest.js';
 import type { Repository, StoredManifest } from '../oci/storage.js';
 import type { ChannelStore } from './channel-store.js';
@@ -30,6 +30,10 @@ const MAX_PUSHES = 5;
 export interface PackOptions {
   readonly store: ChannelStore;
   readonly workers: WorkerPool;
+  /** Annotations that the user adds to the manifest. @defaultValue those of the artifact that is there */
+  readonly annotations?: Annotations | undefined;
+  /** Put the archive in the place of other bytes of that name. @defaultValue false: `ARCHIVE_EXISTS` */
+  readonly replace?: boolean | undefined;
   /** Where temporary files go. @defaultValue the system's temporary folder */
   readonly tempDir?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -45,18 +49,41 @@ export interface StoredPackage {
   readonly descriptor: Descriptor;
 }
 
+/** An archive file that was read. */
+export interface ReadArchive extends PackedArchive {
+  /** As its `info/index.json` says. */
+  readonly subdir: string;
+}
+
 /**
- * Packs an archive file and stores the artifact, beside its twin if that is there already. The tag is read again
- * afterwards, and merged again if another writer took a layer away; so writers converge. What is there already is
- * not written again.
- * @throws FerryError `ARCHIVE_…`, `RECORD_INVALID` (the file's name), `NAME_UNREPRESENTABLE`, `REGISTRY_REFUSED`,
- * `NOT_FOUND` where there is no such file
+ * Packs an archive file and stores the artifact: {@link readArchiveFile}, then {@link storeArchive}.
+ * @throws FerryError as these do
  */
 export async function packArchiveFile(path: string, options: PackOptions): Promise<StoredPackage> {
+  return storeArchive(await readArchiveFile(path, options), options);
+}
+
+/**
+ * Reads an archive file as an artifact wants it.
+ * @throws FerryError `ARCHIVE_…`, `RECORD_INVALID` (the file's name), `NOT_FOUND` where there is no such file
+ */
+export async function readArchiveFile(
+  path: string,
+  options: Pick<PackOptions, 'workers' | 'signal'>,
+): Promise<ReadArchive> {
+  const archive = await packFile(path, basename(path), options);
+  return { ...archive, subdir: subdirOf(archive) };
+}
+
+/**
+ * Stores the artifact of an archive, beside its twin if that is there already. The tag is read again afterwards, and merged
+ * again if another writer took a layer away; so writers converge. What is there already is not written again.
+ * @throws FerryError `ARCHIVE_EXISTS`, `NAME_UNREPRESENTABLE`, `TWIN_UNREPRESENTABLE`, `REGISTRY_REFUSED`
+ */
+export async function storeArchive(archive: ReadArchive, options: PackOptions): Promise<StoredPackage> {
   const { store, signal } = options;
-  const filename = basename(path);
-  const archive = await packFile(path, filename, options);
-  const subdir = subdirOf(archive);
+  const { subdir } = archive;
+  const { filename } = archive.layer;
   const place = store.schema.placeOf(archive.name);
   const repository = store.packageRepository(subdir, place);
   const stored = (artifact: PackageArtifact): StoredPackage => {
@@ -87,7 +114,11 @@ export async function packArchiveFile(path: string, options: PackOptions): Promi
 }
 
 /** Reads an archive file. `filename` is what it is called, whatever the file's own name. */
-async function packFile(path: string, filename: string, options: PackOptions): Promise<PackedArchive> {
+async function packFile(
+  path: string,
+  filename: string,
+  options: Pick<PackOptions, 'workers' | 'signal'>,
+): Promise<PackedArchive> {
   const { workers, signal } = options;
   const { extension } = parseArchiveFilename(filename);
   const sums = await sumsOf(path, signal);
@@ -119,7 +150,7 @@ async function mergeInto(
 ): Promise<PackageArtifact> {
   const { schema } = options.store;
   const existing = parsePresent(present);
-  checkNotOther(existing, archive);
+  if (options.replace !== true) checkNotOther(existing, archive);
   if (!schema.holdsTwins) {
     checkNotSecond(existing, archive);
     // Of the same archive, whose artifact may have annotations of a user; a twin makes room with all it had.
@@ -148,7 +179,7 @@ function checkNotOther(existing: ImageManifest | undefined, { layer }: PackedArc
   const other = packages.find(({ extension }) => extension === layer.extension)?.descriptor.digest;
   if (other === undefined || other === layer.digest) return;
   throw new FerryError('ARCHIVE_EXISTS', `\`${layer.filename}\` is stored already, with digest ${other}`, {
-    hint: 'use another folder',
+    hint: 'give the new build another build number; push takes --replace, pack another folder',
   });
 }
 

@@ -7,10 +7,10 @@ export interface CheckProgress extends CheckReporter {
   finish(): void;
 }
 
-/** Makes the reporter that the flags ask for. */
-export function createCheckProgress(output: Output, flags: OutputFlags): CheckProgress {
+/** Makes the reporter that the flags ask for. `what` stands behind the numbers. */
+export function createCheckProgress(output: Output, flags: OutputFlags, what = 'checked'): CheckProgress {
   if (flags.quiet === true || output.stderr.isTTY !== true) return { finish: () => undefined };
-  const bar = new TerminalBar(output, '{bar} {value}/{total} checked');
+  const bar = new TerminalBar(output, `{bar} {value}/{total} ${what}`);
   return {
     planned: (total) => {
       bar.start(total);

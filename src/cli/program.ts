@@ -12,8 +12,10 @@ import { addPackCommand } from './commands/pack.js';
 import { addProbeCommand } from './commands/probe.js';
 import { addPruneCommand } from './commands/prune.js';
 import { addPullCommand } from './commands/pull.js';
+import { addPushCommand } from './commands/push.js';
 import { addConfigOption } from './config-file.js';
 import { addVerifyCommand } from './commands/verify.js';
+import { addYankCommand } from './commands/yank.js';
 import type { CommandContext } from './context.js';
 import { VERSION } from './version.js';
 
@@ -34,6 +36,8 @@ export function createProgram(context: CommandContext): Command {
       },
     })
     .showHelpAfterError('(see conda-ferry --help)');
+  addPushCommand(program, context);
+  addYankCommand(program, context);
   addMirrorCommand(program, context);
   addMigrateCommand(program, context);
   addIndexCommand(program, context);

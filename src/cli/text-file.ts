@@ -1,5 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { FerryError } from '../errors.js';
+import type { CommandContext } from './context.js';
+
+/** Stands for stdin where a file is named. */
+export const STDIN = '-';
+const MAX_LIST_CHARACTERS = 64 * 1024 * 1024;
 
 /** Reads a text file that the command line names. @throws FerryError `USAGE` where it cannot be read */
 export async function readTextFile(path: string): Promise<string> {
@@ -8,4 +13,27 @@ export async function readTextFile(path: string): Promise<string> {
   } catch (cause) {
     throw new FerryError('USAGE', `\`${path}\` cannot be read`, { cause });
   }
+}
+
+/** Reads the lines of a text file, or of stdin for `-`, without empty ones. @throws FerryError `USAGE` where that cannot be read */
+export async function readLines(
+  path: string,
+  { stdin }: Pick<CommandContext, 'stdin'>,
+): Promise<readonly string[]> {
+  const text = path === STDIN ? await readStdin(stdin) : await readTextFile(path);
+  return text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+}
+
+async function readStdin(stdin: CommandContext['stdin']): Promise<string> {
+  if (stdin.isTTY) throw new FerryError('USAGE', '`-` reads a list from stdin, which is a terminal');
+  let text = '';
+  stdin.setEncoding('utf8');
+  for await (const chunk of stdin as AsyncIterable<string>) {
+    text += chunk;
+    if (text.length > MAX_LIST_CHARACTERS) throw new FerryError('USAGE', 'the list on stdin is too long');
+  }
+  return text;
 }

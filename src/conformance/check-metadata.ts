@@ -1,11 +1,13 @@
 /** The metadata artifacts of a channel in a store: their manifests, their tags, and the documents in them. */
 import { ZSTD_SUFFIX } from '../artifact/media-types.js';
 import type { ChannelStore } from '../artifact/channel-store.js';
+import { readMergeMark } from '../artifact/merge-mark.js';
 import { LATEST } from '../artifact/metadata-artifact.js';
 import { isChannelFile, type MetadataFile, type Schema } from '../artifact/schema.js';
 import { collect } from '../io/bytes.js';
 import type { Descriptor } from '../oci/descriptor.js';
-import type { CallOptions, Repository } from '../oci/storage.js';
+import { tryParseImageManifest } from '../oci/manifest.js';
+import type { CallOptions, Repository, StoredManifest } from '../oci/storage.js';
 import type { CheckContext } from './check-context.js';
 import { MAX_DOCUMENT_BYTES, type DocumentSource, type FoundDocument } from './check-documents.js';
 import type { ClauseId } from './clauses.js';
@@ -58,7 +60,9 @@ export async function checkMetadata(
     const { newest, tags } = await readTags(repository, store, { signal });
     if (stored !== undefined || tags.length > 0) {
       const latest = stored?.descriptor.digest;
-      checkMetadataTags({ schema, file, where: place, tags, latest, newest: newest?.digest }, log);
+      const isContinued = newest !== undefined && generationOf(stored) === newest.tag;
+      const found = { latest, newest: newest?.descriptor?.digest, isContinued };
+      checkMetadataTags({ schema, file, where: place, tags, ...found }, log);
     }
   }
   if (stored === undefined) return undefined;
@@ -95,12 +99,21 @@ function clauseOfPlain({ id }: Schema, file: MetadataFile): ClauseId {
   return isChannelFile(file) ? 'v1/C4' : 'v1/R5';
 }
 
+/** The history tag that a published state goes on from, where its mark says so. */
+function generationOf(stored: StoredManifest | undefined): string | undefined {
+  const manifest = stored && tryParseImageManifest(stored.bytes);
+  return manifest === undefined ? undefined : readMergeMark(manifest.annotations ?? {}).generation;
+}
+
 /** All tags, and what the newest history tag names. */
 async function readTags(
   repository: Repository,
   { schema }: ChannelStore,
   options: CallOptions,
-): Promise<{ readonly tags: readonly string[]; readonly newest: Descriptor | undefined }> {
+): Promise<{
+  readonly tags: readonly string[];
+  readonly newest: { readonly tag: string; readonly descriptor: Descriptor | undefined } | undefined;
+}> {
   const tags: string[] = [];
   let newest: { readonly tag: string; readonly time: number } | undefined;
   for await (const tag of repository.tags(options)) {
@@ -110,6 +123,9 @@ async function readTags(
   }
   return {
     tags,
-    newest: newest === undefined ? undefined : await repository.resolve(newest.tag, options),
+    newest:
+      newest === undefined
+        ? undefined
+        : { tag: newest.tag, descriptor: await repository.resolve(newest.tag, options) },
   };
 }

@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { FerryError, isFerryError } from '../errors.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { isDigest, type Digest } from '../io/digest.js';
+import { acquireDirectoryLock } from '../io/directory-lock.js';
 import { forEachConcurrently } from '../io/pool.js';
 import { checkBytes, verifyBytes } from '../io/verify.js';
 import type { Descriptor } from '../oci/descriptor.js';
@@ -10,6 +12,7 @@ import { parseTag } from '../oci/reference.js';
 import { hasArtifactType } from '../oci/referrers.js';
 import type {
   CallOptions,
+  LockOptions,
   PushOptions,
   ReferrersOptions,
   Repository,
@@ -23,6 +26,8 @@ import { nestedManifests } from './nested-manifests.js';
 
 /** Looks at the disk under way at once while the children of a manifest are checked. */
 const CHECK_CONCURRENCY = 8;
+/** Beside that of `index.json`, which is held for one write only. */
+const WRITERS_LOCK = '.writers';
 
 /** One repository as an OCI image layout on disk. Made by `LayoutRegistry`. */
 export class LayoutRepository implements Repository {
@@ -172,6 +177,14 @@ export class LayoutRepository implements Repository {
     for (const referrer of all.get(subject.digest) ?? []) {
       if (hasArtifactType(referrer, options.artifactType)) yield referrer;
     }
+  }
+
+  /** For changes that take more than one write; single ones are safe without. */
+  async lock({ signal, timeoutMs }: LockOptions = {}): Promise<AsyncDisposable> {
+    signal?.throwIfAborted();
+    await this.#folder.checkBeforeWriting();
+    await this.#folder.makeLayout();
+    return acquireDirectoryLock(join(this.#folder.path, WRITERS_LOCK), { signal, timeoutMs });
   }
 
   /** Takes a blob over as a second name of the same file, where the disk can do that. */

@@ -1,7 +1,6 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { Ledger, LedgerRole, Quarantined } from '../artifact/ledger.js';
-import { digestOf, type Digest } from '../io/digest.js';
-import { encodeJson } from '../oci/manifest.js';
+import type { Digest } from '../io/digest.js';
 import type { Snapshot } from './snapshot.js';
 import type { Refused } from './wanted-records.js';
 
@@ -72,29 +71,4 @@ export function makeLedger(input: LedgerInput): Ledger {
     ...(subdirs === undefined ? {} : { subdirs: [...subdirs] }),
     ...input.beside,
   };
-}
-
-/** The ledger of a channel that has nothing yet: what the first run's marker is written into. */
-export function firstLedger(store: ChannelStore, subdir: string, role: LedgerRole): Ledger {
-  return {
-    ledger_version: 1,
-    schema: store.schema.id,
-    subdir,
-    role,
-    filters: filtersDigest(store),
-    unchanged: false,
-    complete: false,
-    withheld: [],
-    quarantine: [],
-    kept: {},
-    foreign: [],
-  };
-}
-
-/**
- * Digest of all that decides what is published, besides the source.
- * @param choices filters and the like, as plain JSON with one order of keys. @defaultValue none
- */
-export function filtersDigest(store: ChannelStore, choices?: object): Digest {
-  return digestOf(encodeJson({ schema: store.schema.id, ...choices }));
 }

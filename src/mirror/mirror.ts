@@ -3,6 +3,7 @@
  * repodata lists is there.
  */
 import type { ChannelStore } from '../artifact/channel-store.js';
+import { filtersDigest } from '../artifact/ledger.js';
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { ChannelSource } from '../conda/channel-source.js';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
@@ -11,13 +12,12 @@ import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { homeOf, rememberChannelFiles } from './channel-files.js';
 import { runAll } from './channel-run.js';
-import { checkSchemas } from './check-schema.js';
+import { checkSchemas } from './check-schemas.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
 import { namesAskedFor } from './filters/names-asked-for.js';
 import { checkKeep } from './generations/keep-generations.js';
 import { trimAfterRun } from './generations/trim-after-run.js';
 import { lockDestination, type LockOptions } from './lock-destination.js';
-import { filtersDigest } from './make-ledger.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
 import { mountableSource } from './mount-archives.js';
 import { prepareAll } from './prepare.js';

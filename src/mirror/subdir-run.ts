@@ -1,10 +1,10 @@
-import { isSameLedger, writeLedger, type Ledger } from '../artifact/ledger.js';
+import { firstLedger, isSameLedger, writeLedger, type Ledger } from '../artifact/ledger.js';
 import { moveLatest } from '../artifact/metadata-artifact.js';
 import type { RepodataRecord } from '../conda/package-record.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { Checkpoints } from './checkpoints.js';
-import { ensureClientShims } from './client-shims.js';
+import { ensureClientShims } from '../artifact/client-shims.js';
 import {
   moveCompanions,
   type CarriedCompanions,
@@ -13,7 +13,7 @@ import {
 import { carrySubdirCompanions } from './companions/subdir-companions.js';
 import type { Composition } from './compose.js';
 import { composeListing, contentsOf, keptArchives } from './listing.js';
-import { firstLedger, makeLedger, seenOf } from './make-ledger.js';
+import { makeLedger, seenOf } from './make-ledger.js';
 import type { PlanItem } from './plan.js';
 import { carryUnlisted } from './prune/unlisted-since.js';
 import { newRunning, publishedAlready, pushRepodata } from './publish.js';

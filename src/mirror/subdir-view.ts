@@ -6,7 +6,7 @@ import { FerryError } from '../errors.js';
 import type { Digest } from '../io/digest.js';
 import type { Resources } from '../io/resources.js';
 import type { TempFolder } from '../io/temp-folder.js';
-import { checkNotHeld } from './run-marks.js';
+import { checkNotHeld, checkNotPublished } from '../artifact/run-marks.js';
 import { namesOfArchives } from './filters/names-asked-for.js';
 import { isOfShards, MAX_NAMES, takeNamedSnapshot } from './named-snapshot.js';
 import {
@@ -69,6 +69,7 @@ export interface ViewOptions {
 export async function viewSubdir(subdir: string, options: ViewOptions, again = false): Promise<SubdirView> {
   const { source, store, signal } = options;
   const state = await readState(store, subdir, { source: source.url, deep: options.deep, signal });
+  checkNotPublished(state.ledger, store, subdir);
   if (!options.resume) checkNotHeld(state.ledger, store, subdir);
   return viewSource(subdir, state, options, again);
 }

@@ -72,6 +72,12 @@ export interface DeleteOptions extends CallOptions {
   readonly withRepository?: boolean | undefined;
 }
 
+/** Options of {@link Repository.lock}. */
+export interface LockOptions extends CallOptions {
+  /** How long to wait for it, in milliseconds. @defaultValue one minute */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** Content and tags of one repository. */
 export interface Repository extends ContentSource {
   /** Full name on its registry, such as `conda-forge/linux-64/zlib`. */
@@ -121,6 +127,12 @@ export interface Repository extends ContentSource {
    * @throws FerryError with the code of what stands in the way, such as `UNAUTHORIZED` or `DENIED`
    */
   checkPush?(options?: CallOptions): Promise<void>;
+  /**
+   * Keeps everybody else out who asks for the same lock, until it is disposed. Only stores that can tell all their writers
+   * apart have it.
+   * @throws FerryError `LOCK_TIMEOUT`
+   */
+  lock?(options?: LockOptions): Promise<AsyncDisposable>;
   /**
    * Takes a blob over from another repository of the same registry, or from wherever the registry knows it; `false`
    * where that did not work.

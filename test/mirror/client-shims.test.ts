@@ -6,7 +6,7 @@ import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { check } from '#ferry/conformance/check.js';
 import { CopyError, FerryError } from '#ferry/errors.js';
-import { ensureClientShims } from '#ferry/mirror/client-shims.js';
+import { ensureClientShims } from '#ferry/artifact/client-shims.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
 import { condaPackage } from '../../fixtures/build/archive.mjs';
 import { writeChannel } from '../../fixtures/build/channel.mjs';

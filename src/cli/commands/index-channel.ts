@@ -8,9 +8,11 @@ import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirro
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, parseCount, type LocationFlags } from '../options.js';
-import { formatBytes, formatTable, printJson, printLine, type Output, type OutputFlags } from '../output.js';
+import { addConnectionOptions, parseConcurrency, parseCount } from '../options.js';
+import { formatBytes, formatTable, printJson, printLine, type Output } from '../output.js';
 import { Session } from '../session.js';
+import { indexFolderCommand, type IndexFolderFlags } from './index-folder.js';
+import { indexStoreCommand, type IndexStoreFlags } from './index-store.js';
 
 const DEFAULT_LIMIT = 20;
 const DEFAULT_CONCURRENCY = 16;
@@ -24,8 +26,7 @@ const OUTCOMES: Readonly<Record<RollBackOutcome, string>> = {
   missing: 'not possible',
 };
 
-interface IndexFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
-  readonly subdir?: readonly string[];
+interface IndexFlags extends IndexFolderFlags, IndexStoreFlags {
   readonly generation?: string;
   readonly listGenerations?: boolean;
   readonly limit: number;
@@ -37,11 +38,19 @@ interface IndexFlags extends LocationFlags, Pick<OutputFlags, 'json'> {
 export function addIndexCommand(program: Command, context: CommandContext): void {
   const command = program
     .command('index')
-    .summary('list old states of a channel, or go back to one')
+    .summary('bring repodata in line with what is there; go back to an old state')
     .description(
-      'Lists the generations of a channel that history tags name, or takes the channel back to one of them.',
+      'Brings the repodata of a channel, and the files beside it, in line with the archives that are there. With --generation it goes back to an old state.',
     )
-    .argument('<channel>', 'a channel in a store: oci://host/path or oci-layout:./dir')
+    .argument('<channel>', 'a channel: ./dir, oci://host/path or oci-layout:./dir')
+    .option('--patch <file>', 'patch instructions: JSON, or a package that holds them')
+    .option('--from-artifacts', 'make every record anew out of what is stored')
+    .option(
+      '--force',
+      'do so in a mirror too, whose source may have patched; take over what others published',
+    )
+    .option('--names <file>', 'packages to look for where a registry does not tell, one a line; - for stdin')
+    .option('--no-companions', 'leave the files beside the repodata as they are')
     .option('--list-generations', 'show history tags with date, number of records and size')
     .option('--limit <n>', 'how many of the newest to show', parseCount, DEFAULT_LIMIT)
     .option('--generation <tag>', 'go back to the state of that tag')
@@ -54,28 +63,40 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     .addHelpText(
       'after',
       `
-Each subdir goes to the generation of that very tag or, where it has none, to
-the newest that is not newer. The mirror then stops until it gets --resume.
+What is listed and not stored goes, what is stored and not listed comes, unless
+it was yanked. A mirror lists what its source does: there only the first is done.
 
-Exit status: 0 done, 1 archives are gone, and nothing was moved, 2 usage,
-3 failed, 130 interrupted.
+With --generation each subdir goes to the generation of that very tag or, where
+it has none, to the newest that is not newer. The mirror then stops until it
+gets --resume.
+
+Exit status: 0 done, 1 archives cannot be listed, or archives are gone and
+nothing was moved, 2 usage, 3 failed, 130 interrupted.
 
 Examples:
+  conda-ferry index ./channel
+  conda-ferry index oci://127.0.0.1:5000/ch
+  conda-ferry index oci://127.0.0.1:5000/ch --patch patches.json
   conda-ferry index oci://127.0.0.1:5000/ch --list-generations
   conda-ferry index oci://127.0.0.1:5000/ch --generation 2026.11.21.07.35.09`,
     )
     .action(async (text: string, flags: IndexFlags) => {
       const { generation, listGenerations = false } = flags;
-      if ((generation === undefined) !== listGenerations) {
-        const message = listGenerations
-          ? '--generation and --list-generations cannot go together'
-          : '`index` needs --generation or --list-generations; it does nothing else in this release';
-        throw new FerryError('USAGE', message);
+      const location = parseLocation(text);
+      if (location.kind === 'folder' && generation === undefined && !listGenerations) {
+        await indexFolderCommand(location.path, flags, context);
+        return;
       }
+      if (generation !== undefined && listGenerations)
+        throw new FerryError('USAGE', '--generation and --list-generations cannot go together');
       if (flags.dropMissing === true && generation === undefined)
         throw new FerryError('USAGE', '--drop-missing belongs to --generation');
+      if (generation === undefined && !listGenerations) {
+        await indexStoreCommand(location, flags, context);
+        return;
+      }
       await using session = new Session(context, flags);
-      const store = session.openStoredChannel(parseLocation(text), listGenerations ? 'only' : 'destination');
+      const store = session.openStoredChannel(location, listGenerations ? 'only' : 'destination');
       const { output, signal } = context;
       const shared = { store, workers: session.workers, subdirs: flags.subdir, signal };
       if (generation === undefined) {

@@ -1,4 +1,5 @@
-import { metadataMediaType, ZSTD_SUFFIX } from '../../artifact/media-types.js';
+import { INDEX_CACHE_TAG, metadataMediaType, ZSTD_SUFFIX } from '../../artifact/media-types.js';
+import { isOperationTag } from '../../artifact/operation-log.js';
 import { SCHEMA_ANNOTATION } from '../../artifact/schema-v1.js';
 import { isChannelFile, type MetadataFile, type Schema } from '../../artifact/schema.js';
 import { LATEST } from '../../artifact/metadata-artifact.js';
@@ -121,6 +122,8 @@ export interface MetadataTags {
   readonly latest: Digest | undefined;
   /** What the newest history tag names; `undefined` where there is none. */
   readonly newest: Digest | undefined;
+  /** Whether `latest` says of itself that it goes on from the newest history tag, as what was pushed since then does. */
+  readonly isContinued?: boolean | undefined;
 }
 
 /** Judges the tags of a metadata repository: `latest` is the newest state, and all others are moments in UTC. */
@@ -130,7 +133,9 @@ export function checkMetadataTags(subject: MetadataTags, log: CheckLog): void {
   if (file === 'attestations') return;
   const clause: ClauseId = schema.id === 'v0' ? 'v0/D7' : isChannelFile(file) ? 'v1/C3' : 'v1/R4';
   for (const tag of tags) {
-    if (tag === LATEST) continue;
+    // What stands beside the ledger is ours, as the ledger is.
+    const isOurs = file === 'ledger' && (isOperationTag(tag) || tag === INDEX_CACHE_TAG);
+    if (tag === LATEST || isOurs) continue;
     // What conda-oci-mirror writes: without seconds, and in local time.
     const isDeployed = schema.id === 'v0' && /^\d{4}(?:\.\d\d){4}$/.test(tag);
     log.expect(isDeployed ? 'v0/X6' : clause, schema.parseHistoryTag(tag) !== undefined, () => ({
@@ -139,7 +144,7 @@ export function checkMetadataTags(subject: MetadataTags, log: CheckLog): void {
       expected: `\`${LATEST}\`, or a tag such as \`${schema.historyTag(new Date(0))}\``,
     }));
   }
-  if (subject.newest === undefined) return;
+  if (subject.newest === undefined || subject.isContinued === true) return;
   log.expect(
     schema.id === 'v0' ? 'v0/D7' : isChannelFile(file) ? 'v1/C2' : 'v1/R3',
     subject.latest === subject.newest,

@@ -8,11 +8,10 @@ import { Repodata } from '../../conda/repodata/repodata.js';
 import { isFerryError } from '../../errors.js';
 import { collect, openerOf } from '../../io/bytes.js';
 import { digestOf, type Digest } from '../../io/digest.js';
-import { digestOfFile, putFile } from './index-files.js';
+import { digestOfFile, putFile, ZSTD_LEVEL } from '../../publish/folder/put-file.js';
 
 /** Far above the largest there is (run exports of conda-forge: tens of MB). */
 const MAX_DOCUMENT_BYTES = 512 * 1024 * 1024;
-const ZSTD_LEVEL = 15;
 
 /** Other forms of repodata: clients take archives from them too, so they list no more than is there. */
 const REPODATA_FORMS = ['current_repodata.json', 'repodata_from_packages.json'] as const;

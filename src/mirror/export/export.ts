@@ -15,13 +15,15 @@ import { acquireDirectoryLock } from '../../io/directory-lock.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
+import { FOLDER_LOCK } from '../../publish/folder/channel-folder.js';
+import { digestOfFile } from '../../publish/folder/put-file.js';
 import type { Refused } from '../wanted-records.js';
 import { hasFilters, type Filters } from '../filters/filters.js';
 import { selectRecords, type SelectableOptions } from '../filters/select-records.js';
 import type { Selection } from '../filters/selection.js';
 import type { MirrorReport, MirrorReporter, SubdirReport } from '../report.js';
 import { copyChannelDocuments } from './documents.js';
-import { digestOfFile, writeIndexFiles } from './index-files.js';
+import { writeIndexFiles } from './index-files.js';
 import {
   prepareExport,
   viewExport,
@@ -40,7 +42,6 @@ const PLAIN_SCHEMA = 'plain';
 const DEFAULT_CONCURRENCY = 16;
 /** Another run takes minutes: there is no use in waiting for it. */
 const LOCK_TIMEOUT_MS = 1_000;
-const LOCK = '.conda-ferry-export.lock';
 
 /** What a channel has to have even without packages: clients ask for it first. @see CEP 26 */
 const EMPTY_NOARCH =
@@ -137,7 +138,10 @@ export async function exportChannel(options: ExportOptions): Promise<MirrorRepor
   // A source that is not there leaves no folder behind.
   await mkdir(folder, { recursive: true });
   const { signal } = prepare;
-  await using lock = await acquireDirectoryLock(join(folder, LOCK), { signal, timeoutMs: LOCK_TIMEOUT_MS });
+  await using lock = await acquireDirectoryLock(join(folder, FOLDER_LOCK), {
+    signal,
+    timeoutMs: LOCK_TIMEOUT_MS,
+  });
   const memory = new Memory(folder, await readExportState(folder), () => lock.assertHeld());
   const context: ExportContext = {
     ...prepare,

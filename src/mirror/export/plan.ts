@@ -14,7 +14,7 @@ import type { Refused } from '../wanted-records.js';
 import { foreignRecords } from '../foreign-records.js';
 import { checkNotOlder, checkNotVanished, takeSnapshot, type Snapshot } from '../snapshot.js';
 import type { Selection } from '../filters/selection.js';
-import { readOrUndefined } from './index-files.js';
+import { readOrUndefined } from '../../publish/folder/put-file.js';
 import type { ExportState, SubdirExport } from './state.js';
 
 /** What a subdir is planned with. */

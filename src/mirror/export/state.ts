@@ -6,9 +6,7 @@ import { isSubdir } from '../../conda/names.js';
 import { FerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import { isDigest, type Digest } from '../../io/digest.js';
-
-/** File name of the state, in the channel's folder. */
-const STATE_FILE = '.conda-ferry-export.json';
+import { EXPORT_STATE } from '../../publish/folder/channel-folder.js';
 
 const digest = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
 const files = z.record(z.string().regex(/^[a-z_]+\.(?:json|msgpack)(?:\.zst)?$/), digest);
@@ -41,7 +39,7 @@ export type ExportState = z.infer<typeof stateSchema>;
 
 /** Reads the state of a folder; of one without, nothing is known. @throws FerryError `LEDGER_INVALID` */
 export async function readExportState(folder: string): Promise<ExportState> {
-  const path = join(folder, STATE_FILE);
+  const path = join(folder, EXPORT_STATE);
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -61,5 +59,5 @@ export async function readExportState(folder: string): Promise<ExportState> {
 
 /** Writes the state of a folder. */
 export async function writeExportState(folder: string, state: ExportState): Promise<void> {
-  await writeFileAtomic(join(folder, STATE_FILE), Buffer.from(`${JSON.stringify(state, undefined, 1)}\n`));
+  await writeFileAtomic(join(folder, EXPORT_STATE), Buffer.from(`${JSON.stringify(state, undefined, 1)}\n`));
 }

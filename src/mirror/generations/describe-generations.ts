@@ -2,7 +2,7 @@ import type { ChannelStore } from '../../artifact/channel-store.js';
 import { resolveLatest } from '../../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import type { Digest } from '../../io/digest.js';
-import { storedSubdirs } from '../stored-subdirs.js';
+import { storedSubdirs } from '../../artifact/stored-subdirs.js';
 import { listGenerations, type Generation } from './generations.js';
 import { findGeneration } from './read-generation.js';
 

@@ -19,9 +19,10 @@ import { askRegistry } from '../ask-registry.js';
 import { WantedRecords, type PlacedRecord } from '../wanted-records.js';
 import { writeLedgerUnmoved } from '../prune/prune-ledger.js';
 import { newRunning } from '../publish.js';
+import { returnToState } from '../../publish/return-to.js';
 import { MAX_REPODATA_BYTES } from '../snapshot.js';
-import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../run-marks.js';
-import { storedSubdirs } from '../stored-subdirs.js';
+import { checkNoRun, isRollbackRun, ROLLBACK_RUN } from '../../artifact/run-marks.js';
+import { storedSubdirs } from '../../artifact/stored-subdirs.js';
 import { generationAt, listGenerations, type Generation } from './generations.js';
 import { GENERATION_FILES } from './keep-generations.js';
 import { lockDestination, type LockOptions } from '../lock-destination.js';
@@ -117,9 +118,9 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
     );
   }
   const isBlocked = options.dropMissing !== true && prepared.some(({ missing }) => missing.size > 0);
-  const movable = isBlocked
-    ? []
-    : prepared.filter((subdir): subdir is Movable => subdir.target !== undefined);
+  const all = isBlocked ? [] : prepared.filter((subdir): subdir is Movable => subdir.target !== undefined);
+  const movable = all.filter(({ ledger }) => ledger?.role.kind !== 'published');
+  const published = all.filter((subdir) => !movable.includes(subdir));
   const isHeld = movable.some(({ target, generations }) => target.generation.tag !== generations[0]?.tag);
   const hold = isHeld ? { to: generation, at: now().toISOString() } : undefined;
 
@@ -139,6 +140,7 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
     }
     targets.push({ subdir, descriptor });
   }
+  const returned = await returnPublished(published, options);
   for (const { subdir, descriptor } of targets) {
     for (const { file, found } of subdir.target.companions)
       await moveLatest(store, subdir.subdir, file, found, { signal });
@@ -152,10 +154,24 @@ export async function rollBack(options: RollBackOptions): Promise<RollBackReport
   }
   return {
     channel: store.location,
-    moved: targets.some(({ subdir, descriptor }) => descriptor.digest !== subdir.latest),
+    moved: returned || targets.some(({ subdir, descriptor }) => descriptor.digest !== subdir.latest),
     held: isHeld && targets.some(({ subdir }) => subdir.ledger !== undefined),
     subdirs: prepared.map((subdir) => reportOf(subdir, isBlocked)),
   };
+}
+
+/**
+ * Takes back what is published to: by an operation, since the next push merges the log whatever `latest` names. So nothing
+ * need be held. @returns whether anything changed
+ */
+async function returnPublished(subdirs: readonly Movable[], options: RollBackOptions): Promise<boolean> {
+  let isChanged = false;
+  for (const { subdir, target, missing, latest } of subdirs) {
+    const isThere = (filename: string): boolean => !missing.has(filename);
+    const head = await returnToState(subdir, target.descriptor.digest, isThere, options);
+    isChanged ||= head?.digest !== latest;
+  }
+  return isChanged;
 }
 
 /** A subdir with where it would go, before anything is written. */
@@ -207,6 +223,7 @@ async function prepare(subdir: string, time: Date, options: RollBackOptions): Pr
     if (current === undefined) continue;
     const companion = await store.metadataRepository(subdir, file).resolve(generation.tag, { signal });
     if (companion !== undefined) companions.push({ file, found: companion });
+    else if (ledger?.role.kind === 'published') warnings.push(`${subdir}: index makes ${file} anew`);
     else if (found.digest !== latest.digest)
       warnings.push(`${subdir}: ${file} has no such generation; it stays the newest`);
   }

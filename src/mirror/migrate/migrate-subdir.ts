@@ -9,7 +9,7 @@ import { newRunning, publishedAlready, publishRepodata } from '../publish.js';
 import { quarantinedOf } from '../quarantine.js';
 import type { Failure } from '../report.js';
 import { attestedRecords } from '../sidecars/attested-records.js';
-import { ensureClientShims } from '../client-shims.js';
+import { ensureClientShims } from '../../artifact/client-shims.js';
 import { carrySidecars } from '../sidecars/carry-sidecars.js';
 import { carryMetadata } from './carry-metadata.js';
 import { isAtDestination, migrateItem, type ItemOutcome } from './migrate-item.js';

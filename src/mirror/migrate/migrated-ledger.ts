@@ -1,9 +1,9 @@
-import type { Ledger, Quarantined } from '../../artifact/ledger.js';
+import { filtersDigest, firstLedger, type Ledger, type Quarantined } from '../../artifact/ledger.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { isFerryError } from '../../errors.js';
 import type { Composition } from '../compose.js';
-import { filtersDigest, firstLedger, makeLedger, seenOf } from '../make-ledger.js';
+import { makeLedger, seenOf } from '../make-ledger.js';
 import type { MigrationContext } from './migration-context.js';
 import type { PreparedSubdir } from './prepare-subdir.js';
 

@@ -5,7 +5,7 @@ import type { RepodataRecord } from '../../conda/package-record.js';
 import type { Repodata } from '../../conda/repodata/repodata.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
-import { checkSchema } from '../check-schema.js';
+import { checkSchema } from '../../artifact/check-schema.js';
 import { foreignRecords } from '../foreign-records.js';
 import { WantedRecords, type Refused } from '../wanted-records.js';
 import { takeSnapshot, type Snapshot } from '../snapshot.js';
@@ -67,7 +67,11 @@ export async function prepareSubdir(
   // Nightly mirroring goes on from the new channel where the old one was a mirror.
   const role: LedgerRole = isMirror ? ledger.role : { kind: 'migrated', source: channel.url };
 
-  const state = await readState(destination, subdir, { source: role.source, deep: false, signal });
+  const state = await readState(destination, subdir, {
+    source: role.source ?? channel.url,
+    deep: false,
+    signal,
+  });
   if (state.trust === 'empty') {
     const hint = 'choose another path: the repositories of the two would mix';
     await checkSchema(destination, subdir, { signal, hint });

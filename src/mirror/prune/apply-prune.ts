@@ -12,9 +12,11 @@ import { TempFolder } from '../../io/temp-folder.js';
 import { deleteTags, type DeletedTags } from '../../oci/delete-tags.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import { tagMoved } from '../../oci/tag-moved.js';
+import { readHead } from '../../publish/head.js';
+import { compactPublished } from '../../publish/index-store/compact.js';
 import { deleteGenerations } from '../generations/keep-generations.js';
 import { findGeneration } from '../generations/read-generation.js';
-import { checkNoRun } from '../run-marks.js';
+import { checkNoRun } from '../../artifact/run-marks.js';
 import { candidateOf } from './candidates.js';
 import { deletionRefused } from './deletion-refused.js';
 import { ledgerAfter, ledgerBefore, writeLedgerUnmoved } from './prune-ledger.js';
@@ -178,6 +180,10 @@ class SubdirPrune {
       throw error;
     }
     await this.#settleLedger();
+    if (ledger?.role.kind === 'published') {
+      const shared = { ...this.#context, epoch: ledger.epoch };
+      await compactPublished(subdir, await readHead(subdir, shared), { ...shared, onlyWhenDue: true });
+    }
     return {
       subdir,
       deleted: this.#deleted,

@@ -48,6 +48,12 @@ export function candidatesOf(
     );
     if (candidate !== undefined) candidates.set(filename, candidate);
   }
+  // Of a channel that is published to nothing but `removed` tells what was yanked.
+  for (const filename of ledger?.role.kind === 'published' ? published.removed() : []) {
+    const candidate =
+      candidates.has(filename) || published.has(filename) ? undefined : candidateOf(store, filename);
+    if (candidate !== undefined) candidates.set(filename, candidate);
+  }
   return candidates;
 }
 

@@ -40,12 +40,19 @@ export async function checkLedger(
   }
   const { running, schema, role } = ledger;
   if (schema !== context.store.schema.id) add('LEDGER_SCHEMA', `it speaks of schema \`${schema}\``);
-  if (latest !== undefined && latest.digest !== ledger.repodata && latest.digest !== running?.publishing) {
+  // Of a channel that is published to the repodata itself says what is in it.
+  const isVouching = role.kind !== 'published';
+  if (
+    isVouching &&
+    latest !== undefined &&
+    latest.digest !== ledger.repodata &&
+    latest.digest !== running?.publishing
+  ) {
     add('LEDGER_STALE', `it speaks of ${ledger.repodata ?? 'none'}, published is ${latest.digest}`);
   }
   if (running !== undefined) add('LEDGER_RUNNING', `a run began ${running.started} and did not end`);
   const { against } = context;
-  if (against !== undefined && role.source !== against.url) {
+  if (against !== undefined && isVouching && role.source !== against.url) {
     add('LEDGER_SOURCE', `it names \`${role.source}\`, compared was \`${against.url}\``);
   }
   return { ledger, findings };

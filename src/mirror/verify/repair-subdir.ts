@@ -2,7 +2,7 @@
  * Mends a subdir: artifacts first, then the repodata, the ledger last. Whatever is killed, what was right stays right,
  * and the next repair goes on from there.
  */
-import { writeLedger, type Ledger } from '../../artifact/ledger.js';
+import { filtersDigest, firstLedger, writeLedger, type Ledger } from '../../artifact/ledger.js';
 import { LATEST, moveLatest } from '../../artifact/metadata-artifact.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import type { RepodataRecord } from '../../conda/package-record.js';
@@ -10,7 +10,6 @@ import { FerryError, messageOf } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import type { Descriptor } from '../../oci/descriptor.js';
 import type { Composition } from '../compose.js';
-import { filtersDigest, firstLedger } from '../make-ledger.js';
 import { publishRepodata, pushRepodata } from '../publish.js';
 import { spoolBlob } from '../spooled-text.js';
 import type { Published } from '../state.js';

@@ -14,7 +14,7 @@ import { forEachConcurrently } from '../../io/pool.js';
 import { quietSignal } from '../../io/quiet-signal.js';
 import { Resources } from '../../io/resources.js';
 import { TempFolder } from '../../io/temp-folder.js';
-import { checkSchema } from '../check-schema.js';
+import { checkSchema } from '../../artifact/check-schema.js';
 import { DEFAULT_CONCURRENCY } from '../mirror.js';
 import { checkLedger } from './check-ledger.js';
 import { checkCompanions, checkSidecars } from './check-metadata.js';
@@ -248,6 +248,15 @@ async function mend(
   const isDroppable = repair?.dropMissing === true && faults.unusable.length > 0;
   const hasWork = found.some(({ severity, repairable }) => severity === 'fault' && repairable);
   if (repair === undefined || !(hasWork || isDroppable)) return undefined;
+  if (faults.ledger?.role.kind === 'published') {
+    throw new FerryError(
+      'USAGE',
+      `\`${faults.subdir}\` is published to, and no mirror that its source could mend`,
+      {
+        hint: 'conda-ferry index CHANNEL brings the repodata in line with what is stored',
+      },
+    );
+  }
   const name = faults.ledger?.role.source;
   const source = context.against ?? (name === undefined ? undefined : repair.openSource?.(name));
   if (source === undefined) {

@@ -1,6 +1,6 @@
 /** What a ledger says that forbids to go on: a run that has not ended, or a rollback that holds the channel. */
-import type { ChannelStore } from '../artifact/channel-store.js';
-import type { Ledger } from '../artifact/ledger.js';
+import type { ChannelStore } from './channel-store.js';
+import type { Ledger } from './ledger.js';
 import { FerryError } from '../errors.js';
 
 /** Stands as `kind` in the marker of a rollback under way, so that it may be begun again. */
@@ -35,5 +35,17 @@ export function checkNotHeld(ledger: Ledger | undefined, store: ChannelStore, su
     'ROLLED_BACK',
     `\`${subdir}\` of \`${store.location}\` was rolled back to \`${hold.to}\` at ${hold.at}`,
     { hint: 'pass --resume to publish the newest state of the source again' },
+  );
+}
+
+/** Makes sure that a subdir is not one that packages are published to. @throws FerryError `ROLE_MISMATCH` */
+export function checkNotPublished(ledger: Ledger | undefined, store: ChannelStore, subdir: string): void {
+  if (ledger?.role.kind !== 'published') return;
+  throw new FerryError(
+    'ROLE_MISMATCH',
+    `\`${subdir}\` of \`${store.location}\` is published to, and no mirror`,
+    {
+      hint: 'choose another destination: a mirror has the state of its source and nothing else',
+    },
   );
 }

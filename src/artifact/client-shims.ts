@@ -3,7 +3,7 @@
  * refuses a token for a repository that does not exist, and of the clients of today some take that for an error that
  * ends the solve, where they would go on after a 404.
  */
-import type { ChannelStore } from '../artifact/channel-store.js';
+import type { ChannelStore } from './channel-store.js';
 import { CopyError, isFerryError } from '../errors.js';
 import { openerOf } from '../io/bytes.js';
 import { describe } from '../oci/descriptor.js';

@@ -1,26 +1,9 @@
-import type { ChannelStore } from '../artifact/channel-store.js';
-import { LATEST } from '../artifact/metadata-artifact.js';
-import { schemaV0 } from '../artifact/schema-v0.js';
-import { schemaV1 } from '../artifact/schema-v1.js';
 import { FerryError } from '../errors.js';
 import type { CallOptions } from '../oci/storage.js';
-import type { SubdirWork } from './subdir-work.js';
-
-/**
- * Makes sure that no channel of the other schema stands where a subdir is to be published for the first time: one
- * request for each of these.
- * @throws FerryError `SCHEMA_CONFLICT`
- */
-export async function checkSchemas(
-  works: readonly SubdirWork[],
-  store: ChannelStore,
-  options: CallOptions,
-): Promise<void> {
-  for (const work of works) {
-    if (work.status === 'planned' && work.state.trust === 'empty')
-      await checkSchema(store, work.subdir, options);
-  }
-}
+import type { ChannelStore } from './channel-store.js';
+import { LATEST } from './metadata-artifact.js';
+import { schemaV0 } from './schema-v0.js';
+import { schemaV1 } from './schema-v1.js';
 
 /**
  * Makes sure that no channel of the other schema stands at the same path: `cmake` would be a package of both.

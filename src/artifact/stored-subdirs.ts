@@ -1,5 +1,5 @@
-import type { ChannelStore } from '../artifact/channel-store.js';
-import { OciChannel } from '../artifact/oci-channel.js';
+import type { ChannelStore } from './channel-store.js';
+import { OciChannel } from './oci-channel.js';
 import { checkSubdirs } from '../conda/names.js';
 import { FerryError } from '../errors.js';
 import type { CallOptions } from '../oci/storage.js';

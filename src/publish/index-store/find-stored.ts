@@ -1,0 +1,82 @@
+/** The archives that a subdir stores, as the store itself tells: repositories, their tags, and what stands there. */
+import type { ChannelStore } from '../../artifact/channel-store.js';
+import { layersOf } from '../../artifact/package-artifact.js';
+import type { PackagePlace } from '../../artifact/schema.js';
+import { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from '../../conda/names.js';
+import { isFerryError } from '../../errors.js';
+import { digestHex } from '../../io/digest.js';
+import { forEachConcurrently } from '../../io/pool.js';
+import { tryParseImageManifest } from '../../oci/manifest.js';
+import { isReferrersTag } from '../../oci/referrers.js';
+
+/** What is found of an archive. */
+export interface StoredArchiveName {
+  readonly name: ArchiveName;
+  /** Lower-case hex. */
+  readonly sha256: string;
+}
+
+/** What {@link findStored} works with. */
+export interface FindStoredOptions {
+  readonly store: ChannelStore;
+  readonly concurrency: number;
+  /** File names that are known: their repositories are looked through where the store does not tell its own. */
+  readonly known: Iterable<string>;
+  /** Package names to look for besides. */
+  readonly names: readonly string[];
+  /** Leaves of all repositories of the subdir; `undefined` where the store does not tell. */
+  readonly leaves: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Looks through the repositories of a subdir: one request for the tags of each, one for each artifact.
+ * @returns archives by file name
+ */
+export async function findStored(
+  subdir: string,
+  options: FindStoredOptions,
+): Promise<ReadonlyMap<string, StoredArchiveName>> {
+  const { store, concurrency, signal } = options;
+  const found = new Map<string, StoredArchiveName>();
+  await forEachConcurrently(leavesToAsk(options), { concurrency, signal }, async (leaf) => {
+    const repository = store.packageRepository(subdir, { repository: leaf });
+    for await (const tag of repository.tags({ signal })) {
+      if (isReferrersTag(tag)) continue;
+      const stored = await repository.fetchManifest(tag, { signal });
+      const archives = stored === undefined ? [] : archivesAt(store, { repository: leaf, tag }, stored.bytes);
+      for (const archive of archives) found.set(formatArchiveFilename(archive.name), archive);
+    }
+  });
+  return found;
+}
+
+function leavesToAsk({ store, known, names, leaves }: FindStoredOptions): ReadonlySet<string> {
+  const asked = new Set((leaves ?? []).filter((leaf) => store.schema.readLeaf(leaf).kind === 'package'));
+  const add = (archive: Pick<ArchiveName, 'name' | 'version' | 'build'>): void => {
+    try {
+      asked.add(store.schema.placeOf(archive).repository);
+    } catch (error) {
+      // What has no place is not stored.
+      if (!isFerryError(error)) throw error;
+    }
+  };
+  for (const filename of known) add(parseArchiveFilename(filename));
+  for (const name of names) add({ name, version: '0', build: '0' });
+  return asked;
+}
+
+/** The archives of an artifact; none where it is something else, which is not ours to judge. */
+function archivesAt(store: ChannelStore, place: PackagePlace, bytes: Uint8Array): StoredArchiveName[] {
+  const manifest = tryParseImageManifest(bytes);
+  if (manifest === undefined) return [];
+  try {
+    const identity = store.schema.packageAt(place, manifest.annotations);
+    return layersOf(manifest).packages.map(({ extension, descriptor }) => {
+      return { name: { ...identity, extension }, sha256: digestHex(descriptor.digest) };
+    });
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    return [];
+  }
+}

@@ -1,0 +1,267 @@
+/** Index of one subdir: what is stored against what is listed, the log, and the records themselves. */
+import { readLedger, type Ledger } from '../../artifact/ledger.js';
+import { operationTime, type OperationEntry, type PublishedRecord } from '../../artifact/operation-log.js';
+import { checkNoRun, checkNotHeld } from '../../artifact/run-marks.js';
+import type { JsonObject } from '../../conda/record-details.js';
+import { FerryError, isFerryError } from '../../errors.js';
+import { compareText } from '../../io/compare-text.js';
+import { forEachConcurrently } from '../../io/pool.js';
+import { establishSubdir } from '../channel-role.js';
+import { commitEntries, mergeLog, readMerged, type CommitOptions } from '../commit.js';
+import { writeHead, type Head } from '../head.js';
+import type { Listing } from '../listing.js';
+import { revisionOf, type MergedState } from '../merge.js';
+import { readStoredRecord } from '../stored-record.js';
+import { eachRecord, sectionOf, type SubdirRecords } from '../subdir-records.js';
+import { withdrawFromForms } from '../withdraw.js';
+import { compactPublished, OPERATION_GRACE_MS } from './compact.js';
+import { findStored, type StoredArchiveName } from './find-stored.js';
+import type { IndexFailure, IndexOptions, SubdirIndex } from './index-channel.js';
+import {
+  patchedRecords,
+  readStoredPatches,
+  readUnpatched,
+  recordsOf,
+  type CompanionInput,
+} from './companions.js';
+import { readInfos } from './read-infos.js';
+import { rebuildRecords, rewriteRecords } from './rebuild.js';
+
+const DEFAULT_CONCURRENCY = 16;
+
+/** What is known of one subdir while it is indexed. */
+export interface SubdirView {
+  readonly subdir: string;
+  readonly ledger: Ledger | undefined;
+  readonly head: Head;
+  readonly state: MergedState;
+  readonly stored: ReadonlyMap<string, StoredArchiveName>;
+}
+
+/** A subdir that was indexed. */
+export interface IndexedSubdir {
+  readonly report: SubdirIndex;
+  /** What the files beside its repodata are made of; `undefined` where it is not ours to make them. */
+  readonly companions: CompanionInput | undefined;
+}
+
+/**
+ * Indexes a subdir.
+ * @param leaves of its repositories; `undefined` where the store does not tell
+ * @throws FerryError as `indexChannel`
+ */
+export async function indexSubdir(
+  subdir: string,
+  leaves: readonly string[] | undefined,
+  options: IndexOptions,
+): Promise<IndexedSubdir> {
+  const { store, signal, concurrency = DEFAULT_CONCURRENCY, names = [] } = options;
+  const ledger = await readLedger(store, subdir, { signal });
+  checkNoRun(ledger, store, subdir);
+  checkNotHeld(ledger, store, subdir);
+  const shared = { ...options, concurrency, epoch: ledger?.epoch };
+  const { head, state } = await readMerged(subdir, shared);
+  const isOurs = checkOurs(subdir, ledger, head, options);
+  const known = [...state.listing.filenames()];
+  const stored = await findStored(subdir, { store, concurrency, known, names, leaves, signal });
+  const view: SubdirView = { subdir, ledger, head, state, stored };
+
+  const dropped = known.filter((filename) => !isStored(view, filename)).sort(compareText);
+  const { entries, failed } = isOurs ? await newEntries(view, options) : { entries: [], failed: [] };
+  if (dropped.length > 0) await withdrawFromForms(subdir, dropped, options);
+  let after = isOurs
+    ? await commitChanges(view, dropped, entries, shared)
+    : await dropRecords(view, dropped, shared);
+  const rebuilt =
+    options.fromArtifacts === true
+      ? await rebuildRecords(subdir, after, shared)
+      : { records: undefined, failed: [] };
+  const revised: Revised = isOurs
+    ? await reviseRecords(subdir, after, rebuilt.records, shared)
+    : await rewriteRecords(subdir, after, rebuilt.records ?? new Map<string, JsonObject>(), shared);
+  after = revised.head;
+  const compaction = isOurs
+    ? await compactPublished(subdir, after, shared)
+    : { head: after, generation: undefined, deleted: 0 };
+  const report: SubdirIndex = {
+    subdir,
+    role: isOurs ? 'published' : ledger?.role.kind,
+    records: compaction.head.listing.recordCount,
+    added: entries.map(({ filename }) => filename).sort(compareText),
+    dropped,
+    rewritten: revised.filenames,
+    failed: [...failed, ...rebuilt.failed],
+    generation: compaction.generation,
+    compacted: compaction.deleted,
+    isChanged: compaction.head.digest !== head.digest,
+  };
+  const { base } = revised;
+  if (base === undefined || options.companions === false) return { report, companions: undefined };
+  const listings = [compaction.head.listing, ...base.listings];
+  const warn = (message: string): void => options.reporter?.warning?.(message);
+  const infos = await readInfos(subdir, listings, { ...shared, warn });
+  const { unpatched, patches } = base;
+  return { report, companions: { subdir, head: compaction.head, unpatched, patches, infos } };
+}
+
+/** Whether a subdir is one that is published to. @throws FerryError `ROLE_MISMATCH` */
+function checkOurs(
+  subdir: string,
+  ledger: Ledger | undefined,
+  head: Head,
+  { store, fromArtifacts = false, force = false, reporter }: IndexOptions,
+): boolean {
+  if (ledger?.role.kind === 'published') return true;
+  if (ledger === undefined && (head.digest === undefined || force)) return true;
+  // What another tool has published may be a mirror, of which nothing says what was taken off the list on purpose.
+  const whose =
+    ledger === undefined ? 'was published by another tool' : `is made out of \`${ledger.role.source}\``;
+  if (fromArtifacts && !force) {
+    throw new FerryError('ROLE_MISMATCH', `\`${subdir}\` of \`${store.location}\` ${whose}`, {
+      hint: 'what its source patched would be lost; --force makes its records anew all the same',
+    });
+  }
+  if (ledger === undefined)
+    reporter?.warning?.(
+      `${subdir} ${whose}: what is stored and not listed stays so, unless --force makes it ours`,
+    );
+  return false;
+}
+
+async function commitChanges(
+  { subdir, head, state, ledger }: SubdirView,
+  dropped: readonly string[],
+  entries: readonly OperationEntry[],
+  options: CommitOptions,
+): Promise<Head> {
+  const removals = dropped.map((filename): OperationEntry => {
+    return { kind: 'remove', filename, revision: revisionOf(state, filename) + 1, yank: false };
+  });
+  const changes = [...removals, ...entries];
+  if (changes.length === 0 && head.digest === undefined && state === head) return head;
+  await establishSubdir(subdir, head, { ...options, ledger });
+  const committed =
+    changes.length > 0 ? commitEntries(subdir, changes, head, options) : mergeLog(subdir, head, options);
+  return (await committed).head;
+}
+
+/** Records as they are to be. */
+interface Revised {
+  readonly head: Head;
+  /** Those that say something else than before. */
+  readonly filenames: readonly string[];
+  /** What they were before patches, and the listing that has all of these. */
+  readonly base?: Pick<CompanionInput, 'unpatched' | 'patches'> & { readonly listings: readonly Listing[] };
+}
+
+/**
+ * Brings the records in line with what archives and patch instructions say. What the instructions remove is yanked.
+ * @param rebuilt records that were made anew, if they were
+ */
+async function reviseRecords(
+  subdir: string,
+  head: Head,
+  rebuilt: ReadonlyMap<string, JsonObject> | undefined,
+  options: IndexOptions,
+): Promise<Revised> {
+  const patches = options.patches?.(subdir) ?? (await readStoredPatches(subdir, options));
+  const before = patches === undefined ? recordsOf(head.listing) : await readUnpatched(subdir, head, options);
+  const unpatched = withRecords(before, rebuilt);
+  const wanted =
+    patches === undefined ? { records: unpatched, gone: [] } : patchedRecords(unpatched, patches);
+  const gone = wanted.gone.filter((filename) => head.listing.has(filename));
+  let after = head;
+  if (gone.length > 0) {
+    const entries = gone.map((filename): OperationEntry => {
+      return { kind: 'remove', filename, revision: revisionOf(head, filename) + 1, yank: true };
+    });
+    after = (await commitEntries(subdir, entries, head, options)).head;
+    await withdrawFromForms(subdir, gone, options);
+  }
+  const records = new Map(
+    [...eachRecord(wanted.records)].filter(([filename]) => after.listing.has(filename)),
+  );
+  const rewritten = await rewriteRecords(subdir, after, records, options);
+  const listings = [head.listing];
+  return { ...rewritten, base: { unpatched, patches, listings } };
+}
+
+function withRecords(
+  records: SubdirRecords,
+  others: ReadonlyMap<string, JsonObject> | undefined,
+): SubdirRecords {
+  if (others === undefined) return records;
+  const sections = {
+    packages: new Map(records.packages),
+    'packages.conda': new Map(records['packages.conda']),
+  };
+  for (const [filename, record] of others) sections[sectionOf(filename)].set(filename, record);
+  return { ...sections, removed: records.removed };
+}
+
+/** Takes records off the list of a mirror. Its next run sees that the ledger does not speak of this, and looks at everything. */
+async function dropRecords(
+  { subdir, head }: SubdirView,
+  filenames: readonly string[],
+  options: CommitOptions,
+): Promise<Head> {
+  if (filenames.length === 0) return head;
+  const listing = head.listing.edit();
+  for (const filename of filenames) listing.delete(filename);
+  return writeHead(subdir, { listing, mark: head.mark }, { ...options, plain: head.hasPlain });
+}
+
+/** Whether the bytes that a record names are stored. */
+function isStored({ state, stored }: SubdirView, filename: string): boolean {
+  const found = stored.get(filename);
+  const sha256 = state.listing.get(filename)?.['sha256'];
+  // Old records have no sha256; their artifact is there.
+  return found !== undefined && (typeof sha256 !== 'string' || sha256.toLowerCase() === found.sha256);
+}
+
+/** Entries for archives that are stored and of which nothing says that they are not to be listed. */
+async function newEntries(
+  view: SubdirView,
+  options: IndexOptions,
+): Promise<{ readonly entries: readonly OperationEntry[]; readonly failed: readonly IndexFailure[] }> {
+  const { subdir, state, stored } = view;
+  const { store, signal, concurrency = DEFAULT_CONCURRENCY, now = () => new Date() } = options;
+  const time = now();
+  const entries: OperationEntry[] = [];
+  const failed: IndexFailure[] = [];
+  const missing = [...stored].filter(
+    ([filename]) => !isListed(view, filename) && !state.listing.removed.has(filename),
+  );
+  await forEachConcurrently(missing, { concurrency, signal }, async ([filename, { name }]) => {
+    const revision = revisionOf(state, filename);
+    if (revision > 0 && !state.listing.has(filename) && isUnderWay(state, time)) {
+      options.reporter?.warning?.(
+        `${subdir}: ${filename} was taken off the list within the hour, maybe to be replaced; the next index lists it`,
+      );
+      return;
+    }
+    try {
+      const found = await readStoredRecord(store, subdir, name, time.getTime(), { signal });
+      if (found === undefined) return;
+      const record = found.record as PublishedRecord;
+      const next = state.listing.has(filename) ? revision + 2 : revision > 0 ? revision + 1 : 0;
+      entries.push({ kind: 'add', filename, revision: next, record, manifest: found.manifest });
+    } catch (error) {
+      if (!isFerryError(error) || error.code === 'INTERNAL') throw error;
+      failed.push({ filename, error });
+    }
+  });
+  return { entries, failed };
+}
+
+function isListed(view: SubdirView, filename: string): boolean {
+  return view.state.listing.has(filename) && isStored(view, filename);
+}
+
+/** Whether somebody may be at work: an operation of the last hour is merged or logged. */
+function isUnderWay({ mark }: MergedState, now: Date): boolean {
+  return mark.operations.some((tag) => {
+    const time = operationTime(tag);
+    return time !== undefined && now.getTime() - time.getTime() < OPERATION_GRACE_MS;
+  });
+}

@@ -1,0 +1,61 @@
+import type { ChannelStore } from '../artifact/channel-store.js';
+import type { OperationEntry } from '../artifact/operation-log.js';
+import { layersOf, makePackageArtifact, type StoredArchive } from '../artifact/package-artifact.js';
+import { parseArchiveFilename } from '../conda/names.js';
+import { digestHex } from '../io/digest.js';
+import { copyGraph } from '../oci/copy-graph.js';
+import { tryParseImageManifest } from '../oci/manifest.js';
+import type { CallOptions } from '../oci/storage.js';
+
+/**
+ * Makes the tag of an archive name the bytes that are listed, after another writer of the same name put others there. All
+ * blobs are there, since that archive was stored first. Where its manifest is gone nothing can be done, and `verify` says so.
+ */
+export async function restoreArtifact(
+  store: ChannelStore,
+  subdir: string,
+  entry: Exclude<OperationEntry, { readonly kind: 'remove' }>,
+  { signal }: CallOptions,
+): Promise<void> {
+  const { filename, record, manifest } = entry;
+  if (manifest === undefined) return;
+  const name = parseArchiveFilename(filename);
+  const place = store.schema.placeOf(name);
+  const repository = store.packageRepository(subdir, place);
+  const present = await repository.fetchManifest(place.tag, { signal });
+  const existing = present && tryParseImageManifest(present.bytes);
+  const isListed = (layers: ReturnType<typeof layersOf>): boolean =>
+    layers.packages.some(({ descriptor }) => digestHex(descriptor.digest) === record.sha256);
+  if (existing !== undefined && isListed(layersOf(existing))) return;
+  const stored = await repository.fetchManifest(manifest, { signal });
+  const own = stored && tryParseImageManifest(stored.bytes);
+  if (stored === undefined || own === undefined) return;
+  const { packages, info, index } = layersOf(own);
+  const layer = packages.find(({ extension }) => extension === name.extension)?.descriptor;
+  const md5 = layer?.annotations?.[store.schema.md5Annotation];
+  if (layer === undefined || md5 === undefined || info === undefined || index === undefined) return;
+  const twins = existing === undefined || !store.schema.holdsTwins ? undefined : existing;
+  const hasTwin =
+    twins !== undefined && layersOf(twins).packages.some(({ extension }) => extension !== name.extension);
+  if (!hasTwin) {
+    await repository.tag(stored.descriptor, place.tag, { signal });
+    return;
+  }
+  const archive: StoredArchive = {
+    name,
+    layer: { filename, extension: name.extension, digest: layer.digest, size: layer.size, md5 },
+    // Else those of the twin lead.
+    info:
+      name.extension === 'conda'
+        ? {
+            info,
+            index,
+            annotations: own.annotations,
+            fetch: (wanted, open) => repository.fetch(wanted, open),
+          }
+        : undefined,
+    open: (open) => repository.fetch(layer, open),
+  };
+  const artifact = makePackageArtifact(store.schema, [archive], { existing: twins });
+  await copyGraph(artifact, repository, artifact.descriptor, { tags: [place.tag], signal });
+}

@@ -1,0 +1,179 @@
+/** Yank: an archive moves to `removed`, where solvers do not see it, and stays to be fetched by lock files that name it. */
+import {
+  listOperations,
+  readOperation,
+  type OperationEntry,
+  type PublishedRecord,
+} from '../artifact/operation-log.js';
+import type { ChannelStore } from '../artifact/channel-store.js';
+import { storedSubdirs } from '../artifact/stored-subdirs.js';
+import { isArchiveFilename, parseArchiveFilename } from '../conda/names.js';
+import { FerryError } from '../errors.js';
+import { compareText } from '../io/compare-text.js';
+import type { Digest } from '../io/digest.js';
+import type { CallOptions } from '../oci/storage.js';
+import { establishSubdir, openSubdir, type OpenSubdir } from './channel-role.js';
+import { commitEntries, type CommitOptions } from './commit.js';
+import { revisionOf, type MergedState } from './merge.js';
+import { readStoredRecord } from './stored-record.js';
+import { selectRecords } from './select-records.js';
+import { withdrawFromForms } from './withdraw.js';
+
+/** Options of {@link yankArchives}. */
+export interface YankOptions extends CommitOptions {
+  readonly store: ChannelStore;
+  /** File names, digests (`sha256:…`) or match specs. */
+  readonly specs: readonly string[];
+  /** @defaultValue all that the channel has */
+  readonly subdirs?: readonly string[] | undefined;
+  /** List again what was yanked: the specs are file names then. @defaultValue false */
+  readonly undo?: boolean | undefined;
+  /** As of `push`. @defaultValue false */
+  readonly force?: boolean | undefined;
+  /** Say what would be done and write nothing. @defaultValue false */
+  readonly dryRun?: boolean | undefined;
+}
+
+/** What a yank did, or would do. */
+export interface YankReport {
+  readonly channel: string;
+  readonly schema: string;
+  readonly dryRun: boolean;
+  readonly undo: boolean;
+  /** What is in `removed` now, or listed again. */
+  readonly changed: readonly { readonly subdir: string; readonly filename: string }[];
+  /** What was so before. */
+  readonly unchanged: readonly { readonly subdir: string; readonly filename: string }[];
+}
+
+/**
+ * Moves archives to `removed`, or lists them again.
+ * @throws FerryError `NOT_FOUND` where a spec names nothing; then nothing is changed. `ROLE_MISMATCH`, `MATCH_SPEC_INVALID`,
+ * `USAGE` (undo by something else than file names), `ARCHIVE_ABSENT` (undo of what is not stored any more), `TAG_MOVED`
+ */
+export async function yankArchives(options: YankOptions): Promise<YankReport> {
+  const { store, specs, signal, undo = false, dryRun = false, now = () => new Date() } = options;
+  const odd = undo ? specs.find((spec) => !isArchiveFilename(spec)) : undefined;
+  if (odd !== undefined) {
+    throw new FerryError('USAGE', `\`${odd}\` is no file name`, {
+      hint: 'nothing but its file name is known of a removed archive: write name-version-build.conda',
+    });
+  }
+  const subdirs = await storedSubdirs(store, options.subdirs, { signal });
+  const met = new Set<string>();
+  const works: Work[] = [];
+  for (const subdir of subdirs) {
+    const open = await openSubdir(subdir, options);
+    const { state } = open;
+    const chosen = undo ? chooseRemoved(state, specs, met) : chooseListed(subdir, state, specs, met);
+    works.push({ subdir, ...open, ...chosen });
+  }
+  const unmet = specs.filter((spec) => !met.has(spec));
+  if (unmet.length > 0) {
+    const named = unmet.map((spec) => `\`${spec}\``).join(', ');
+    throw new FerryError('NOT_FOUND', `\`${store.location}\` has nothing for ${named}`, {
+      hint: undo ? 'only what stands in `removed` can be listed again' : undefined,
+    });
+  }
+  if (!dryRun) {
+    for (const work of works) {
+      if (work.changes.length === 0) continue;
+      await change(work, { ...options, undo, now });
+    }
+  }
+  return {
+    channel: store.location,
+    schema: store.schema.id,
+    dryRun,
+    undo,
+    changed: works.flatMap(({ subdir, changes }) => changes.map((filename) => ({ subdir, filename }))),
+    unchanged: works.flatMap(({ subdir, done }) => done.map((filename) => ({ subdir, filename }))),
+  };
+}
+
+interface Work extends OpenSubdir {
+  readonly subdir: string;
+  readonly changes: readonly string[];
+  /** What is as it is to be. */
+  readonly done: readonly string[];
+}
+
+function chooseListed(
+  subdir: string,
+  { listing }: MergedState,
+  specs: readonly string[],
+  met: Set<string>,
+): Pick<Work, 'changes' | 'done'> {
+  const done = specs.filter((spec) => listing.removed.has(spec));
+  for (const spec of done) met.add(spec);
+  const chosen = selectRecords(listing, subdir, specs);
+  for (const spec of chosen.met) met.add(spec);
+  return { changes: [...chosen.filenames].sort(compareText), done };
+}
+
+function chooseRemoved(
+  { listing }: MergedState,
+  specs: readonly string[],
+  met: Set<string>,
+): Pick<Work, 'changes' | 'done'> {
+  const changes = specs.filter((spec) => listing.removed.has(spec));
+  const done = specs.filter((spec) => listing.has(spec));
+  for (const spec of [...changes, ...done]) met.add(spec);
+  return { changes, done };
+}
+
+async function change(
+  { subdir, head, state, ledger, epoch, changes }: Work,
+  options: YankOptions & { readonly undo: boolean; readonly now: () => Date },
+): Promise<void> {
+  await establishSubdir(subdir, head, { ...options, ledger });
+  const entries: OperationEntry[] = [];
+  for (const filename of changes) {
+    const revision = revisionOf(state, filename) + 1;
+    if (options.undo) {
+      const found = await findRemoved(subdir, filename, options);
+      entries.push({ kind: 'add', filename, revision, ...found });
+    } else {
+      const record = state.listing.get(filename);
+      entries.push({ kind: 'remove', filename, revision, yank: true, ...rememberable(record) });
+    }
+  }
+  await commitEntries(subdir, entries, head, { ...options, epoch });
+  if (!options.undo) await withdrawFromForms(subdir, changes, options);
+}
+
+/** The record as an operation may hold it; one without digest or time is made anew when it is listed again. */
+function rememberable(record: Readonly<Record<string, unknown>> | undefined): {
+  readonly record?: PublishedRecord;
+} {
+  const isWhole = typeof record?.['sha256'] === 'string' && typeof record['indexed_timestamp'] === 'number';
+  return isWhole ? { record: record as PublishedRecord } : {};
+}
+
+/** What a removed archive was listed as, or else what its artifact says. @throws FerryError `ARCHIVE_ABSENT` */
+async function findRemoved(
+  subdir: string,
+  filename: string,
+  options: CallOptions & Pick<YankOptions, 'store'> & { readonly now: () => Date },
+): Promise<{ readonly record: PublishedRecord; readonly manifest: Digest }> {
+  const { store, now } = options;
+  const stored = await readStoredRecord(
+    store,
+    subdir,
+    parseArchiveFilename(filename),
+    now().getTime(),
+    options,
+  );
+  if (stored === undefined) throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
+  const { record: made, manifest } = stored;
+  let record = made as PublishedRecord;
+  for (const tag of await listOperations(store, subdir, options)) {
+    const operation = await readOperation(store, subdir, tag, options);
+    for (const entry of operation?.entries ?? []) {
+      const known = entry.kind === 'remove' && entry.filename === filename ? entry.record : undefined;
+      // As it was listed last, and since the time at which it was first indexed. @see CEP 47
+      if (known?.sha256 === record.sha256) record = known;
+    }
+  }
+  return { record, manifest };
+}
