@@ -13,8 +13,20 @@ const MAX_ROWS = 500;
  * @typedef {object} PushReport
  * @property {string} channel
  * @property {{ subdir: string, filename: string, digest: string, repository: string, tag: string, status: string }[]} published
- * @property {{ filename: string, code: string, message: string }[]} failed
+ * @property {{ path?: string, filename?: string, code: string, message: string }[]} failed
+ * @property {boolean} [dryRun]
  */
+
+/**
+ * Words of a report, and what they are for people.
+ * @type {Readonly<Record<string, string>>}
+ */
+const STATUS = {
+  added: 'published',
+  replaced: 'replaced',
+  there: 'there already',
+  stored: 'stored, not listed',
+};
 
 const [, , command = '', file = ''] = argv;
 const report = readReport();
@@ -26,11 +38,11 @@ appendFileSync(env['GITHUB_OUTPUT'] ?? '', `published=${published}\nfailed=${fai
 if (isPush && report !== undefined) {
   // Also into the log, where `--json` left nothing to read.
   for (const { subdir, filename, digest, status } of report.published ?? [])
-    stdout.write(`${plain(`${subdir}/${filename}: ${status}, ${digest}`)}\n`);
+    stdout.write(`${plain(`${subdir}/${filename}: ${STATUS[status] ?? status}, ${digest}`)}\n`);
   appendFileSync(env['GITHUB_STEP_SUMMARY'] ?? '', formatSummary(report));
 }
 
-/** @returns {{ published?: PushReport['published'], failed?: PushReport['failed'], channel?: string, totals?: { added: number, failed: number } } | undefined} */
+/** @returns {{ published?: PushReport['published'], failed?: PushReport['failed'], channel?: string, dryRun?: boolean, totals?: { added: number, failed: number } } | undefined} */
 function readReport() {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
@@ -40,17 +52,17 @@ function readReport() {
 }
 
 /** @param {Partial<PushReport>} report */
-function formatSummary({ channel = '', published = [], failed = [] }) {
+function formatSummary({ channel = '', published = [], failed = [], dryRun = false }) {
   const bad = failed.length === 0 ? '' : `, ${failed.length} failed`;
   const count = published.length === 1 ? '1 archive' : `${published.length} archives`;
-  const blocks = [`### ${count} published to ${code(channel)}${bad}`];
+  const blocks = [`### ${count} ${dryRun ? 'would be published' : 'published'} to ${code(channel)}${bad}`];
   if (published.length > 0) {
     blocks.push(
       table(
         ['archive', 'status', 'sha256', 'artifact'],
         published.map(({ subdir, filename, digest, repository, tag, status }) => [
           code(`${subdir}/${filename}`),
-          escape(status),
+          escape(STATUS[status] ?? status),
           code(digest.replace(/^sha256:/, '')),
           code(`${repository}:${tag}`),
         ]),
@@ -61,8 +73,8 @@ function formatSummary({ channel = '', published = [], failed = [] }) {
     blocks.push(
       table(
         ['failed', 'code', 'why'],
-        failed.map(({ filename, code: errorCode, message }) => [
-          code(filename),
+        failed.map(({ path, filename, code: errorCode, message }) => [
+          code(path ?? filename ?? ''),
           code(errorCode),
           escape(message),
         ]),

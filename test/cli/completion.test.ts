@@ -26,6 +26,8 @@ const CASES: readonly { line: string; there: readonly string[]; absent?: readonl
   { line: 'conda-ferry mirror ./mir', there: ['mirrors'], absent: ['mirror.yml'] },
   { line: 'conda-ferry mirror oci-layout:./mir', there: ['mirrors'], absent: ['mirror.yml'] },
   { line: 'conda-ferry mirror --config mir', there: ['mirror.yml'] },
+  { line: 'conda-ferry push are-1-0.conda o', there: ['oci://', 'oci-layout:'] },
+  { line: 'conda-ferry push ar', there: ['are-1-0.conda', 'ark-1-0.tar.bz2'] },
   { line: 'conda-ferry pack a', there: ['a folder', 'are-1-0.conda'], absent: ['mirrors'] },
   { line: 'conda-ferry pack ar', there: ['are-1-0.conda', 'ark-1-0.tar.bz2'] },
 ];

@@ -37,7 +37,10 @@ describe.each(commands)('help of $verb', ({ verb, words, command }) => {
     const [, examples = ''] = help.split(/^Examples.*:$/m);
     // A line that ends in a backslash goes on in the next.
     const lines = examples.replaceAll(/\\\n\s*/g, '').split('\n');
-    const calls = lines.filter((line) => line.startsWith('  ') && line.includes(`conda-ferry ${verb} `));
+    // Without what comes before it in a pipe.
+    const calls = lines
+      .filter((line) => line.startsWith('  ') && line.includes(`conda-ferry ${verb} `))
+      .map((line) => line.slice(line.indexOf('conda-ferry ')));
     expect(calls.length, examples).toBeGreaterThanOrEqual(MIN_EXAMPLES);
     const known = command.options.flatMap(({ short, long }) => [short, long]);
     const used = calls.flatMap((call) =>

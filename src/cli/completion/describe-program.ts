@@ -107,10 +107,13 @@ function describeOption(option: Option): CompletedOption {
 
 function describeArgument(argument: Argument): CompletedValue {
   const name = argument.name();
+  const sources = sourcesOf(name, argument.description);
+  // Of `push`, the last of many words is the channel, which cannot be told apart here.
+  const isAlsoChannel = name === 'archive' && / the channel$/.test(argument.description);
   return {
     name,
     words: argument.argChoices ?? [],
-    sources: sourcesOf(name, argument.description),
+    sources: isAlsoChannel ? [...sources, 'locations'] : sources,
     isVariadic: argument.variadic,
   };
 }
