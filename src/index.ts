@@ -48,6 +48,27 @@ export { reportDocument } from './conformance/reports/json-report.js';
 export { formatJunitReport } from './conformance/reports/junit-report.js';
 export { sarifDocument } from './conformance/reports/sarif-report.js';
 export { formatTextReport } from './conformance/reports/text-report.js';
+export {
+  indexFolder,
+  type IndexFolderOptions,
+  type IndexFolderReport,
+} from './publish/folder/index-folder.js';
+export {
+  indexChannel,
+  type IndexOptions,
+  type IndexReport,
+  type SubdirIndex,
+} from './publish/index-store/index-channel.js';
+export {
+  pushArchives,
+  type PushedArchive,
+  type PushFailure,
+  type PushOptions,
+  type PushReport,
+  type PushReporter,
+} from './publish/push.js';
+export { readPatches, type PatchSource } from './publish/read-patches.js';
+export { yankArchives, type YankOptions, type YankReport } from './publish/yank.js';
 export { importBundle, planImport, type ImportBundleOptions } from './mirror/bundle/import-bundle.js';
 export { readBundleManifest, type BundledSubdir, type BundleManifest } from './mirror/bundle/manifest.js';
 export { planBundle, writeBundle, type WriteBundleOptions } from './mirror/bundle/write-bundle.js';
