@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
-import { readLedger, writeLedger, type Ledger } from '#ferry/artifact/ledger.js';
+import { filtersDigest, firstLedger, readLedger, writeLedger, type Ledger } from '#ferry/artifact/ledger.js';
 import { LATEST, pushMetadata } from '#ferry/artifact/metadata-artifact.js';
 import { schemaV0 } from '#ferry/artifact/schema-v0.js';
 import { digestOf } from '#ferry/io/digest.js';
 import { encodeJson } from '#ferry/oci/manifest.js';
 import { MemoryRegistry } from '#ferry/oci/memory-store.js';
-import { filtersDigest, firstLedger, makeLedger, seenOf } from '#ferry/mirror/make-ledger.js';
+import { makeLedger, seenOf } from '#ferry/mirror/make-ledger.js';
 import { newRunning } from '#ferry/mirror/publish.js';
 import type { Snapshot } from '#ferry/mirror/snapshot.js';
 import { breachesOf } from './spec.js';
@@ -98,6 +98,14 @@ describe('the schema of a ledger', () => {
     ['the first one of a channel', first],
     ['one of a run that has ended', full],
     ['one with what lies beside the repodata', withCompanions],
+    ['one of a channel that is published to', firstLedger(store, 'noarch', { kind: 'published' })],
+    [
+      'one of a compacted log',
+      {
+        ...firstLedger(store, 'noarch', { kind: 'published' }),
+        epoch: { number: 1, repodata: digest, generation: '2026.11.21.07.35.00' },
+      },
+    ],
     ['one of a migration', { ...full, role: { kind: 'migrated', source: 'oci://example.org/old' } }],
     [
       'one with later fields',
@@ -114,6 +122,10 @@ describe('the schema of a ledger', () => {
     ['a digest that is none', { ...first, repodata: 'sha256:abc' }],
     ['a digest of another kind', { ...first, filters: `md5:${'0'.repeat(32)}` }],
     ['another role', { ...first, role: { kind: 'other', source: 'x' } }],
+    ['a mirror of nothing', { ...first, role: { kind: 'mirror' } }],
+    ['a source of what is published to', { ...first, role: { kind: 'published', source: 'x' } }],
+    ['an epoch of nothing', { ...first, epoch: { number: 1, generation: 'x' } }],
+    ['an epoch before the first', { ...first, epoch: { number: 0, repodata: digest, generation: 'x' } }],
     ['a migration from nowhere', { ...first, migrated: { schema: 'v0' } }],
     ['another source file', { ...full, source: { ...full.source, file: 'repodata.json.bz2' } }],
     ['text for a count', { ...full, counts: { listed: '3', there: 2 } }],
