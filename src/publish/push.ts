@@ -6,7 +6,7 @@ import { basename } from 'node:path';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { StoredPackage } from '../artifact/pack.js';
 import { FerryError, isFerryError } from '../errors.js';
-import { digestHex, type Digest } from '../io/digest.js';
+import type { Digest } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
 import type { Annotations } from '../oci/descriptor.js';
 import type { Finding } from '../conformance/check-log.js';
@@ -205,9 +205,4 @@ function describePushed(
 function inOrder<T extends { readonly path: string }>(items: readonly T[], paths: readonly string[]): T[] {
   const places = new Map(paths.map((path, place) => [path, place]));
   return items.toSorted((a, b) => (places.get(a.path) ?? 0) - (places.get(b.path) ?? 0));
-}
-
-/** The sha256 of an archive as records have it. */
-export function sha256Of({ layer }: Pick<PreparedArchive, 'layer'>): string {
-  return digestHex(layer.digest);
 }

@@ -64,7 +64,8 @@ export function addIndexCommand(program: Command, context: CommandContext): void
       'after',
       `
 What is listed and not stored goes, what is stored and not listed comes, unless
-it was yanked. A mirror lists what its source does: there only the first is done.
+it was yanked. A mirror lists what its source does: there only the first is
+done.
 
 With --generation each subdir goes to the generation of that very tag or, where
 it has none, to the newest that is not newer. The mirror then stops until it
