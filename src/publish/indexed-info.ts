@@ -16,8 +16,8 @@ import { readTar } from '../conda/archive/tar.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import type { JsonObject } from '../conda/record-details.js';
 import { isJsonObject } from '../conformance/rules/json-value.js';
-import { FerryError, isFerryError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import { FerryError } from '../errors.js';
+import { noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { flagsOfLists, flagsOfPaths, type PackageFlags } from './package-flags.js';
 import { isPortableJson, parsePortableObject } from './portable-json.js';
 import { parseRunExports, type RunExports } from './run-exports.js';
@@ -68,26 +68,30 @@ export async function readIndexedInfo(
  */
 export async function readIndexedLayer(layer: Bytes, size: number): Promise<IndexedInfo> {
   const gunzip = createGunzip();
-  let failure: { readonly error: unknown } | undefined;
-  const fed = pipeline(Readable.from(layer), gunzip).catch((error: unknown) => {
-    failure = { error };
-  });
+  const failure: NotedFailure = {};
+  const source = Readable.from(noteFailure(() => layer, failure));
+  // What it fails with, reading fails with too.
+  const fed = pipeline(source, gunzip).catch(() => undefined);
   const info = new InfoMembers();
   try {
     const tar = limitExpansion(gunzip, size, INFO_EXPANSION, 'the info layer');
-    await readTar(tar, (member) => info.visit({ ...member, name: `info/${member.name}` }));
+    await readTar(tar, (member) => {
+      // Hard links name a member, as it is called here.
+      const linkTarget = member.type === 'link' ? `info/${member.linkTarget}` : member.linkTarget;
+      return info.visit({ ...member, name: `info/${member.name}`, linkTarget });
+    });
     return indexedInfoOf(info.finish());
   } catch (error) {
-    // What the layer's source failed with is more than that the stream ended early.
+    throw failure.error ?? layerFailure(error);
+  } finally {
     gunzip.destroy();
     await fed;
-    throw layerFailure(failure?.error ?? error);
   }
 }
 
 function layerFailure(error: unknown): unknown {
   const isDamage = error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
-  if (!isDamage || isFerryError(error)) return error;
+  if (!isDamage) return error;
   return new FerryError('ARCHIVE_CORRUPT', 'the info layer is not whole gzip', { cause: error });
 }
 
