@@ -238,9 +238,10 @@ function stamped(
   for (const [filename, { record }] of archives) {
     const sha256 = typeof record['sha256'] === 'string' ? record['sha256'] : '';
     // Of what was listed without a time nobody knows when it came; clients go by its `timestamp` then, as ever.
-    const said = published.serverFields(sha256) ?? { indexed_timestamp: nowMs };
-    sections[sectionOf(filename)].set(filename, { ...record, ...said });
-    if (said.indexed_timestamp === nowMs && isLater(record['timestamp'], nowMs))
+    const said = published.serverFields(sha256);
+    const fields = said ?? { indexed_timestamp: nowMs };
+    sections[sectionOf(filename)].set(filename, { ...record, ...fields });
+    if (said === undefined && isLater(record['timestamp'], nowMs))
       warn(`\`${filename}\` says that it was built in the future`);
   }
   return { ...sections, removed: [] };
