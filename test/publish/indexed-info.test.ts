@@ -16,7 +16,7 @@ const SPEC: PackageSpec = {
   runExports: { weak: ['ferry >=1.0'] },
   payloadFiles: { 'etc/conda/activate.d/ferry.sh': 'true\n', 'bin/.ferry-post-link.sh': 'true\n' },
   infoFiles: {
-    'info/recipe/meta.yaml': 'source:\n  url: https://ferry.example/1.tar.gz\n  git_url: [a, 1]\n',
+    'info/recipe/meta.yaml': 'source:\n  url: https://ferry.example/1.tar.gz\n  git_url: {a: b}\n',
   },
 };
 const infoWith = (path: string, content: string | Uint8Array): PackageSpec => ({
