@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   copyFile,
   cp,
@@ -415,6 +416,40 @@ describe('indexing a folder', () => {
     await writeFile(join(folder, '.conda-ferry-export.json'), '{}');
     await expect(index(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
     expect((await index(folder, { force: true })).subdirs).toHaveLength(1);
+  });
+
+  test('removes what killed runs left', async () => {
+    const folder = await channelOf(spec('a'));
+    await index(folder);
+    const before = await filesOf(folder);
+    for (const place of ['', '.conda-ferry/index', 'noarch', 'noarch/shards'])
+      await writeFile(join(folder, place, `.tmp-${randomUUID()}`), 'half');
+    await index(folder);
+    expect(await filesOf(folder)).toEqual(before);
+  });
+
+  test('keeps a time that only the unpatched repodata has, and knows archives of old repodata by their md5', async () => {
+    const folder = await channelOf(spec('a'), spec('b'));
+    await index(folder);
+    const repodata = await json(folder, 'noarch/repodata.json');
+    const records = Object.entries(repodata['packages.conda']!).map(([filename, record]) => {
+      const { indexed_timestamp: _time, sha256: _sum, ...rest } = record;
+      return [filename, filename.startsWith('a') ? { ...rest, sha256: record['sha256'] } : rest];
+    });
+    await writeFile(
+      join(folder, 'noarch', 'repodata.json'),
+      JSON.stringify({ ...repodata, 'packages.conda': Object.fromEntries(records) as unknown }),
+    );
+    await index(folder, { now: () => new Date(LATER_MS + 9) });
+    expect(await json(folder, 'noarch/repodata.json')).toEqual(repodata);
+    await writeFile(
+      join(folder, 'noarch', 'repodata.json'),
+      JSON.stringify({ ...repodata, 'packages.conda': Object.fromEntries(records) as unknown }),
+    );
+    await rm(join(folder, 'noarch', 'repodata_from_packages.json'));
+    await index(folder, { now: () => new Date(LATER_MS + 9) });
+    for (const record of Object.values((await json(folder, 'noarch/repodata.json'))['packages.conda']!))
+      expect(record).not.toHaveProperty('indexed_timestamp');
   });
 
   test('stops where the repodata cannot be read, since what it says would be lost', async () => {
