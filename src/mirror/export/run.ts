@@ -1,6 +1,5 @@
 /** Carries out the plan of one subdir: archives first, then what names them. */
 import { createReadStream } from 'node:fs';
-import {} from 'node:fs/promises';
 import { join } from 'node:path';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { isFerryError, isSystemError, messageOf, type FerryError } from '../../errors.js';
