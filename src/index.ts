@@ -108,6 +108,26 @@ export { formatMirrorPage, type MirrorPageOptions } from './mirror/reports/mirro
 export { formatPrometheus } from './mirror/reports/prometheus.js';
 export { writeReportFolder, type ReportFolderOptions } from './mirror/reports/report-folder.js';
 export { formatRunRecord, parseRunRecord, type RunRecord } from './mirror/reports/run-record.js';
+export { makeChanneldata, type ChanneldataSubdir } from './publish/channeldata.js';
+export { selectCurrent } from './publish/current-repodata.js';
+export {
+  indexFolder,
+  type IndexedSubdir,
+  type IndexFolderOptions,
+  type IndexFolderReport,
+  type IndexReporter,
+} from './publish/folder/index-folder.js';
+export { readIndexedInfo, readIndexedLayer, type IndexedInfo } from './publish/indexed-info.js';
+export { makeRecord, type ArchiveSums } from './publish/make-record.js';
+export {
+  applyPatches,
+  parsePatchInstructions,
+  patchRunExports,
+  type PatchInstructions,
+} from './publish/patch-instructions.js';
+export { readPatches, type PatchSource } from './publish/read-patches.js';
+export { makeRunExports, parseRunExports, type RunExports } from './publish/run-exports.js';
+export { writeRepodata, type SubdirRecords } from './publish/subdir-records.js';
 export {
   uniteLocks,
   type LockedArchive,
