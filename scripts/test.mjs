@@ -15,10 +15,10 @@ const project = argv[2] ?? 'unit';
 const filters = argv.slice(3);
 
 const container = bringRegistry();
-// Completion is tested in the shells that are there.
-if (project === 'unit') for (const shell of ['zsh', 'fish']) bring(shell, shell);
 if (project === 'interop') {
   bring('skopeo', 'skopeo');
+  // Completion is tested in the shells that are there.
+  for (const shell of ['zsh', 'fish']) bring(shell, shell);
   bringPeers();
 }
 if (project === 'long') bring('/usr/bin/time', 'time');

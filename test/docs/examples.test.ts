@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { createProgram } from '#ferry/cli/program.js';
-import { ACTION } from '../action/action-runner.js';
+import { ACTION } from '../support/action-runner.js';
 import { ROOT } from '../support/ferry.js';
 
 interface Step {

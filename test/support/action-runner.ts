@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { ROOT, testEnvironment } from '../support/ferry.js';
+import { ROOT, testEnvironment } from './ferry.js';
 
 /** A step of `action.yml`. */
 interface Step {

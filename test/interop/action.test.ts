@@ -6,7 +6,7 @@ import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { ROOT, runFerry } from '../support/ferry.js';
 import { tempFolder } from '../support/temp.js';
-import { ACTION, ACTION_TEXT, openJob } from './action-runner.js';
+import { ACTION, ACTION_TEXT, openJob } from '../support/action-runner.js';
 
 const RUN = 'Run conda-ferry';
 const BUILT = `exec '${process.execPath}' '${join(ROOT, 'dist', 'cli', 'main.js')}' "$@"`;
