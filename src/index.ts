@@ -48,27 +48,6 @@ export { reportDocument } from './conformance/reports/json-report.js';
 export { formatJunitReport } from './conformance/reports/junit-report.js';
 export { sarifDocument } from './conformance/reports/sarif-report.js';
 export { formatTextReport } from './conformance/reports/text-report.js';
-export {
-  indexFolder,
-  type IndexFolderOptions,
-  type IndexFolderReport,
-} from './publish/folder/index-folder.js';
-export {
-  indexChannel,
-  type IndexOptions,
-  type IndexReport,
-  type SubdirIndex,
-} from './publish/index-store/index-channel.js';
-export {
-  pushArchives,
-  type PushedArchive,
-  type PushFailure,
-  type PushOptions,
-  type PushReport,
-  type PushReporter,
-} from './publish/push.js';
-export { readPatches, type PatchSource } from './publish/read-patches.js';
-export { yankArchives, type YankOptions, type YankReport } from './publish/yank.js';
 export { importBundle, planImport, type ImportBundleOptions } from './mirror/bundle/import-bundle.js';
 export { readBundleManifest, type BundledSubdir, type BundleManifest } from './mirror/bundle/manifest.js';
 export { planBundle, writeBundle, type WriteBundleOptions } from './mirror/bundle/write-bundle.js';
@@ -108,6 +87,41 @@ export { formatMirrorPage, type MirrorPageOptions } from './mirror/reports/mirro
 export { formatPrometheus } from './mirror/reports/prometheus.js';
 export { writeReportFolder, type ReportFolderOptions } from './mirror/reports/report-folder.js';
 export { formatRunRecord, parseRunRecord, type RunRecord } from './mirror/reports/run-record.js';
+export { makeChanneldata, type ChanneldataSubdir } from './publish/channeldata.js';
+export { selectCurrent } from './publish/current-repodata.js';
+export {
+  indexFolder,
+  type IndexedSubdir,
+  type IndexFolderOptions,
+  type IndexFolderReport,
+  type IndexReporter,
+} from './publish/folder/index-folder.js';
+export {
+  indexChannel,
+  type IndexOptions,
+  type IndexReport,
+  type SubdirIndex,
+} from './publish/index-store/index-channel.js';
+export { readIndexedInfo, readIndexedLayer, type IndexedInfo } from './publish/indexed-info.js';
+export { makeRecord, type ArchiveSums } from './publish/make-record.js';
+export {
+  applyPatches,
+  parsePatchInstructions,
+  patchRunExports,
+  type PatchInstructions,
+} from './publish/patch-instructions.js';
+export {
+  pushArchives,
+  type PushedArchive,
+  type PushFailure,
+  type PushOptions,
+  type PushReport,
+  type PushReporter,
+} from './publish/push.js';
+export { readPatches, type PatchSource } from './publish/read-patches.js';
+export { yankArchives, type YankOptions, type YankReport } from './publish/yank.js';
+export { makeRunExports, parseRunExports, type RunExports } from './publish/run-exports.js';
+export { writeRepodata, type SubdirRecords } from './publish/subdir-records.js';
 export {
   uniteLocks,
   type LockedArchive,

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addCheckCommand } from './commands/check.js';
+import { addCompletionCommand } from './commands/completion.js';
 import { addIndexCommand } from './commands/index-channel.js';
 import { addInspectCommand } from './commands/inspect.js';
 import { addListCommand } from './commands/list.js';
@@ -54,6 +55,8 @@ export function createProgram(context: CommandContext): Command {
     addConfigOption(command);
     command.showHelpAfterError(`(see conda-ferry ${command.name()} --help)`);
   }
+  // It has nothing that a file of flags could hold.
+  addCompletionCommand(program, context);
   return program;
 }
 

@@ -17,7 +17,7 @@ type Groups = ReadonlyMap<string, readonly RecordDetails[]>;
  * Selects the records of `current_repodata.json`, as conda-index does: of each package its newest version; where a record
  * among those needs something that is not among them, the newest version that will do; and of a package that tracks
  * features, the newest record that has none. One step only: what the added records need is not looked at. Of archives in
- * both formats only the `.conda` is taken, and says the md5 of its twin, so that what is installed is recognised.
+ * both formats only the `.conda` is taken, and says md5 and size of its twin, so that what is installed is recognised.
  * @param records as they are published
  */
 export function selectCurrent(records: SubdirRecords, subdir: string): SubdirRecords {
@@ -134,8 +134,9 @@ function restrict(records: SubdirRecords, filenames: ReadonlySet<string>): Subdi
   const conda = [...records['packages.conda']]
     .filter(([filename]) => filenames.has(filename))
     .map(([filename, record]) => {
-      const md5 = records.packages.get(filename.replace(/\.conda$/, '.tar.bz2'))?.['md5'];
-      return [filename, typeof md5 === 'string' ? { ...record, legacy_bz2_md5: md5 } : record] as const;
+      const { md5, size } = records.packages.get(filename.replace(/\.conda$/, '.tar.bz2')) ?? {};
+      const twin = md5 === undefined ? {} : { legacy_bz2_md5: md5, legacy_bz2_size: size };
+      return [filename, { ...record, ...twin }] as const;
     });
   return { packages: new Map(packages), 'packages.conda': new Map(conda), removed: records.removed };
 }

@@ -2,7 +2,6 @@
 import { createGunzip } from 'node:zlib';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { parse as parseYaml } from 'yaml';
 import type { ArchiveLocation } from '../conda/archive/archive-file.js';
 import { InfoMembers } from '../conda/archive/info-members.js';
 import {
@@ -16,14 +15,14 @@ import { readTar } from '../conda/archive/tar.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import type { JsonObject } from '../conda/record-details.js';
 import { isJsonObject } from '../conformance/rules/json-value.js';
-import { FerryError, isFerryError } from '../errors.js';
-import type { Bytes } from '../io/bytes.js';
+import { FerryError } from '../errors.js';
+import { noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
 import { flagsOfLists, flagsOfPaths, type PackageFlags } from './package-flags.js';
 import { isPortableJson, parsePortableObject } from './portable-json.js';
 import { parseRunExports, type RunExports } from './run-exports.js';
 
 /** Recipes are written by people; generated ones reach some hundred kilobytes. */
-const MAX_RECIPE_BYTES = 1024 * 1024;
+const MAX_RECIPE_BYTES = 512 * 1024;
 /** Where conda-build keeps the recipe that it built from; the first one that is there counts. */
 const RECIPES = ['recipe/meta.yaml', 'recipe/meta.yaml.rendered', 'meta.yaml'] as const;
 
@@ -58,7 +57,7 @@ export async function readIndexedInfo(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<IndexedArchive> {
   const { indexJson, members, stem } = await readInfo(archive, extension, options);
-  return { indexJson, innerStem: stem, ...indexedInfoOf(members) };
+  return { indexJson, innerStem: stem, ...(await indexedInfoOf(members)) };
 }
 
 /**
@@ -68,31 +67,35 @@ export async function readIndexedInfo(
  */
 export async function readIndexedLayer(layer: Bytes, size: number): Promise<IndexedInfo> {
   const gunzip = createGunzip();
-  let failure: { readonly error: unknown } | undefined;
-  const fed = pipeline(Readable.from(layer), gunzip).catch((error: unknown) => {
-    failure = { error };
-  });
+  const failure: NotedFailure = {};
+  const source = Readable.from(noteFailure(() => layer, failure));
+  // What it fails with, reading fails with too.
+  const fed = pipeline(source, gunzip).catch(() => undefined);
   const info = new InfoMembers();
   try {
     const tar = limitExpansion(gunzip, size, INFO_EXPANSION, 'the info layer');
-    await readTar(tar, (member) => info.visit({ ...member, name: `info/${member.name}` }));
-    return indexedInfoOf(info.finish());
+    await readTar(tar, (member) => {
+      // Hard links name a member, as it is called here.
+      const linkTarget = member.type === 'link' ? `info/${member.linkTarget}` : member.linkTarget;
+      return info.visit({ ...member, name: `info/${member.name}`, linkTarget });
+    });
+    return await indexedInfoOf(info.finish());
   } catch (error) {
-    // What the layer's source failed with is more than that the stream ended early.
+    throw failure.error ?? layerFailure(error);
+  } finally {
     gunzip.destroy();
     await fed;
-    throw layerFailure(failure?.error ?? error);
   }
 }
 
 function layerFailure(error: unknown): unknown {
   const isDamage = error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
-  if (!isDamage || isFerryError(error)) return error;
+  if (!isDamage) return error;
   return new FerryError('ARCHIVE_CORRUPT', 'the info layer is not whole gzip', { cause: error });
 }
 
 /** Takes out of the members of `info/` what an indexer needs. */
-export function indexedInfoOf(members: readonly InfoMember[]): IndexedInfo {
+export async function indexedInfoOf(members: readonly InfoMember[]): Promise<IndexedInfo> {
   const files = new Map<string, Uint8Array>();
   for (const member of members) if (member.type === 'file') files.set(member.path, member.bytes);
   const runExports = jsonIn(files, 'run_exports.json', MAX_INFO_JSON_BYTES);
@@ -102,7 +105,7 @@ export function indexedInfoOf(members: readonly InfoMember[]): IndexedInfo {
     about: (isAbout ? parsePortableObject(about) : undefined) ?? {},
     runExports: isPortableJson(runExports) ? parseRunExports(runExports) : {},
     flags: flagsIn(files),
-    source: sourceIn(files),
+    source: await sourceIn(files),
   };
 }
 
@@ -127,12 +130,15 @@ function jsonIn(files: ReadonlyMap<string, Uint8Array>, path: string, maxBytes: 
   }
 }
 
-function sourceIn(files: ReadonlyMap<string, Uint8Array>): JsonObject {
+async function sourceIn(files: ReadonlyMap<string, Uint8Array>): Promise<JsonObject> {
   const path = RECIPES.find((name) => files.has(name));
   const bytes = path === undefined ? undefined : files.get(path);
   if (bytes === undefined || bytes.byteLength > MAX_RECIPE_BYTES) return {};
   try {
-    const recipe: unknown = parseYaml(Buffer.from(bytes).toString('utf8'), { logLevel: 'silent' });
+    // Many packages have no recipe, and most commands read none.
+    const { parse } = await import('yaml');
+    const text = Buffer.from(bytes).toString('utf8');
+    const recipe: unknown = parse(text, { logLevel: 'silent', schema: 'failsafe' });
     const source = isJsonObject(recipe) ? recipe['source'] : undefined;
     // Of a list of sources, conda-index says nothing, and which of them is meant nobody knows.
     if (!isJsonObject(source)) return {};

@@ -44,9 +44,7 @@ export function parsePatchInstructions(value: unknown, what: string): PatchInstr
   if (!result.success) {
     const [issue] = result.error.issues;
     const where = issue === undefined ? '' : `: \`${issue.path.join('.')}\` ${issue.message}`;
-    throw new FerryError('REPODATA_INVALID', `${what} has no patch instructions${where}`, {
-      cause: result.error,
-    });
+    throw new FerryError('REPODATA_INVALID', `${what} has no patch instructions${where}`);
   }
   if (isPortableJson(value)) return result.data;
   throw new FerryError('REPODATA_INVALID', `${what} is nested too deeply, or has half characters`);

@@ -19,6 +19,8 @@ test('--help names every verb, and each verb has its own with examples', async (
     .map((match) => match[1])
     .filter((verb) => verb !== 'help');
   expect(verbs).toEqual([
+    'push',
+    'yank',
     'mirror',
     'migrate',
     'index',
@@ -32,6 +34,7 @@ test('--help names every verb, and each verb has its own with examples', async (
     'login',
     'logout',
     'probe',
+    'completion',
   ]);
   for (const verb of verbs) {
     const { code, stdout } = await runFerry([verb ?? '', '--help']);

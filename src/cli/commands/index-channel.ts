@@ -84,6 +84,7 @@ Examples:
       const { generation, listGenerations = false } = flags;
       const location = parseLocation(text);
       if (location.kind === 'folder' && generation === undefined && !listGenerations) {
+        checkFolderFlags(command);
         await indexFolderCommand(location.path, flags, context);
         return;
       }
@@ -119,6 +120,15 @@ Examples:
       if (report.subdirs.some(({ outcome }) => outcome === 'missing')) context.setExitCode(1);
     });
   addConnectionOptions(command);
+}
+
+/** A folder has neither artifacts nor schema. @throws FerryError `USAGE` */
+function checkFolderFlags(command: Command): void {
+  for (const flag of ['fromArtifacts', 'names', 'companions', 'schema', 'label', 'concurrency']) {
+    if (command.getOptionValueSource(flag) !== 'cli') continue;
+    const name = command.options.find((option) => option.attributeName() === flag)?.long ?? flag;
+    throw new FerryError('USAGE', `\`${name}\` is for channels in stores, and not for folders`);
+  }
 }
 
 function printGenerations(output: Output, subdirs: readonly SubdirGenerations[]): void {

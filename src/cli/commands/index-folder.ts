@@ -46,15 +46,13 @@ export async function indexFolderCommand(
 }
 
 function printReport(output: Output, { channel, subdirs }: IndexFolderReport): void {
-  const header = ['subdir', 'records', 'new', 'gone', 'removed', 'read', 'failed', ''];
+  const header = ['subdir', 'records', 'new', 'gone', 'removed', 'failed', ''];
   const rows = subdirs.map((subdir) => [
     subdir.subdir,
-    ...[subdir.records, subdir.added, subdir.gone, subdir.removed, subdir.read, subdir.failed.length].map(
-      String,
-    ),
+    ...[subdir.records, subdir.added, subdir.gone, subdir.removed, subdir.failed.length].map(String),
     subdir.changed ? 'written' : 'as it was',
   ]);
-  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5, 6])) printLine(output, line);
+  for (const line of formatTable([header, ...rows], [1, 2, 3, 4, 5])) printLine(output, line);
   for (const subdir of subdirs) sayFaults(output, subdir);
   const records = subdirs.reduce((total, subdir) => total + subdir.records, 0);
   printLine(output);

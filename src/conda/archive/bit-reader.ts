@@ -60,7 +60,7 @@ export class BitReader {
   }
 
   /** Takes chunks in until `bits` bits stand at the position. Returns false if the source ends before. */
-  async require(bits: number): Promise<boolean> {
+  async need(bits: number): Promise<boolean> {
     while (this.#position + bits > 8 * this.#length) {
       if (!(await this.fill())) return false;
     }

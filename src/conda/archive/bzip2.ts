@@ -51,7 +51,7 @@ export async function* decompressBzip2(
 
 /** Reads `BZh1` … `BZh9`. Returns undefined where no further stream follows. */
 async function readHeader(reader: BitReader, first: boolean): Promise<number | undefined> {
-  const whole = await reader.require(HEADER_BITS);
+  const whole = await reader.need(HEADER_BITS);
   const start = reader.position >>> 3;
   const [b, z, h, digit] = reader.bytes.subarray(start, Math.min(start + 4, reader.length));
   if (b === undefined && first) throw new FerryError('ARCHIVE_EMPTY', 'the archive has no bytes');
@@ -76,7 +76,7 @@ async function* readStream(
   decoder: BlockDecoder,
   level: number,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
-  if (!(await reader.require(MAGIC_BITS))) throw truncated(reader, 'a stream header');
+  if (!(await reader.need(MAGIC_BITS))) throw truncated(reader, 'a stream header');
   let kind = markAt(reader.bytes, reader.position);
   let crc = 0;
   while (kind === 'block') {
@@ -89,7 +89,7 @@ async function* readStream(
     kind = block.next.kind;
   }
   if (kind === undefined) throw corrupt(reader, 'neither a block nor the end of the stream follows');
-  if (!(await reader.require(MAGIC_BITS + CRC_BITS))) throw truncated(reader, 'the end of a stream');
+  if (!(await reader.need(MAGIC_BITS + CRC_BITS))) throw truncated(reader, 'the end of a stream');
   if (readUint32(reader.bytes, reader.position + MAGIC_BITS) !== crc >>> 0) {
     throw corrupt(reader, "the stream's checksum is wrong");
   }

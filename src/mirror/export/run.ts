@@ -1,6 +1,5 @@
 /** Carries out the plan of one subdir: archives first, then what names them. */
 import { createReadStream } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { archiveIdentity, type RepodataRecord } from '../../conda/package-record.js';
 import { isFerryError, isSystemError, messageOf, type FerryError } from '../../errors.js';
@@ -9,6 +8,7 @@ import { collect } from '../../io/bytes.js';
 import { compareText } from '../../io/compare-text.js';
 import type { Digest } from '../../io/digest.js';
 import { forEachConcurrently } from '../../io/pool.js';
+import { removeTemporaries } from '../../publish/folder/put-file.js';
 import { composeRepodata, type Composition } from '../compose.js';
 import { checkArchive } from '../receive.js';
 import { changedAt, type Failure, type MirrorReporter, type SubdirReport } from '../report.js';
@@ -224,18 +224,6 @@ async function isRight(path: string, record: RepodataRecord): Promise<boolean> {
 function isReplaced({ listed }: ExportWork, record: RepodataRecord): boolean {
   const before = listed.get(record.filename);
   return before !== undefined && before !== archiveIdentity(record);
-}
-
-/** Removes what killed runs left: the lock says that nobody else is at it. */
-async function removeTemporaries(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((error: unknown): string[] => {
-    if (isSystemError(error, 'ENOENT')) return [];
-    throw error;
-  });
-  for (const name of names) {
-    if (/^\.tmp-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name))
-      await rm(join(folder, name), { force: true });
-  }
 }
 
 function createdAt(lastModified: string | undefined, now: () => Date): Date {

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../conda/record-details.js';
 import { isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
 import type { IndexedInfo } from '../indexed-info.js';
+import { sortedJson } from '../sorted-json.js';
 import { readOrUndefined } from './put-file.js';
 
 /** Goes up whenever what is read of an archive, or made of it, changes: then all of them are read again. */
@@ -105,7 +106,7 @@ export class ArchiveCache {
     const lines = [...this.#now]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([filename, { state, record, info }]) =>
-        Buffer.from(`${JSON.stringify({ filename, state, record, info })}\n`),
+        Buffer.from(`${sortedJson({ filename, state, record, info })}\n`),
       );
     const bytes = Buffer.concat([
       Buffer.from(`${JSON.stringify({ index_cache: CACHE_VERSION })}\n`),

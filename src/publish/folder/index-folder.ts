@@ -18,7 +18,8 @@ import { ArchiveCache } from './archive-cache.js';
 import { EXPORT_STATE, FOLDER_LOCK, INDEX_CACHE } from './channel-folder.js';
 import { gatherArchives, listArchives, type GatheredArchives, type IndexFailure } from './gather-archives.js';
 import { readListed, readPublished, type PublishedSubdir } from './published-records.js';
-import { putFile } from './put-file.js';
+import { putFile, removeTemporaries } from './put-file.js';
+import { SHARDS_FOLDER } from './shard-folder.js';
 import { writeSubdir } from './write-subdir.js';
 
 /** What is greater counts milliseconds, as old build tools count seconds. */
@@ -100,6 +101,7 @@ export async function indexFolder(options: IndexFolderOptions): Promise<IndexFol
   const workers = options.workers ?? resources.use(new WorkerPool());
   await using lock = await acquireLock(root, lockTimeoutMs, signal);
   const context = { root, lock, workers, now, options };
+  for (const folder of [root, join(root, INDEX_CACHE)]) await removeTemporaries(folder);
   const found = await findSubdirs(root);
   const wanted = new Set(options.subdirs ?? found);
   const reports: IndexedSubdir[] = [];
@@ -188,6 +190,7 @@ async function indexSubdir(
   const { root, lock, workers, now, options } = context;
   const folder = join(root, subdir);
   await mkdir(folder, { recursive: true });
+  for (const place of [folder, join(folder, SHARDS_FOLDER)]) await removeTemporaries(place);
   const published = await readPublished(folder);
   const { archives, failed, read } = await gather(subdir, context);
   const warnings: string[] = [];
@@ -236,11 +239,11 @@ function stamped(
     'packages.conda': new Map<string, JsonObject>(),
   };
   for (const [filename, { record }] of archives) {
-    const sha256 = typeof record['sha256'] === 'string' ? record['sha256'] : '';
     // Of what was listed without a time nobody knows when it came; clients go by its `timestamp` then, as ever.
-    const said = published.serverFields(sha256) ?? { indexed_timestamp: nowMs };
-    sections[sectionOf(filename)].set(filename, { ...record, ...said });
-    if (said.indexed_timestamp === nowMs && isLater(record['timestamp'], nowMs))
+    const said = published.serverFields(record);
+    const fields = said ?? { indexed_timestamp: nowMs };
+    sections[sectionOf(filename)].set(filename, { ...record, ...fields });
+    if (said === undefined && isLater(record['timestamp'], nowMs))
       warn(`\`${filename}\` says that it was built in the future`);
   }
   return { ...sections, removed: [] };

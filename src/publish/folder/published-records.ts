@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { splitRepodata } from '../../conda/shards/split-repodata.js';
 import { SHARD_SECTIONS } from '../../conda/shards/shard-files.js';
 import { JsonCursor } from '../../conda/json-cursor.js';
+import { archiveIdentity } from '../../conda/package-record.js';
 import type { JsonObject } from '../../conda/record-details.js';
 import { isJsonObject } from '../../conformance/rules/json-value.js';
 import { FerryError, isFerryError } from '../../errors.js';
@@ -22,8 +23,8 @@ interface ServerFields {
 
 /** What a subdir has published so far, as far as indexing goes on from it. */
 export interface PublishedSubdir {
-  /** The fields that stay, of an archive with these bytes; `undefined` where it is new to the channel. */
-  readonly serverFields: (sha256: string) => ServerFields | undefined;
+  /** The fields that stay, of an archive whose record has these sums; `undefined` where it is new to the channel. */
+  readonly serverFields: (archive: JsonObject) => ServerFields | undefined;
   /** Names of the files that were listed. */
   readonly listed: ReadonlySet<string>;
   /** Names of files that somebody took out of the repodata, other than by patch instructions. */
@@ -47,15 +48,18 @@ export async function readPublished(folder: string): Promise<PublishedSubdir> {
     const records = await readRecords(join(folder, name));
     for (const [filename, record] of records.entries()) {
       if (name === 'repodata.json') listed.add(filename);
-      const { sha256 } = record;
-      if (typeof sha256 === 'string') fields.set(sha256.toLowerCase(), serverFieldsOf(record));
+      const identity = identityOf(record);
+      // What one of them does not say, the other one may.
+      if (identity !== undefined)
+        fields.set(identity, { ...fields.get(identity), ...serverFieldsOf(record) });
     }
     if (name === 'repodata.json') for (const filename of records.removed) removed.add(filename);
   }
   const patches = await readPatchesIn(folder);
   const patchedAway = removedBy(patches);
   return {
-    serverFields: (sha256) => fields.get(sha256),
+    serverFields: ({ sha256, md5 }) =>
+      fields.get(identityOf({ sha256 }) ?? '') ?? fields.get(identityOf({ md5 }) ?? ''),
     listed,
     withdrawn: new Set([...removed].filter((filename) => !patchedAway.has(filename))),
     patches,
@@ -100,6 +104,12 @@ async function readRecords(path: string): Promise<Records> {
     });
   }
   return records;
+}
+
+/** Old repodata has no sha256. */
+function identityOf({ sha256, md5 }: JsonObject): string | undefined {
+  const [hex, other] = [sha256, md5].map((sum) => (typeof sum === 'string' ? sum.toLowerCase() : undefined));
+  return archiveIdentity({ sha256: hex, md5: other });
 }
 
 /** As an earlier repodata has them, which is unpatched in these. */

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import { isFerryError, isSystemError } from '../../errors.js';
 import { writeFileAtomic } from '../../io/atomic-file.js';
@@ -66,5 +67,17 @@ async function holdsCompressed(
   } catch (error) {
     if (isFerryError(error, 'REPODATA_INVALID') || isFerryError(error, 'SIZE_EXCEEDED')) return false;
     throw error;
+  }
+}
+
+/** Removes what killed runs left in a folder: the lock says that nobody else is at it. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: unknown): string[] => {
+    if (isSystemError(error, 'ENOENT')) return [];
+    throw error;
+  });
+  for (const name of names) {
+    if (/^\.tmp-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name))
+      await rm(join(folder, name), { force: true });
   }
 }

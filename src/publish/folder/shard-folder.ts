@@ -17,7 +17,8 @@ import { readOrUndefined } from './put-file.js';
 
 /** The folder of the shards, beside the index: what is removed by age stands apart from archives. */
 const SHARDS_BASE = './shards/';
-const SHARDS_FOLDER = 'shards';
+/** Its name. */
+export const SHARDS_FOLDER = 'shards';
 /** For so long a client may still hold an index that names a shard. @see cep16/old-shards */
 const KEEP_SHARDS_MS = 7 * 24 * 60 * 60 * 1000;
 
