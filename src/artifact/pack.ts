@@ -96,7 +96,9 @@ export async function storeArchive(archive: ReadArchive, options: PackOptions): 
     const present = await repository.fetchManifest(place.tag, { signal });
     // Some registries cannot read for a moment what was just written.
     if (present === undefined && pushed !== undefined) return stored(pushed);
-    const artifact = await mergeInto(repository, present, archive, options);
+    // After the first time only what is missing counts: two who annotate a pair of twins differently would never end.
+    const annotations = pushed === undefined ? options.annotations : undefined;
+    const artifact = await mergeInto(repository, present, archive, { ...options, annotations });
     if (present?.descriptor.digest === artifact.descriptor.digest) return stored(artifact);
     if (pushes === MAX_PUSHES) {
       const what = `\`${repository.name}:${place.tag}\``;
@@ -152,7 +154,8 @@ async function mergeInto(
   archive: PackedArchive,
   options: PackOptions,
 ): Promise<PackageArtifact> {
-  const { schema } = options.store;
+  const { store, annotations } = options;
+  const { schema } = store;
   const existing = parsePresent(present);
   if (options.replace !== true) checkNotOther(existing, archive);
   if (!schema.holdsTwins) {
@@ -160,21 +163,22 @@ async function mergeInto(
     // Of the same archive, whose artifact may have annotations of a user; a twin makes room with all it had.
     return makePackageArtifact(schema, [archive], {
       existing: holds(existing, archive) ? existing : undefined,
+      annotations,
     });
   }
   if (present !== undefined && isCanonical(schema, present.bytes)) {
-    return makePackageArtifact(schema, [archive], { existing });
+    return makePackageArtifact(schema, [archive], { existing, annotations });
   }
   const packages = existing === undefined ? [] : layersOf(existing).packages;
   const twin = packages.find(({ extension }) => extension !== archive.layer.extension);
-  if (twin === undefined) return makePackageArtifact(schema, [archive]);
+  if (twin === undefined) return makePackageArtifact(schema, [archive], { annotations });
   await using temp = await TempFolder.create(options.tempDir);
   const path = temp.newPath();
   await writeFileAtomic(path, repository.fetch(twin.descriptor, { signal: options.signal }));
   const filename = formatArchiveFilename({ ...archive.name, extension: twin.extension });
   const packed = await packFile(path, filename, options);
   const open: OpenBytes = (open) => repository.fetch(twin.descriptor, open);
-  return makePackageArtifact(schema, [archive, { ...packed, open }]);
+  return makePackageArtifact(schema, [archive, { ...packed, open }], { annotations });
 }
 
 /** Other bytes under a name that somebody may rely on are not replaced by the way. */

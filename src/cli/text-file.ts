@@ -1,10 +1,24 @@
 import { readFile } from 'node:fs/promises';
 import { FerryError } from '../errors.js';
 import type { CommandContext } from './context.js';
+import type { ConnectionFlags } from './options.js';
 
 /** Stands for stdin where a file is named. */
 export const STDIN = '-';
 const MAX_LIST_CHARACTERS = 64 * 1024 * 1024;
+
+/** Makes sure that stdin is asked for one thing only. @throws FerryError `USAGE` */
+export function checkStdin(
+  paths: readonly (string | undefined)[],
+  { passwordStdin = false }: Pick<ConnectionFlags, 'passwordStdin'>,
+): void {
+  const lists = paths.filter((path) => path === STDIN).length;
+  if (lists > 1) throw new FerryError('USAGE', '`-` stands for stdin, which can be read once');
+  if (lists === 0 || !passwordStdin) return;
+  throw new FerryError('USAGE', '`-` and `--password-stdin` both read stdin', {
+    hint: 'log in first with conda-ferry login, or put the list into a file',
+  });
+}
 
 /** Reads a text file that the command line names. @throws FerryError `USAGE` where it cannot be read */
 export async function readTextFile(path: string): Promise<string> {

@@ -53,12 +53,12 @@ async function checkRole(
   if (ledger !== undefined) {
     const { source } = ledger.role;
     throw new FerryError('ROLE_MISMATCH', `${where} is made out of \`${source}\``, {
-      hint: 'publish to a channel of its own; --force publishes here, and the mirror then needs --merge',
+      hint: 'what is published is better off in a channel of its own; with --force this one is changed, and the mirror then needs --merge',
     });
   }
   if (head.digest === undefined) return;
   throw new FerryError('ROLE_MISMATCH', `${where} was published by another tool`, {
-    hint: 'if nobody mirrors into it any more, --force makes it a channel that is published to',
+    hint: 'if that tool no longer writes to it, --force makes it a channel that is published to',
   });
 }
 

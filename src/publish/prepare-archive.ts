@@ -38,7 +38,7 @@ export async function prepareArchive(
       signal,
     });
     const errors = log.findings.filter(({ severity }) => severity === 'error');
-    if (errors.length > 0) return { error: faulty(filename, errors), findings: errors };
+    if (errors.length > 0) return { error: faulty(path, filename, errors), findings: errors };
     return { ...archive, path, place };
   } catch (error) {
     signal?.throwIfAborted();
@@ -49,11 +49,12 @@ export async function prepareArchive(
   }
 }
 
-function faulty(filename: string, [first, ...more]: readonly Finding[]): FerryError {
+function faulty(path: string, filename: string, [first, ...more]: readonly Finding[]): FerryError {
   const said =
-    first === undefined ? '' : `: ${first.found}, where ${first.expected} is asked for (${first.clause})`;
-  const rest = more.length === 0 ? '' : `, and ${String(more.length)} more`;
-  return new FerryError('ARCHIVE_FAULTY', `\`${filename}\` breaks rules for archives${said}${rest}`, {
-    hint: `conda-ferry check ${filename} says what and where`,
+    first === undefined ? '' : `: ${first.clause} asks for ${first.expected}, and there is ${first.found}`;
+  const rest = more.length === 0 ? '' : `; ${String(more.length)} more`;
+  const rules = more.length === 0 ? 'a rule' : `${String(more.length + 1)} rules`;
+  return new FerryError('ARCHIVE_FAULTY', `\`${filename}\` breaks ${rules} for archives${said}${rest}`, {
+    hint: `conda-ferry check ${path} says what and where`,
   });
 }

@@ -29,7 +29,7 @@ export interface PushReporter {
 /** Options of {@link pushArchives}. */
 export interface PushOptions extends CommitOptions {
   readonly store: ChannelStore;
-  /** Paths of archive files, each with the name of its package. */
+  /** Paths of archive files, each with the name of its package; of several that are the same one is published. */
   readonly archives: readonly string[];
   /** Publish in the place of other bytes of the same name, or what was yanked. @defaultValue false */
   readonly replace?: boolean | undefined;
@@ -115,8 +115,8 @@ export async function pushArchives(options: PushOptions): Promise<PushReport> {
     if ('error' in answer) fail(path, answer.error, answer.findings);
     else prepared.push(answer);
   });
-  const bySubdir = groupArchives(prepared, fail);
-  if (!dryRun && bySubdir.size > 0) await checkDestination(store, [...bySubdir.keys()], options);
+  const bySubdir = groupArchives(prepared, fail, reporter);
+  const checkWritable = once(() => checkDestination(store, [...bySubdir.keys()], options));
 
   const published: PushedArchive[] = [];
   const subdirs: { readonly subdir: string; readonly repodata: Digest; readonly records: number }[] = [];
@@ -126,6 +126,7 @@ export async function pushArchives(options: PushOptions): Promise<PushReport> {
       concurrency,
       dryRun,
       reporter,
+      checkWritable,
     });
     for (const outcome of outcomes) {
       const { archive } = outcome;
@@ -150,6 +151,7 @@ export async function pushArchives(options: PushOptions): Promise<PushReport> {
 function groupArchives(
   prepared: readonly PreparedArchive[],
   fail: (path: string, error: FerryError) => void,
+  reporter: PushReporter,
 ): ReadonlyMap<string, readonly PreparedArchive[]> {
   const groups = new Map<string, Map<string, PreparedArchive>>();
   for (const archive of [...prepared].sort((a, b) => rank(a) - rank(b))) {
@@ -158,8 +160,8 @@ function groupArchives(
     groups.set(subdir, group);
     const other = group.get(layer.filename);
     if (other === undefined) group.set(layer.filename, archive);
-    else if (other.layer.digest !== layer.digest)
-      fail(path, new FerryError('ARCHIVE_EXISTS', `\`${other.path}\` has the same name and other bytes`));
+    else if (other.layer.digest === layer.digest) reporter.done?.();
+    else fail(path, new FerryError('ARCHIVE_EXISTS', `\`${other.path}\` has the same name and other bytes`));
   }
   return new Map([...groups].map(([subdir, group]) => [subdir, [...group.values()]]));
 }
@@ -181,6 +183,11 @@ async function checkDestination(
     if (!isFerryError(cause)) throw cause;
     throw new FerryError(cause.code, `\`${store.location}\` takes no uploads`, { cause, hint: cause.hint });
   }
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
 }
 
 function describePushed(

@@ -2,7 +2,7 @@ import type { ChannelStore } from '../artifact/channel-store.js';
 import type { OperationEntry } from '../artifact/operation-log.js';
 import { layersOf, makePackageArtifact, type StoredArchive } from '../artifact/package-artifact.js';
 import { parseArchiveFilename } from '../conda/names.js';
-import { digestHex } from '../io/digest.js';
+import { digestHex, type Digest } from '../io/digest.js';
 import { copyGraph } from '../oci/copy-graph.js';
 import { tryParseImageManifest } from '../oci/manifest.js';
 import type { CallOptions } from '../oci/storage.js';
@@ -58,4 +58,20 @@ export async function restoreArtifact(
   };
   const artifact = makePackageArtifact(store.schema, [archive], { existing: twins });
   await copyGraph(artifact, repository, artifact.descriptor, { tags: [place.tag], signal });
+}
+
+/** Finds the artifact of an archive with these very bytes. @returns its manifest; `undefined` where the tag names none or others */
+export async function findArchive(
+  store: ChannelStore,
+  subdir: string,
+  filename: string,
+  sha256: string,
+  { signal }: CallOptions,
+): Promise<Digest | undefined> {
+  const place = store.schema.placeOf(parseArchiveFilename(filename));
+  const present = await store.packageRepository(subdir, place).fetchManifest(place.tag, { signal });
+  const manifest = present && tryParseImageManifest(present.bytes);
+  const packages = manifest === undefined ? [] : layersOf(manifest).packages;
+  const isThere = packages.some(({ descriptor }) => digestHex(descriptor.digest) === sha256);
+  return isThere ? present?.descriptor.digest : undefined;
 }

@@ -5,19 +5,24 @@ import { Listing } from './listing.js';
 
 /** Other forms of repodata, out of which clients take archives too. */
 const FORMS = ['current_repodata.json', 'repodata_from_packages.json'] as const;
+
+/** A file in which records stand besides the repodata itself. */
+export type RecordForm = (typeof FORMS)[number];
 const MAX_FORM_BYTES = 1024 * 1024 * 1024;
 const ZSTD_LEVEL = 3;
 
 /**
  * Takes archives out of the other forms of a subdir's repodata; `index` makes them anew.
+ * @param forms which ones. @defaultValue all
  * @throws FerryError `TAG_MOVED`, `REPODATA_INVALID`
  */
 export async function withdrawFromForms(
   subdir: string,
   filenames: readonly string[],
   { store, workers, signal }: HeadOptions,
+  forms: readonly RecordForm[] = FORMS,
 ): Promise<void> {
-  for (const file of FORMS) {
+  for (const file of forms) {
     const found = await findMetadata(store, subdir, file, { signal });
     if (found === undefined) continue;
     const mediaType = metadataMediaType(file);

@@ -1,10 +1,5 @@
 /** Yank: an archive moves to `removed`, where solvers do not see it, and stays to be fetched by lock files that name it. */
-import {
-  listOperations,
-  readOperation,
-  type OperationEntry,
-  type PublishedRecord,
-} from '../artifact/operation-log.js';
+import type { OperationEntry, PublishedRecord } from '../artifact/operation-log.js';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { storedSubdirs } from '../artifact/stored-subdirs.js';
 import { isArchiveFilename, parseArchiveFilename } from '../conda/names.js';
@@ -13,7 +8,8 @@ import { compareText } from '../io/compare-text.js';
 import type { Digest } from '../io/digest.js';
 import type { CallOptions } from '../oci/storage.js';
 import { establishSubdir, openSubdir, type OpenSubdir } from './channel-role.js';
-import { commitEntries, type CommitOptions } from './commit.js';
+import { commitEntries, mergeLog, type CommitOptions } from './commit.js';
+import { readLoggedRecords, rememberable, type FindLogged } from './logged-records.js';
 import { revisionOf, type MergedState } from './merge.js';
 import { readStoredRecord } from './stored-record.js';
 import { selectRecords } from './select-records.js';
@@ -52,7 +48,8 @@ export interface YankReport {
  * `USAGE` (undo by something else than file names), `ARCHIVE_ABSENT` (undo of what is not stored any more), `TAG_MOVED`
  */
 export async function yankArchives(options: YankOptions): Promise<YankReport> {
-  const { store, specs, signal, undo = false, dryRun = false, now = () => new Date() } = options;
+  const { store, signal, undo = false, dryRun = false, now = () => new Date() } = options;
+  const specs = [...new Set(options.specs)];
   const odd = undo ? specs.find((spec) => !isArchiveFilename(spec)) : undefined;
   if (odd !== undefined) {
     throw new FerryError('USAGE', `\`${odd}\` is no file name`, {
@@ -76,10 +73,9 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
     });
   }
   if (!dryRun) {
-    for (const work of works) {
-      if (work.changes.length === 0) continue;
-      await change(work, { ...options, undo, now });
-    }
+    const prepared: (readonly [Work, readonly OperationEntry[]])[] = [];
+    for (const work of works) prepared.push([work, await entriesOf(work, { ...options, undo, now })]);
+    for (const [work, entries] of prepared) await change(work, entries, { ...options, undo });
   }
   return {
     channel: store.location,
@@ -122,58 +118,57 @@ function chooseRemoved(
   return { changes, done };
 }
 
-async function change(
-  { subdir, head, state, ledger, epoch, changes }: Work,
+/** What the log is to be told. Made for all subdirs before any of them is changed. @throws FerryError `ARCHIVE_ABSENT` */
+async function entriesOf(
+  { subdir, state, changes }: Work,
   options: YankOptions & { readonly undo: boolean; readonly now: () => Date },
-): Promise<void> {
-  await establishSubdir(subdir, head, { ...options, ledger });
+): Promise<readonly OperationEntry[]> {
+  const { store, signal, undo } = options;
+  if (!undo) {
+    return changes.map((filename): OperationEntry => {
+      const revision = revisionOf(state, filename) + 1;
+      return { kind: 'remove', filename, revision, yank: true, ...rememberable(state.listing.get(filename)) };
+    });
+  }
+  if (changes.length === 0) return [];
+  const findLogged = await readLoggedRecords(store, subdir, new Set(changes), { signal });
   const entries: OperationEntry[] = [];
   for (const filename of changes) {
-    const revision = revisionOf(state, filename) + 1;
-    if (options.undo) {
-      const found = await findRemoved(subdir, filename, options);
-      entries.push({ kind: 'add', filename, revision, ...found });
-    } else {
-      const record = state.listing.get(filename);
-      entries.push({ kind: 'remove', filename, revision, yank: true, ...rememberable(record) });
-    }
+    const found = await findRemoved(subdir, filename, findLogged, options);
+    entries.push({ kind: 'add', filename, revision: revisionOf(state, filename) + 1, ...found });
   }
-  await commitEntries(subdir, entries, head, { ...options, epoch });
-  if (!options.undo) await withdrawFromForms(subdir, changes, options);
+  return entries;
 }
 
-/** The record as an operation may hold it; one without digest or time is made anew when it is listed again. */
-function rememberable(record: Readonly<Record<string, unknown>> | undefined): {
-  readonly record?: PublishedRecord;
-} {
-  const isWhole = typeof record?.['sha256'] === 'string' && typeof record['indexed_timestamp'] === 'number';
-  return isWhole ? { record: record as PublishedRecord } : {};
+async function change(
+  { subdir, head, state, ledger, epoch, changes, done }: Work,
+  entries: readonly OperationEntry[],
+  options: YankOptions & { readonly undo: boolean },
+): Promise<void> {
+  if (entries.length > 0) {
+    await establishSubdir(subdir, head, { ...options, ledger });
+    await commitEntries(subdir, entries, head, { ...options, epoch });
+  } else if (state !== head && done.length > 0) {
+    // It was logged by somebody who was killed before it was in force.
+    await mergeLog(subdir, head, { ...options, epoch });
+  }
+  // Also what patch instructions took off the list: from now on it stays so without them.
+  const filenames = [...changes, ...done];
+  if (!options.undo && filenames.length > 0) await withdrawFromForms(subdir, filenames, options);
 }
 
 /** What a removed archive was listed as, or else what its artifact says. @throws FerryError `ARCHIVE_ABSENT` */
 async function findRemoved(
   subdir: string,
   filename: string,
+  findLogged: FindLogged,
   options: CallOptions & Pick<YankOptions, 'store'> & { readonly now: () => Date },
 ): Promise<{ readonly record: PublishedRecord; readonly manifest: Digest }> {
-  const { store, now } = options;
-  const stored = await readStoredRecord(
-    store,
-    subdir,
-    parseArchiveFilename(filename),
-    now().getTime(),
-    options,
-  );
+  const { store, now, signal } = options;
+  const name = parseArchiveFilename(filename);
+  const stored = await readStoredRecord(store, subdir, name, now().getTime(), { signal });
   if (stored === undefined) throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
-  const { record: made, manifest } = stored;
-  let record = made as PublishedRecord;
-  for (const tag of await listOperations(store, subdir, options)) {
-    const operation = await readOperation(store, subdir, tag, options);
-    for (const entry of operation?.entries ?? []) {
-      const known = entry.kind === 'remove' && entry.filename === filename ? entry.record : undefined;
-      // As it was listed last, and since the time at which it was first indexed. @see CEP 47
-      if (known?.sha256 === record.sha256) record = known;
-    }
-  }
-  return { record, manifest };
+  const { record, manifest } = stored;
+  // As it was listed last, and since the time at which it was first indexed. @see CEP 47
+  return { record: findLogged(filename, record['sha256']) ?? (record as PublishedRecord), manifest };
 }

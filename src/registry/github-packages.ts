@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FerryError, ResponseError, type FerryErrorCode } from '../errors.js';
+import { FerryError, isFerryError, ResponseError, type FerryErrorCode } from '../errors.js';
 import { readErrorBody } from '../http/rate-limit.js';
 import type { HttpRequest, HttpResponse, Send } from '../http/send.js';
 import { retryAfterMs } from '../http/retry.js';
@@ -7,12 +7,13 @@ import { collect } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import { Turns } from '../io/turns.js';
 import { redactText, redactUrl } from '../io/redact.js';
+import { isRepositoryName } from '../oci/reference.js';
 import type { CallOptions, DeleteOptions } from '../oci/storage.js';
 import { MAX_PAGE_BYTES, PageTrail, type PageTaken } from './page-trail.js';
 
 const DEFAULT_API_URL = 'https://api.github.com/';
 /** The most that GitHub gives. */
-const VERSIONS_PER_PAGE = 100;
+const ENTRIES_PER_PAGE = 100;
 const MAX_MESSAGE_CHARACTERS = 300;
 const DELETE_HINT =
   'use a classic token with the scopes read:packages and delete:packages, of an admin of the package';
@@ -56,7 +57,8 @@ const versionsSchema = z.array(versionSchema);
  * Deletes what ghcr.io holds, which answers every DELETE of the registry API with 405: by "package versions" of
  * GitHub's REST API, each of which is a manifest. Finding a version reads the package's list, a hundred with each
  * request; those seen on the way are remembered for the next deletions in the same package, which go one by one: a
- * version that goes while the list is read would move others from one page to another, past the reader.
+ * version that goes while the list is read would move others from one page to another, past the reader. It also tells the
+ * repositories of the owner, since ghcr.io has no `_catalog`.
  * @see docs.github.com, "REST API endpoints for packages" (2022-11-28); containers/skopeo#1880
  */
 export class GithubPackages {
@@ -131,6 +133,52 @@ export class GithubPackages {
     return undefined;
   }
 
+  /**
+   * Lists the repositories of the owner on ghcr.io that this token can see, such as `conda-forge/linux-64/zlib`, a hundred with
+   * each request; `undefined` where GitHub tells of none, refuses, or is not to be reached from here: what one may not read it
+   * hides, and it is asked beside the registry.
+   * @throws ResponseError `RATE_LIMITED` and others by the answer; FerryError `REGISTRY_REFUSED` for a list that does not end
+   */
+  async repositories(options: CallOptions = {}): Promise<readonly string[] | undefined> {
+    for (const kind of this.#kind === undefined ? (['orgs', 'users'] as const) : [this.#kind]) {
+      const list = new URL(`${kind}/${this.#owner}/packages`, this.#apiUrl);
+      const names = await this.#list(list, options).catch((error: unknown) => {
+        if (isFerryError(error, 'NETWORK') || isFerryError(error, 'TIMEOUT')) return undefined;
+        throw error;
+      });
+      if (names === undefined) continue;
+      const repositories = names
+        .map((name) => `${this.#owner.toLowerCase()}/${name}`)
+        .filter(isRepositoryName);
+      return repositories.length === 0 ? undefined : repositories;
+    }
+    return undefined;
+  }
+
+  async #list(list: URL, options: CallOptions): Promise<readonly string[] | undefined> {
+    const first = new URL(list);
+    first.searchParams.set('package_type', 'container');
+    first.searchParams.set('per_page', String(ENTRIES_PER_PAGE));
+    const trail = new PageTrail(first, { within: this.#apiUrl.pathname, allowsEncoding: true });
+    const names: string[] = [];
+    let page: URL | undefined = first;
+    while (page !== undefined) {
+      const request = this.#request('GET', page, options);
+      const response = await this.#send(request);
+      if (page === first && [401, 403, 404].includes(response.status)) {
+        const error = await githubError(request, response);
+        if (error.code === 'RATE_LIMITED') throw error;
+        return undefined;
+      }
+      if (response.status !== 200) throw await githubError(request, response);
+      const body = await collect(response.body, MAX_PAGE_BYTES, `list at ${redactUrl(page)}`);
+      const taken: PageTaken<string> = trail.take(page, response, parseNames(body, page), (name) => name);
+      names.push(...taken.fresh);
+      page = taken.next;
+    }
+    return names;
+  }
+
   /** Such as `packages/container/linux-64%2Fzlib`. @throws FerryError `UNSUPPORTED` for what is another owner's */
   #packagePath(repository: string): string {
     const [owner = '', ...rest] = repository.split('/');
@@ -173,7 +221,7 @@ export class GithubPackages {
   ): Promise<PackageVersion | 'absent' | undefined> {
     const first = new URL(list);
     const ids = new Map<string, number>();
-    first.searchParams.set('per_page', String(VERSIONS_PER_PAGE));
+    first.searchParams.set('per_page', String(ENTRIES_PER_PAGE));
     // Links name the owner by number: `/organizations/4711/packages/…`.
     const trail = new PageTrail(first, { within: this.#apiUrl.pathname, allowsEncoding: true });
     let page: URL | undefined = first;
@@ -260,6 +308,16 @@ function parseVersions(
     throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with package versions`, {
       cause,
     });
+  }
+}
+
+const namesSchema = z.array(z.looseObject({ name: z.string() }));
+
+function parseNames(body: Uint8Array, url: URL): readonly string[] {
+  try {
+    return namesSchema.parse(JSON.parse(Buffer.from(body).toString('utf8'))).map(({ name }) => name);
+  } catch (cause) {
+    throw new FerryError('REGISTRY_REFUSED', `${redactUrl(url)} did not answer with packages`, { cause });
   }
 }
 

@@ -31,7 +31,7 @@ export interface RegistryClientOptions extends ClockOptions {
   readonly plainHttp?: boolean | undefined;
   /** What is better known of this registry than by its host name. @defaultValue nothing */
   readonly profile?: Partial<HostProfile> | undefined;
-  /** Deletes where the registry itself does not, as on ghcr.io. @defaultValue none: deletion is `UNSUPPORTED` there */
+  /** Deletes, and lists repositories, where the registry itself does not, as on ghcr.io. @defaultValue none: neither is to be had there */
   readonly githubPackages?: GithubPackages | undefined;
   /** What is known of how it takes uploads. @defaultValue nothing: it is found out */
   readonly uploads?: Partial<UploadManners> | undefined;
@@ -114,8 +114,15 @@ export class RegistryClient implements Registry {
     return repository;
   }
 
-  /** Asks `_catalog`, which many registries do not have. Names that break the grammar are passed over. @see distribution API, "Listing Repositories" */
+  /**
+   * Asks `_catalog`, which many registries do not have, or GitHub for what is of the owner that is known. Names that break the
+   * grammar are passed over.
+   * @see distribution API, "Listing Repositories"
+   */
   async repositories(options: CallOptions = {}): Promise<readonly string[] | undefined> {
+    const { githubPackages } = this.#options;
+    if (githubPackages !== undefined && this.profile.deleteBy === 'github-packages')
+      return githubPackages.repositories(options);
     const names: string[] = [];
     const list = new URL('v2/_catalog', this.baseUrl);
     const listOptions = { ...options, within: list.pathname, pageSize: CATALOG_PAGE_SIZE };

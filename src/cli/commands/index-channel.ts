@@ -8,7 +8,7 @@ import { rollBack, type RollBackOutcome, type RollBackReport } from '../../mirro
 import { lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, parseConcurrency, parseCount } from '../options.js';
+import { addConnectionOptions, parseConcurrency, parseCount, parseGithubApi } from '../options.js';
 import { formatBytes, formatTable, printJson, printLine, type Output } from '../output.js';
 import { Session } from '../session.js';
 import { indexFolderCommand, type IndexFolderFlags } from './index-folder.js';
@@ -45,10 +45,7 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     .argument('<channel>', 'a channel: ./dir, oci://host/path or oci-layout:./dir')
     .option('--patch <file>', 'patch instructions: JSON, or a package that holds them')
     .option('--from-artifacts', 'make every record anew out of what is stored')
-    .option(
-      '--force',
-      'do so in a mirror too, whose source may have patched; take over what others published',
-    )
+    .option('--force', 'make records anew in a mirror too; take over a channel that another tool made')
     .option('--names <file>', 'packages to look for where a registry does not tell, one a line; - for stdin')
     .option('--no-companions', 'leave the files beside the repodata as they are')
     .option('--list-generations', 'show history tags with date, number of records and size')
@@ -59,13 +56,15 @@ export function addIndexCommand(program: Command, context: CommandContext): void
     .option('--concurrency <n>', 'repositories asked at once', parseConcurrency, DEFAULT_CONCURRENCY)
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel in the registry, such as dev')
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--json', 'print what was found, or done, as JSON')
     .addHelpText(
       'after',
       `
 What is listed and not stored goes, what is stored and not listed comes, unless
 it was yanked. A mirror lists what its source does: there only the first is
-done.
+done. Patch instructions are kept, and applied again by each index; those of an
+empty file, {}, take them back.
 
 With --generation each subdir goes to the generation of that very tag or, where
 it has none, to the newest that is not newer. The mirror then stops until it
@@ -91,6 +90,11 @@ Examples:
       }
       if (generation !== undefined && listGenerations)
         throw new FerryError('USAGE', '--generation and --list-generations cannot go together');
+      const isOther = flags.patch !== undefined || flags.names !== undefined || flags.fromArtifacts === true;
+      if (isOther && (generation !== undefined || listGenerations)) {
+        const flag = listGenerations ? '--list-generations' : '--generation';
+        throw new FerryError('USAGE', `${flag} goes with none of --patch, --names and --from-artifacts`);
+      }
       if (flags.dropMissing === true && generation === undefined)
         throw new FerryError('USAGE', '--drop-missing belongs to --generation');
       if (generation === undefined && !listGenerations) {

@@ -1,9 +1,11 @@
 /** `index` of a channel in a registry or in image layouts. */
 import { indexChannel, type IndexReport, type SubdirIndex } from '../../publish/index-store/index-channel.js';
-import { readPatches } from '../../publish/read-patches.js';
+import { isPackageName } from '../../conda/grammar.js';
+import { FerryError, isSystemError } from '../../errors.js';
+import { readPatches, type PatchSource } from '../../publish/read-patches.js';
 import type { CommandContext } from '../context.js';
 import type { Location } from '../locations.js';
-import { readLines } from '../text-file.js';
+import { checkStdin, readLines } from '../text-file.js';
 import type { LocationFlags } from '../options.js';
 import {
   count,
@@ -43,16 +45,19 @@ export async function indexStoreCommand(
   context: CommandContext,
 ): Promise<void> {
   const { output, signal } = context;
+  checkStdin([flags.names], flags);
+  const names = flags.names === undefined ? undefined : await readNames(flags.names, context);
+  const patches = flags.patch === undefined ? undefined : await readPatchFile(flags.patch, signal);
   await using session = new Session(context, flags);
   const store = session.openStoredChannel(location, 'destination');
   const report = await indexChannel({
     store,
     workers: session.workers,
     subdirs: flags.subdir,
-    patches: flags.patch === undefined ? undefined : await readPatches(flags.patch, { signal }),
+    patches,
     fromArtifacts: flags.fromArtifacts,
     force: flags.force,
-    names: flags.names === undefined ? undefined : await readLines(flags.names, context),
+    names,
     companions: flags.companions,
     concurrency: flags.concurrency,
     reporter: {
@@ -67,6 +72,26 @@ export async function indexStoreCommand(
   if (report.subdirs.some(({ failed }) => failed.length > 0)) context.setExitCode(1);
 }
 
+/** @throws FerryError `USAGE` */
+async function readNames(path: string, context: CommandContext): Promise<readonly string[]> {
+  const names = await readLines(path, context);
+  const odd = names.find((name) => !isPackageName(name));
+  if (odd === undefined) return names;
+  throw new FerryError('USAGE', `\`--names ${path}\` has \`${odd}\`, which is no package name`, {
+    hint: 'write the name of a package on each line, such as zlib',
+  });
+}
+
+/** @throws FerryError as `readPatches`, and `USAGE` where there is no such file */
+async function readPatchFile(path: string, signal: AbortSignal): Promise<PatchSource> {
+  try {
+    return await readPatches(path, { signal });
+  } catch (cause) {
+    if (!isSystemError(cause, 'ENOENT', 'EISDIR', 'EACCES', 'ENOTDIR')) throw cause;
+    throw new FerryError('USAGE', `\`${path}\` cannot be read`, { cause });
+  }
+}
+
 function printReport(output: Output, { channel, subdirs, companions }: IndexReport): void {
   const header = ['subdir', 'records', 'new', 'gone', 'rewritten', 'failed', 'compacted', ''];
   const rows = subdirs.map((subdir) => [
@@ -74,7 +99,7 @@ function printReport(output: Output, { channel, subdirs, companions }: IndexRepo
     ...[
       subdir.records,
       subdir.added.length,
-      subdir.dropped.length,
+      subdir.dropped.length + subdir.removed.length,
       subdir.rewritten.length,
       subdir.failed.length,
       subdir.compacted,
@@ -86,15 +111,16 @@ function printReport(output: Output, { channel, subdirs, companions }: IndexRepo
   for (const { subdir, failed } of subdirs)
     for (const { filename, error } of failed) printError(output, error, { about: `${subdir}/${filename}` });
   printLine(output);
-  if (companions.length > 0) printLine(output, `written too: ${companions.join(', ')}`);
+  for (const file of companions) printLine(output, `written too: ${file}`);
   const records = subdirs.reduce((total, subdir) => total + subdir.records, 0);
   printLine(output, `indexed: ${channel}, ${count(records, 'record')}`);
 }
 
-function printChanges(output: Output, { subdir, added, dropped }: SubdirIndex): void {
+function printChanges(output: Output, { subdir, added, dropped, removed }: SubdirIndex): void {
   for (const [word, filenames] of [
     ['new', added],
     ['gone', dropped],
+    ['removed by patches', removed],
   ] as const) {
     for (const filename of filenames.slice(0, SHOWN)) printLine(output, `${word}: ${subdir}/${filename}`);
     const more = filenames.length - SHOWN;
@@ -107,7 +133,12 @@ function jsonOf({ subdirs, ...report }: IndexReport): object {
     ...report,
     subdirs: subdirs.map(({ failed, ...subdir }) => ({
       ...subdir,
-      failed: failed.map(({ filename, error }) => ({ filename, code: error.code, message: error.message })),
+      failed: failed.map(({ filename, error: { code, message, hint } }) => ({
+        filename,
+        code,
+        message,
+        hint,
+      })),
     })),
   };
 }

@@ -3,6 +3,7 @@ import { FerryError } from '../../errors.js';
 import { pushArchives, type PushReport, type PushStatus } from '../../publish/push.js';
 import { parseAnnotations, type AnnotationFlags } from '../annotations.js';
 import { findArchives } from '../archive-arguments.js';
+import { checkStdin } from '../text-file.js';
 import { createCheckProgress } from '../check-progress.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
@@ -20,7 +21,6 @@ import {
 import { Session } from '../session.js';
 
 const DEFAULT_CONCURRENCY = 4;
-const FINDINGS_SHOWN = 3;
 
 const WORDS: Readonly<Record<PushStatus, string>> = {
   added: 'published',
@@ -53,7 +53,7 @@ export function addPushCommand(program: Command, context: CommandContext): void 
     .option('--force', 'publish to a mirror, or to a channel that another tool made')
     .option('--no-index', 'store the archives and leave the repodata as it is')
     .option('--dry-run', 'check everything and write nothing')
-    .option('--annotation <key=value...>', 'annotations for the artifacts')
+    .option('--annotation <key=value>', 'annotation for the artifacts; may be given again', collect)
     .option('--source-repo <url>', 'repository of the recipes; GHCR links the packages to it')
     .option('--no-plain-json', 'publish compressed repodata only, in a new channel of schema v0')
     .option('--concurrency <n>', 'archives read, or sent, at once', parseConcurrency, DEFAULT_CONCURRENCY)
@@ -75,6 +75,7 @@ Examples:
     )
     .action(async (words: readonly string[], flags: PushFlags) => {
       const { archives: texts, channel } = splitWords(words);
+      checkStdin(texts, flags);
       const annotations = parseAnnotations(flags);
       await using session = new Session(context, flags);
       const store = session.openStoredChannel(parseLocation(channel), 'destination');
@@ -116,6 +117,10 @@ Examples:
   addConnectionOptions(command);
 }
 
+function collect(value: string, values: readonly string[] = []): readonly string[] {
+  return [...values, value];
+}
+
 /** The last word is the channel, however many stand before it. @throws FerryError `USAGE` */
 function splitWords(words: readonly string[]): {
   readonly archives: readonly string[];
@@ -123,7 +128,13 @@ function splitWords(words: readonly string[]): {
 } {
   const archives = words.slice(0, -1);
   const channel = words.at(-1);
-  if (channel !== undefined && archives.length > 0) return { archives, channel };
+  const isArchive = channel !== undefined && /\.(?:conda|tar\.bz2)$/.test(channel);
+  if (channel !== undefined && archives.length > 0 && !isArchive) return { archives, channel };
+  if (isArchive) {
+    throw new FerryError('USAGE', `the last word is the channel, and \`${channel}\` is an archive`, {
+      hint: 'write conda-ferry push ARCHIVE... CHANNEL',
+    });
+  }
   throw new FerryError('USAGE', 'push needs at least one archive, and then the channel', {
     hint: 'write conda-ferry push ARCHIVE... CHANNEL',
   });
@@ -135,14 +146,10 @@ function printReport(output: Output, report: PushReport, flags: OutputFlags): vo
     for (const { subdir, filename, status, digest, size } of published) {
       const word = dryRun && status !== 'there' ? `would be ${WORDS[status]}` : WORDS[status];
       printLine(output, `${subdir}/${filename}, ${formatBytes(size)}: ${word}`);
-      printLine(output, `  ${digest}`);
+      if (status !== 'there') printLine(output, `  ${digest}`);
     }
   }
-  for (const { path, error, findings = [] } of failed) {
-    printError(output, error, { about: path });
-    for (const { clause, where, found } of findings.slice(0, FINDINGS_SHOWN))
-      say(output, `  ${clause} at ${where}: ${found}`);
-  }
+  for (const { path, error } of failed) printError(output, error, { about: path });
   if (flags.quiet === true) return;
   if (published.length > 0) printLine(output);
   for (const { subdir, records } of subdirs)

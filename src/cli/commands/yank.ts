@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { yankArchives, type YankReport } from '../../publish/yank.js';
 import type { CommandContext } from '../context.js';
 import { parseLocation } from '../locations.js';
-import { addConnectionOptions, type LocationFlags } from '../options.js';
+import { addConnectionOptions, parseGithubApi, type LocationFlags } from '../options.js';
 import { count, printJson, printLine, type Output, type OutputFlags } from '../output.js';
 import { Session } from '../session.js';
 
@@ -29,6 +29,7 @@ export function addYankCommand(program: Command, context: CommandContext): void 
     .option('--dry-run', 'say what would be done and write nothing')
     .option('--schema <id>', 'layout of the channel in the registry: v0 or v1', 'v0')
     .option('--label <label>', 'label of the channel, such as dev')
+    .option('--github-api <url>', "base URL of GitHub's API, for ghcr.io and its like", parseGithubApi)
     .option('--json', 'print what was done as JSON')
     .addHelpText(
       'after',
@@ -37,8 +38,8 @@ What was yanked does not come back by a push of the same name; --undo lists it
 again, push --replace publishes something else in its place. To delete it, see
 conda-ferry prune --removed.
 
-Exit status: 0 done, 2 usage, 3 failed, and nothing is yanked that was not
-said, 130 interrupted.
+Exit status: 0 done, 2 usage, 3 failed: the same again does the rest,
+130 interrupted.
 
 Examples:
   conda-ferry yank oci://127.0.0.1:5000/ch 'mypackage ==1.2.0' --dry-run

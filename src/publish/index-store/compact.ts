@@ -71,11 +71,20 @@ async function compactLog(
   if (due.length === 0 && (isGeneration || onlyWhenDue))
     return { head, generation, isNew: false, deleted: 0 };
 
+  if (isGeneration && ledger?.epoch?.repodata === head.digest) {
+    // It was compacted into before; what could not be deleted then, or was too young, may go now.
+    return {
+      head,
+      generation,
+      isNew: false,
+      deleted: await deleteOperations(store, subdir, due, { signal }),
+    };
+  }
+
   const tag = store.schema.historyTag(time);
-  const gone = new Set(due);
   const epoch = head.mark.epoch + 1;
-  // Of what is no longer in the log nothing need be remembered.
-  const operations = head.mark.operations.filter((name) => !gone.has(name) && logged.includes(name));
+  // What stays in the log, maybe since this registry deletes nothing, must not be merged again and again.
+  const operations = head.mark.operations.filter((name) => logged.includes(name));
   const state: MergedState = {
     listing: head.listing,
     mark: { ...head.mark, epoch, operations, generation: tag },

@@ -9,6 +9,9 @@ import { forEachConcurrently } from '../../io/pool.js';
 import { tryParseImageManifest } from '../../oci/manifest.js';
 import { isReferrersTag } from '../../oci/referrers.js';
 
+/** With it a tag is longer than the 128 characters that it may have, so that a schema that hashes those says where. */
+const LONG_VERSION = '0'.repeat(129);
+
 /** What is found of an archive. */
 export interface StoredArchiveName {
   readonly name: ArchiveName;
@@ -62,7 +65,11 @@ function leavesToAsk({ store, known, names, leaves }: FindStoredOptions): Readon
     }
   };
   for (const filename of known) add(parseArchiveFilename(filename));
-  for (const name of names) add({ name, version: '0', build: '0' });
+  for (const name of names) {
+    add({ name, version: '0', build: '0' });
+    // Builds whose tags are too long stand elsewhere. @see v1/T5
+    add({ name, version: LONG_VERSION, build: '0' });
+  }
   return asked;
 }
 

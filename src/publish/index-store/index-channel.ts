@@ -45,10 +45,12 @@ export interface SubdirIndex {
   readonly role: Ledger['role']['kind'] | undefined;
   /** Archives that are listed now. */
   readonly records: number;
-  /** Archives that were stored and are listed from now on. */
+  /** Archives that were stored and are listed from now on, those among them that patch instructions no longer remove. */
   readonly added: readonly string[];
   /** Archives that were listed and are not stored. */
   readonly dropped: readonly string[];
+  /** Archives that patch instructions took off the list; they stay to be fetched. */
+  readonly removed: readonly string[];
   /** Records that were made anew or patched, and say something else than before. */
   readonly rewritten: readonly string[];
   readonly failed: readonly IndexFailure[];
@@ -72,7 +74,7 @@ export interface IndexReport {
 /**
  * Indexes a channel. Costs a request for each artifact. A mirror lists what its source does, so there only what is not stored
  * goes off the list.
- * @throws FerryError `CHANNEL_NOT_FOUND`, `ROLE_MISMATCH` (records of a mirror made anew, without `force`), `RUN_UNFINISHED`,
+ * @throws FerryError `CHANNEL_NOT_FOUND` (also for a subdir that was asked for), `ROLE_MISMATCH` (records of a mirror made anew, without `force`), `RUN_UNFINISHED`,
  * `ROLLED_BACK`, `LEDGER_INVALID`, `OPERATION_INVALID`, `TAG_MOVED`, `USAGE`
  */
 export async function indexChannel(options: IndexOptions): Promise<IndexReport> {
@@ -80,8 +82,9 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   checkSubdirs(options.subdirs);
   const repositories = await store.registry.repositories({ signal });
   const leaves = leavesBySubdir(store, repositories);
+  // Where the store tells, that is all: metadata too has its leaves.
   const subdirs = options.subdirs ?? [
-    ...new Set([...(await new OciChannel(store).subdirs({ signal })), ...(leaves?.keys() ?? [])]),
+    ...(leaves?.keys() ?? (await new OciChannel(store).subdirs({ signal }))),
   ];
   if (subdirs.length === 0)
     throw new FerryError('CHANNEL_NOT_FOUND', `there is no channel at \`${store.location}\``);
@@ -91,7 +94,7 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     );
   }
   const indexed: IndexedSubdir[] = [];
-  for (const subdir of [...subdirs].sort(compareText))
+  for (const subdir of [...new Set(subdirs)].sort(compareText))
     indexed.push(
       await indexSubdir(subdir, leaves === undefined ? undefined : (leaves.get(subdir) ?? []), options),
     );
@@ -102,7 +105,8 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     companions.push(...files.map((file) => `${input.subdir}/${file}`));
   }
   // It speaks of the whole channel, or not at all.
-  const isWhole = options.subdirs === undefined && inputs.length === indexed.length;
+  const published = indexed.filter(({ isPublished }) => isPublished);
+  const isWhole = options.subdirs === undefined && inputs.length === published.length && inputs.length > 0;
   if (isWhole && (await writeChanneldata(inputs, options))) companions.push('channeldata.json');
   return {
     channel: store.location,

@@ -10,6 +10,7 @@ import { establishSubdir } from '../channel-role.js';
 import { commitEntries, mergeLog, readMerged, type CommitOptions } from '../commit.js';
 import { writeHead, type Head } from '../head.js';
 import type { Listing } from '../listing.js';
+import { readLoggedRecords, rememberable } from '../logged-records.js';
 import { revisionOf, type MergedState } from '../merge.js';
 import { readStoredRecord } from '../stored-record.js';
 import { eachRecord, sectionOf, type SubdirRecords } from '../subdir-records.js';
@@ -41,6 +42,8 @@ export interface SubdirView {
 /** A subdir that was indexed. */
 export interface IndexedSubdir {
   readonly report: SubdirIndex;
+  /** Whether it has repodata. */
+  readonly isPublished: boolean;
   /** What the files beside its repodata are made of; `undefined` where it is not ours to make them. */
   readonly companions: CompanionInput | undefined;
 }
@@ -65,6 +68,8 @@ export async function indexSubdir(
   const known = [...state.listing.filenames()];
   const stored = await findStored(subdir, { store, concurrency, known, names, leaves, signal });
   const view: SubdirView = { subdir, ledger, head, state, stored };
+  if (options.subdirs !== undefined && head.digest === undefined && stored.size === 0 && state === head)
+    throw new FerryError('CHANNEL_NOT_FOUND', `there is no \`${subdir}\` at \`${store.location}\``);
 
   const dropped = known.filter((filename) => !isStored(view, filename)).sort(compareText);
   const { entries, failed } = isOurs ? await newEntries(view, options) : { entries: [], failed: [] };
@@ -77,7 +82,7 @@ export async function indexSubdir(
       ? await rebuildRecords(subdir, after, shared)
       : { records: undefined, failed: [] };
   const revised: Revised = isOurs
-    ? await reviseRecords(subdir, after, rebuilt.records, shared)
+    ? await reviseRecords(view, after, rebuilt.records, shared)
     : await rewriteRecords(subdir, after, rebuilt.records ?? new Map<string, JsonObject>(), shared);
   after = revised.head;
   const compaction = isOurs
@@ -87,8 +92,9 @@ export async function indexSubdir(
     subdir,
     role: isOurs ? 'published' : ledger?.role.kind,
     records: compaction.head.listing.recordCount,
-    added: entries.map(({ filename }) => filename).sort(compareText),
+    added: [...entries.map(({ filename }) => filename), ...(revised.returned ?? [])].sort(compareText),
     dropped,
+    removed: [...(revised.removed ?? [])].sort(compareText),
     rewritten: revised.filenames,
     failed: [...failed, ...rebuilt.failed],
     generation: compaction.generation,
@@ -96,12 +102,15 @@ export async function indexSubdir(
     isChanged: compaction.head.digest !== head.digest,
   };
   const { base } = revised;
-  if (base === undefined || options.companions === false) return { report, companions: undefined };
+  // Of what was never published there is nothing to tell.
+  const isPublished = compaction.head.digest !== undefined;
+  if (base === undefined || !isPublished || options.companions === false)
+    return { report, isPublished, companions: undefined };
   const listings = [compaction.head.listing, ...base.listings];
   const warn = (message: string): void => options.reporter?.warning?.(message);
   const infos = await readInfos(subdir, listings, { ...shared, warn });
   const { unpatched, patches } = base;
-  return { report, companions: { subdir, head: compaction.head, unpatched, patches, infos } };
+  return { report, isPublished, companions: { subdir, head: compaction.head, unpatched, patches, infos } };
 }
 
 /** Whether a subdir is one that is published to. @throws FerryError `ROLE_MISMATCH` */
@@ -135,7 +144,8 @@ async function commitChanges(
   options: CommitOptions,
 ): Promise<Head> {
   const removals = dropped.map((filename): OperationEntry => {
-    return { kind: 'remove', filename, revision: revisionOf(state, filename) + 1, yank: false };
+    const revision = revisionOf(state, filename) + 1;
+    return { kind: 'remove', filename, revision, yank: false, ...rememberable(state.listing.get(filename)) };
   });
   const changes = [...removals, ...entries];
   if (changes.length === 0 && head.digest === undefined && state === head) return head;
@@ -150,40 +160,64 @@ interface Revised {
   readonly head: Head;
   /** Those that say something else than before. */
   readonly filenames: readonly string[];
+  /** Archives that patch instructions took off the list, and those that they no longer do. */
+  readonly removed?: readonly string[];
+  readonly returned?: readonly string[];
   /** What they were before patches, and the listing that has all of these. */
   readonly base?: Pick<CompanionInput, 'unpatched' | 'patches'> & { readonly listings: readonly Listing[] };
 }
 
 /**
- * Brings the records in line with what archives and patch instructions say. What the instructions remove is yanked.
+ * Brings the records in line with what archives and patch instructions say. What the instructions remove is yanked; what only
+ * they removed, and no longer do, is listed again.
  * @param rebuilt records that were made anew, if they were
  */
 async function reviseRecords(
-  subdir: string,
+  view: SubdirView,
   head: Head,
   rebuilt: ReadonlyMap<string, JsonObject> | undefined,
   options: IndexOptions,
 ): Promise<Revised> {
+  const { subdir } = view;
   const patches = options.patches?.(subdir) ?? (await readStoredPatches(subdir, options));
   const before = patches === undefined ? recordsOf(head.listing) : await readUnpatched(subdir, head, options);
   const unpatched = withRecords(before, rebuilt);
   const wanted =
     patches === undefined ? { records: unpatched, gone: [] } : patchedRecords(unpatched, patches);
   const gone = wanted.gone.filter((filename) => head.listing.has(filename));
-  let after = head;
-  if (gone.length > 0) {
-    const entries = gone.map((filename): OperationEntry => {
-      return { kind: 'remove', filename, revision: revisionOf(head, filename) + 1, yank: true };
-    });
-    after = (await commitEntries(subdir, entries, head, options)).head;
-    await withdrawFromForms(subdir, gone, options);
+  const entries = gone.map((filename): OperationEntry => {
+    const revision = revisionOf(head, filename) + 1;
+    return { kind: 'remove', filename, revision, yank: true, ...rememberable(head.listing.get(filename)) };
+  });
+  for (const [filename, said] of eachRecord(wanted.records)) {
+    const { record } = rememberable(said);
+    // It stands among the records of before the patches, so nobody but they took it off the list.
+    if (record === undefined || !head.listing.removed.has(filename)) continue;
+    if (view.stored.get(filename)?.sha256 !== record.sha256) continue;
+    entries.push({ kind: 'add', filename, revision: revisionOf(head, filename) + 1, record });
   }
+  let after = head;
+  if (entries.length > 0) after = (await commitEntries(subdir, entries, head, options)).head;
+  // What archives say without patches stays written down, and tells patches from people who yank.
+  if (gone.length > 0) await withdrawFromForms(subdir, gone, options, ['current_repodata.json']);
   const records = new Map(
     [...eachRecord(wanted.records)].filter(([filename]) => after.listing.has(filename)),
   );
   const rewritten = await rewriteRecords(subdir, after, records, options);
-  const listings = [head.listing];
-  return { ...rewritten, base: { unpatched, patches, listings } };
+  const base = { unpatched: withRemoved(unpatched, after.listing), patches };
+  const returned = entries.filter(({ kind }) => kind === 'add').map(({ filename }) => filename);
+  return {
+    ...rewritten,
+    removed: gone,
+    returned,
+    base: { ...base, listings: [head.listing, after.listing] },
+  };
+}
+
+/** Without patches what they remove is not removed. */
+function withRemoved(records: SubdirRecords, { removed }: Listing): SubdirRecords {
+  const names = [...removed].filter((filename) => !records[sectionOf(filename)].has(filename));
+  return { ...records, removed: names.sort(compareText) };
 }
 
 function withRecords(
@@ -232,6 +266,9 @@ async function newEntries(
   const missing = [...stored].filter(
     ([filename]) => !isListed(view, filename) && !state.listing.removed.has(filename),
   );
+  const known = missing.map(([filename]) => filename).filter((filename) => revisionOf(state, filename) > 0);
+  const findLogged =
+    known.length === 0 ? () => undefined : await readLoggedRecords(store, subdir, new Set(known), { signal });
   await forEachConcurrently(missing, { concurrency, signal }, async ([filename, { name }]) => {
     const revision = revisionOf(state, filename);
     if (revision > 0 && !state.listing.has(filename) && isUnderWay(state, time)) {
@@ -243,7 +280,10 @@ async function newEntries(
     try {
       const found = await readStoredRecord(store, subdir, name, time.getTime(), { signal });
       if (found === undefined) return;
-      const record = found.record as PublishedRecord;
+      // What was listed before keeps the time of that. @see CEP 47
+      const since = findLogged(filename, found.record['sha256'])?.indexed_timestamp;
+      const stamp = since === undefined ? {} : { indexed_timestamp: since };
+      const record = { ...found.record, ...stamp } as PublishedRecord;
       const next = state.listing.has(filename) ? revision + 2 : revision > 0 ? revision + 1 : 0;
       entries.push({ kind: 'add', filename, revision: next, record, manifest: found.manifest });
     } catch (error) {

@@ -113,6 +113,8 @@ export function ownerOf(name: string): string {
 
 function listPackages(api: PackagesApi, request: DoubleRequest, user: GhcrUser, owner: string): Answer {
   if (request.query.get('package_type') !== 'container') return failure(400, 'package_type is missing');
+  if (!hasScope(user, 'read:packages'))
+    return failure(403, 'You need at least read:packages scope to list packages.');
   const visible = [...api.packages.values()].filter(
     (one) => ownerOf(one.name) === owner && mayRead(user, one),
   );
