@@ -202,7 +202,7 @@ export class Session implements AsyncDisposable {
     return this.openRegistryClient(location.host, role, owner);
   }
 
-  /** Opens a registry by its host; `owner` is whose repositories may have to be deleted. */
+  /** Opens a registry by its host; `owner` is whose repositories may have to be listed, or deleted. */
   openRegistryClient(host: string, role: RegistryRole, owner = ''): RegistryClient {
     const { send } = this.openSend(host, role);
     const githubPackages = GITHUB_OWNER.test(owner) ? this.openGithubPackages(host, owner) : undefined;

@@ -44,8 +44,8 @@ describe('what was done', () => {
     const second = await home.run(['push', 'built', CHANNEL, '--dry-run']);
     expect(second.stdout.replace(home.path, '~')).toMatchInlineSnapshot(`
       "noarch/hello-1.0-0.conda, 969 B: there already
-      noarch/hello-1.0-0.tar.bz2, 575 B: would be published
-        sha256:3f2a2a5e32af5b9f2a2f3f1b4b9f2b6c3f6d0c2a5b1a7f1a3d6f9a2c4e8b0d1f
+      noarch/hello-1.0-0.tar.bz2, 574 B: would be published
+        sha256:1ae1e96bdac0f3d1c255c05207bfb67a40f83a7f4584dfb25858e51aff8f6f48
 
       1 would be published, 1 there already: ~/ch
       "
