@@ -5,10 +5,16 @@ import { firstLedger, readLedger, writeLedger } from '../artifact/ledger.js';
 import { FerryError } from '../errors.js';
 import type { CallOptions } from '../oci/storage.js';
 import { mergeLog, type CommitOptions } from './commit.js';
-import { readHead, type Head } from './head.js';
+import { pause, readHead, type Head, type HeadOptions } from './head.js';
 
 /** The subdir that makes a folder a channel. @see CEP 26 */
 const NOARCH = 'noarch';
+const REREAD_PAUSE_MS = 100;
+
+/** Options of {@link checkRole}. */
+export interface RoleOptions extends CallOptions, Pick<HeadOptions, 'sleep'> {
+  readonly force?: boolean | undefined;
+}
 
 /**
  * Makes sure that a subdir is one that is published to, or that nobody has anything in.
@@ -20,9 +26,14 @@ export async function checkRole(
   store: ChannelStore,
   subdir: string,
   head: Head,
-  { signal, force = false }: CallOptions & { readonly force?: boolean | undefined },
+  { signal, sleep = pause, force = false }: RoleOptions,
 ): Promise<boolean> {
-  const ledger = await readLedger(store, subdir, { signal });
+  let ledger = await readLedger(store, subdir, { signal });
+  // A registry on a disk cannot read a tag for a moment while it is written.
+  if (ledger === undefined && head.digest !== undefined) {
+    await sleep(REREAD_PAUSE_MS, signal);
+    ledger = await readLedger(store, subdir, { signal });
+  }
   if (ledger?.role.kind === 'published') return true;
   if (head.digest === undefined) await checkSchema(store, subdir, { signal });
   if (force) return ledger !== undefined;
@@ -50,7 +61,8 @@ export async function establishSubdir(
   options: CommitOptions & { readonly isKnown: boolean },
 ): Promise<void> {
   const { store, signal, isKnown } = options;
-  if (!isKnown) {
+  // Of several that begin at once the first one is enough.
+  if (!isKnown && (await readLedger(store, subdir, { signal })) === undefined) {
     const ledger = { ...firstLedger(store, subdir, { kind: 'published' }), complete: true };
     await writeLedger(store, ledger, { signal });
   }

@@ -1,4 +1,5 @@
 /** The head of a published subdir: what `latest` of its repodata names, as listing and mark, and how a new one is written. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ChannelStore } from '../artifact/channel-store.js';
 import { REPODATA, ZSTD_SUFFIX } from '../artifact/media-types.js';
 import { mergeMarkAnnotation, NOTHING_MERGED, readMergeMark } from '../artifact/merge-mark.js';
@@ -18,6 +19,8 @@ import type { MergedState } from './merge.js';
 
 /** Far above the largest there is (linux-64 of conda-forge: some 600 MB). */
 const MAX_REPODATA_BYTES = 3 * 1024 * 1024 * 1024;
+/** A registry on a disk cannot read a tag for a moment while it is moved, and says that there is none. */
+const ABSENCE_PAUSES_MS = [20, 80];
 /** For what the next push replaces. */
 const ZSTD_LEVEL = 3;
 /** What conda-oci-mirror uses; a generation is compressed once and read very often. */
@@ -35,6 +38,16 @@ export interface Head extends MergedState {
 export interface HeadOptions extends CallOptions {
   readonly store: ChannelStore;
   readonly workers: WorkerPool;
+  /** For tests: waits so many milliseconds. @defaultValue a timer */
+  readonly sleep?: ((ms: number, signal: AbortSignal | undefined) => Promise<void>) | undefined;
+}
+
+/** Waits so many milliseconds. @throws the signal's reason */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await delay(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    throw error;
+  });
 }
 
 /**
@@ -43,8 +56,8 @@ export interface HeadOptions extends CallOptions {
  * @throws FerryError `REPODATA_INVALID`, `MANIFEST_INVALID`
  */
 export async function readHead(subdir: string, options: HeadOptions, known?: Head): Promise<Head> {
-  const { store, workers, signal } = options;
-  const found = await findMetadata(store, subdir, 'repodata.json', { signal });
+  const { workers, signal } = options;
+  const found = await findLatest(subdir, options);
   if (found === undefined) {
     return { listing: Listing.empty(subdir), mark: NOTHING_MERGED, digest: undefined, hasPlain: true };
   }
@@ -53,6 +66,19 @@ export async function readHead(subdir: string, options: HeadOptions, known?: Hea
   const text = await readText(found, workers, signal);
   const hasPlain = found.layers.some(({ mediaType }) => mediaType === REPODATA);
   return { listing: Listing.parse(text, subdir), mark: readMergeMark(found.annotations), digest, hasPlain };
+}
+
+/** Absence is believed the third time: to take it for granted would publish the log alone, without what was compacted. */
+async function findLatest(
+  subdir: string,
+  { store, signal, sleep = pause }: HeadOptions,
+): Promise<FoundMetadata | undefined> {
+  for (const ms of ABSENCE_PAUSES_MS) {
+    const found = await findMetadata(store, subdir, 'repodata.json', { signal });
+    if (found !== undefined) return found;
+    await sleep(ms, signal);
+  }
+  return findMetadata(store, subdir, 'repodata.json', { signal });
 }
 
 async function readText(

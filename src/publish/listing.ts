@@ -110,9 +110,10 @@ export class Listing {
     this.#removed.delete(filename);
   }
 
-  /** Takes an archive off the list. */
+  /** Says nothing of an archive any more: it is neither listed nor removed. */
   delete(filename: string): void {
     this.#records.delete(filename);
+    this.#removed.delete(filename);
   }
 
   /** File names that are gone from the index on purpose, and stay to be fetched. */

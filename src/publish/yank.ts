@@ -13,11 +13,14 @@ import { compareText } from '../io/compare-text.js';
 import type { Digest } from '../io/digest.js';
 import type { CallOptions } from '../oci/storage.js';
 import { checkRole, establishSubdir } from './channel-role.js';
-import { commitEntries, readMerged, type CommitOptions } from './commit.js';
+import { commitEntries, mergeLog, readMerged, type CommitOptions } from './commit.js';
 import { revisionOf, type MergedState } from './merge.js';
 import { readStoredRecord } from './stored-record.js';
 import { selectRecords } from './select-records.js';
 import { withdrawFromForms } from './withdraw.js';
+
+/** How often an archive is removed against others who put it back. */
+const MAX_ATTEMPTS = 5;
 
 /** Options of {@link yankArchives}. */
 export interface YankOptions extends CommitOptions {
@@ -64,9 +67,7 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
   const works: Work[] = [];
   for (const subdir of subdirs) {
     const { head, state } = await readMerged(subdir, options);
-    const chosen = undo
-      ? chooseRemoved(state, specs, met)
-      : chooseListed(subdir, state, specs, met);
+    const chosen = undo ? chooseRemoved(state, specs, met) : chooseListed(subdir, state, specs, met);
     works.push({ subdir, head, state, ...chosen });
   }
   const unmet = specs.filter((spec) => !met.has(spec));
@@ -78,8 +79,10 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
   }
   if (!dryRun) {
     for (const work of works) {
-      if (work.changes.length === 0) continue;
-      await change(work, { ...options, undo, now });
+      if (work.changes.length > 0) await change(work, { ...options, undo, now });
+      // What is as it is to be may stand in the log only: whoever put it there was killed.
+      else if (work.done.length > 0 && work.state !== work.head)
+        await mergeLog(work.subdir, work.head, options);
     }
   }
   return {
@@ -126,29 +129,56 @@ function chooseRemoved(
 }
 
 async function change(
-  { subdir, head, state, changes }: Work,
+  { subdir, head, changes }: Work,
   options: YankOptions & { readonly undo: boolean; readonly now: () => Date },
 ): Promise<void> {
   const { store } = options;
   const isKnown = await checkRole(store, subdir, head, options);
   await establishSubdir(subdir, head, { ...options, isKnown });
-  const entries: OperationEntry[] = [];
-  for (const filename of changes) {
-    const revision = revisionOf(state, filename) + 1;
-    if (options.undo) {
-      const found = await findRemoved(subdir, filename, options);
-      entries.push({ kind: 'add', filename, revision, ...found });
-    } else {
-      const record = state.listing.get(filename);
-      entries.push({ kind: 'remove', filename, revision, yank: true, ...rememberable(record) });
+  const found = options.undo ? await findAllRemoved(subdir, changes, options) : new Map<string, Returned>();
+  const draft = (state: MergedState): OperationEntry[] =>
+    changes.flatMap((filename) => draftChange(filename, state, found.get(filename)));
+  let { head: reached } = await commitEntries(subdir, draft, head, options);
+  // Somebody who replaced an archive at the same moment may have had the last word.
+  for (let attempt = 1; draft(reached).length > 0; attempt += 1) {
+    if (attempt === MAX_ATTEMPTS) {
+      const what = `others kept changing the same archives of \`${subdir}\` in \`${options.store.location}\``;
+      throw new FerryError('TAG_MOVED', what, { hint: 'run the command again' });
     }
+    reached = (await commitEntries(subdir, draft, reached, options)).head;
   }
-  await commitEntries(subdir, entries, head, options);
   if (!options.undo) await withdrawFromForms(subdir, changes, options);
 }
 
+/** What is still to be said of an archive, given all that is known. */
+function draftChange(filename: string, state: MergedState, returned: Returned | undefined): OperationEntry[] {
+  const { listing } = state;
+  const revision = revisionOf(state, filename) + 1;
+  if (returned !== undefined)
+    return listing.removed.has(filename) ? [{ kind: 'add', filename, revision, ...returned }] : [];
+  if (listing.removed.has(filename)) return [];
+  return [{ kind: 'remove', filename, revision, yank: true, ...rememberable(listing.get(filename)) }];
+}
+
+interface Returned {
+  readonly record: PublishedRecord;
+  readonly manifest: Digest;
+}
+
+async function findAllRemoved(
+  subdir: string,
+  filenames: readonly string[],
+  options: Parameters<typeof findRemoved>[2],
+): Promise<ReadonlyMap<string, Returned>> {
+  const found = new Map<string, Returned>();
+  for (const filename of filenames) found.set(filename, await findRemoved(subdir, filename, options));
+  return found;
+}
+
 /** The record as an operation may hold it; one without digest or time is made anew when it is listed again. */
-function rememberable(record: Readonly<Record<string, unknown>> | undefined): { readonly record?: PublishedRecord } {
+function rememberable(record: Readonly<Record<string, unknown>> | undefined): {
+  readonly record?: PublishedRecord;
+} {
   const isWhole = typeof record?.['sha256'] === 'string' && typeof record['indexed_timestamp'] === 'number';
   return isWhole ? { record: record as PublishedRecord } : {};
 }
@@ -158,11 +188,16 @@ async function findRemoved(
   subdir: string,
   filename: string,
   options: CallOptions & Pick<YankOptions, 'store'> & { readonly now: () => Date },
-): Promise<{ readonly record: PublishedRecord; readonly manifest: Digest }> {
+): Promise<Returned> {
   const { store, now } = options;
-  const stored = await readStoredRecord(store, subdir, parseArchiveFilename(filename), now().getTime(), options);
-  if (stored === undefined)
-    throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
+  const stored = await readStoredRecord(
+    store,
+    subdir,
+    parseArchiveFilename(filename),
+    now().getTime(),
+    options,
+  );
+  if (stored === undefined) throw new FerryError('ARCHIVE_ABSENT', `\`${filename}\` is not stored any more`);
   const { record: made, manifest } = stored;
   let record = made as PublishedRecord;
   for (const tag of await listOperations(store, subdir, options)) {
