@@ -39,7 +39,7 @@ export async function checkRole(
   if (force) return ledger !== undefined;
   const where = `\`${subdir}\` of \`${store.location}\``;
   if (ledger !== undefined) {
-    const { source = 'another channel' } = ledger.role;
+    const { source } = ledger.role;
     throw new FerryError('ROLE_MISMATCH', `${where} is made out of \`${source}\``, {
       hint: 'publish to a channel of its own; --force publishes here, and the mirror then needs --merge',
     });

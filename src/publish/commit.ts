@@ -104,7 +104,7 @@ export async function mergeLog(
   options: MergeOptions,
 ): Promise<{ readonly head: Head; readonly merged: readonly LoggedOperation[] }> {
   await using _ = await lockLog(subdir, options);
-  return merge(subdir, known, new Map(), options);
+  return await merge(subdir, known, new Map(), options);
 }
 
 async function lockLog(

@@ -4,7 +4,7 @@
  */
 import { basename } from 'node:path';
 import type { ChannelStore } from '../artifact/channel-store.js';
-import { storeArchive, type StoredPackage } from '../artifact/pack.js';
+import type { StoredPackage } from '../artifact/pack.js';
 import { FerryError, isFerryError } from '../errors.js';
 import { digestHex, type Digest } from '../io/digest.js';
 import { forEachConcurrently } from '../io/pool.js';
