@@ -16,6 +16,7 @@ const { body } = await send('GET', `/v2/${SOURCE}/manifests/latest`);
 /** @type {{ config: { digest: string }, layers: { digest: string, size: number }[] }} */
 const manifest = JSON.parse(body.toString('utf8'));
 // Other bytes than those before, since a registry is faster with what it has.
+/** @type {{ readonly bytes: Buffer, readonly digest: string }[]} */
 const layers = [];
 for (const { digest } of manifest.layers) {
   const bytes = (await send('GET', `/v2/${SOURCE}/blobs/${digest}`)).body;

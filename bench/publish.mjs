@@ -37,6 +37,7 @@ export async function benchPublish() {
  */
 async function measure(host, folder) {
   const prepared = await run(execPath, [script('publish-prepare.mjs'), host, String(RECORDS)]);
+  /** @type {{ readonly jsonBytes: number, readonly zstBytes: number }} */
   const sizes = JSON.parse(prepared.stdout);
   const samples = [];
   for (let i = 0; i < PUSHES; i += 1) {
@@ -49,6 +50,7 @@ async function measure(host, folder) {
     });
     const path = join(folder, filename);
     await writeFile(path, bytes);
+    /** @type {{ readonly seconds: number }} */
     const bare = JSON.parse((await run(execPath, [script('publish-bare.mjs'), host])).stdout);
     const ours = await push(path, `oci://${host}/bench/publish`);
     const beside = ours.seconds - bare.seconds;

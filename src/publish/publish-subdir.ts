@@ -79,8 +79,7 @@ export async function publishSubdir(
     // What is judged as listed may stand in the log only: whoever put it there was killed.
     reached = await mergeLog(subdir, before, options);
   }
-  for (const filename of disputed(outcomes, reached, options))
-    await restoreListed(subdir, filename, reached, options);
+  for (const filename of disputed(outcomes, reached)) await restoreListed(subdir, filename, reached, options);
   return { head: reached.head, outcomes };
 }
 
@@ -285,23 +284,19 @@ function entryOf({ archive, stored, revision, replaces }: Stored, now: Date): Op
 }
 
 /** File names whose tag another writer may have written too. Of two under one name, pushed at once, one is listed. */
-function disputed(
-  outcomes: readonly Outcome[],
-  { head, merged }: Reached,
-  { store }: PublishSubdirOptions,
-): readonly string[] {
+function disputed(outcomes: readonly Outcome[], { head, merged }: Reached): readonly string[] {
   const entries = merged.flatMap(({ operation }) => operation.entries);
   return outcomes.flatMap((outcome) => {
     const { filename, digest } = outcome.archive.layer;
+    const twin = twinOf(filename);
     const hasRival = entries.some(
       (entry) =>
         entry.kind !== 'remove' && entry.filename === filename && entry.record.sha256 !== digestHex(digest),
     );
-    const isDisputed =
-      'error' in outcome
-        ? outcome.error.code === 'ARCHIVE_EXISTS'
-        : outcome.status === 'replaced' ||
-          (outcome.status === 'added' && store.schema.holdsTwins && head.listing.has(twinOf(filename)));
-    return hasRival || isDisputed ? [filename] : [];
+    const isOpen =
+      'error' in outcome ? outcome.error.code === 'ARCHIVE_EXISTS' : outcome.status === 'replaced';
+    const isThere = 'status' in outcome && outcome.status === 'there';
+    const hasTwin = !isThere && (head.listing.has(twin) || revisionOf(head, twin) > 0);
+    return hasRival || isOpen || hasTwin ? [filename] : [];
   });
 }

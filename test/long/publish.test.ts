@@ -19,8 +19,9 @@ const PUSHERS = 20;
 const EACH = 10;
 const KILLED = 2;
 const REPETITIONS = Number(process.env['CONDA_FERRY_TEST_REPETITIONS'] ?? 20);
-/** A kill comes after at most so much of a push, which takes some ten seconds among so many. */
-const KILL_WITHIN_MS = 15_000;
+/** One kill of a round comes so early; the other when some of the pushers have logged what they want. */
+const KILL_WITHIN_MS = 5_000;
+const KILL_DELAY_MS = 2_000;
 const POLL_MS = 300;
 
 const seed = Number(process.env['CONDA_FERRY_TEST_SEED'] ?? Date.now() % 100_000);
@@ -53,6 +54,11 @@ class LogWatch {
 
   constructor(scene: PublishScene) {
     this.#scene = scene;
+  }
+
+  /** Operations that were seen. */
+  get size(): number {
+    return this.#seen.size;
   }
 
   async filenames(): Promise<ReadonlySet<string>> {
@@ -92,7 +98,9 @@ describe('many processes publish to one channel', () => {
       let atOnce = 0;
       const startedAt = performance.now();
       for (let round = 0; round < ROUNDS; round += 1) {
-        const victims = new Set(Array.from({ length: KILLED }, () => Math.floor(random() * PUSHERS)));
+        const first = Math.floor(random() * PUSHERS);
+        const victims = Array.from({ length: KILLED }, (_, i) => (first + i) % PUSHERS);
+        const loggedBefore = watch.size;
         const over = new AbortController();
         const polling = (async () => {
           while (!over.signal.aborted) {
@@ -110,7 +118,6 @@ describe('many processes publish to one channel', () => {
           const child = startPush(scene, [folderOf(round, pusher)]);
           const killing = victims.has(pusher) ? killAfter(child, random() * KILL_WITHIN_MS) : undefined;
           const { code, signal, stdout, stderr } = await ended(child);
-          await killing?.[Symbol.asyncDispose]();
           const done = publishedBy(stdout);
           for (const filename of done) reported.add(filename);
           if (signal === null && code !== 0)

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isFerryError } from '#ferry/errors.js';
+import { schemaV1 } from '#ferry/artifact/schema-v1.js';
 import { digestHex } from '#ferry/io/digest.js';
 import { mergeLog } from '#ferry/publish/commit.js';
 import { Listing } from '#ferry/publish/listing.js';
@@ -13,7 +14,8 @@ import { NOTHING_MERGED } from '#ferry/artifact/merge-mark.js';
 import { prepared, SharedChannel, SUBDIR } from '../support/publishers.js';
 import type { Ending, Weather, Writer } from '../support/scheduled-registry.js';
 
-const SEEDS = Number(process.env['CONDA_FERRY_TEST_SEEDS'] ?? 300);
+/** A few for every day; some thousands after a change of what they test. */
+const SEEDS = Number(process.env['CONDA_FERRY_TEST_SEEDS'] ?? 100);
 const FIRST_SEED = Number(process.env['CONDA_FERRY_TEST_SEED'] ?? 1);
 const FAIR: Weather = { lost: 0, broken: 0, killed: 0 };
 const ROUGH: Weather = { lost: 0.1, broken: 0, killed: 0 };
@@ -105,6 +107,23 @@ describe('writers of one name', () => {
         'rival-1.0-0.conda',
         'rival-1.0-0.tar.bz2',
       ]);
+    }
+  });
+
+  test.each([
+    ['fair', FAIR],
+    ['rough', ROUGH],
+  ])('in %s weather of twins the `.conda` stays, where the schema holds one of them', async (_, weather) => {
+    for (const seed of seeds) {
+      const channel = new SharedChannel(seed, schemaV1);
+      const writers = [rivals.a, rivals.twin].map((archive, i) => {
+        const options = channel.disturbed(`writer ${i}`, weather);
+        return { name: `writer ${i}`, work: async () => channel.push(options, [archive]) };
+      });
+      expectKnown(await channel.scheduler.run(writers), seed);
+      await expectComplete(channel, seed, true);
+      expect(await channel.lost(), `seed ${seed}`).toEqual([]);
+      expect([...(await channel.head()).listing.filenames()], `seed ${seed}`).toEqual(['rival-1.0-0.conda']);
     }
   });
 
