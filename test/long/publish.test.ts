@@ -116,8 +116,11 @@ describe('many processes publish to one channel', () => {
         })();
         const pushes = Array.from({ length: PUSHERS }, async (_, pusher) => {
           const child = startPush(scene, [folderOf(round, pusher)]);
-          const killing = victims.has(pusher) ? killAfter(child, random() * KILL_WITHIN_MS) : undefined;
-          const { code, signal, stdout, stderr } = await ended(child);
+          const victim = victims.indexOf(pusher);
+          const enough = victim > 0 ? loggedBefore + 1 + Math.floor(random() * (PUSHERS / 2)) : 0;
+          const killMs = random() * (victim > 0 ? KILL_DELAY_MS : KILL_WITHIN_MS);
+          const killing = victim === -1 ? undefined : killWhen(child, () => watch.size >= enough, killMs);
+          const [{ code, signal, stdout, stderr }] = await Promise.all([ended(child), killing]);
           const done = publishedBy(stdout);
           for (const filename of done) reported.add(filename);
           if (signal === null && code !== 0)
@@ -325,6 +328,14 @@ function killAfter(child: ChildProcess, ms: number): AsyncDisposable {
       return Promise.resolve();
     },
   };
+}
+
+/** Kills a process so long after something came true, unless it has ended by then. */
+async function killWhen(child: ChildProcess, isTrue: () => boolean, ms: number): Promise<void> {
+  const isOver = (): boolean => child.exitCode !== null;
+  while (!isTrue() && !isOver()) await delay(50);
+  await delay(ms);
+  if (!isOver()) child.kill('SIGKILL');
 }
 
 /** File names that a push reported as published. */
