@@ -6,8 +6,10 @@ import { JsonCursor, type Span } from '../conda/json-cursor.js';
 import { archiveExtensionOf } from '../conda/names.js';
 import type { JsonObject } from '../conda/record-details.js';
 import { ParseError } from '../errors.js';
+import { concatBytes } from '../io/bytes.js';
 import { compareText } from '../io/compare-text.js';
 
+const BLOCK_BYTES = 256 * 1024;
 const SECTIONS = ['packages', 'packages.conda'] as const;
 type Section = (typeof SECTIONS)[number];
 
@@ -21,6 +23,8 @@ export class Listing {
   readonly #removed: Set<string>;
   /** Members other than those that hold records, as they stand. */
   readonly #others: ReadonlyMap<string, Value>;
+  /** Names in the order in which they are written, since the last change. */
+  #sorted: Partial<Record<Section, readonly string[]>> = {};
 
   private constructor(
     text: Uint8Array,
@@ -106,13 +110,16 @@ export class Listing {
 
   /** Lists an archive, in the place of what was listed by that name. */
   set(filename: string, record: JsonObject): void {
+    this.#sorted = {};
     this.#records.set(filename, encode(record));
     this.#removed.delete(filename);
   }
 
-  /** Takes an archive off the list. */
+  /** Says nothing of an archive any more: it is neither listed nor removed. */
   delete(filename: string): void {
+    this.#sorted = {};
     this.#records.delete(filename);
+    this.#removed.delete(filename);
   }
 
   /** File names that are gone from the index on purpose, and stay to be fetched. */
@@ -122,53 +129,82 @@ export class Listing {
 
   /** Moves an archive to `removed`. */
   remove(filename: string): void {
+    this.#sorted = {};
     this.#records.delete(filename);
     this.#removed.add(filename);
   }
 
   /** Writes the text: the same bytes for the same records, removed names and other members. */
   write(): Uint8Array {
-    const pieces: Uint8Array[] = [Buffer.from('{')];
-    let isFirst = true;
-    const member = (key: string): void => {
-      pieces.push(Buffer.from(`${isFirst ? '' : ',\n'}${JSON.stringify(key)}:`));
-      isFirst = false;
-    };
+    return concatBytes([...this.blocks()]);
+  }
+
+  /** Writes the text in blocks of some size, so that nobody needs to hold all of it. */
+  *blocks(): Generator<Uint8Array, void> {
+    let block = Buffer.allocUnsafe(BLOCK_BYTES);
+    let used = 0;
+    for (const piece of this.#pieces()) {
+      // Most are short texts, and written where they go.
+      const isText = typeof piece === 'string';
+      const size = isText ? Buffer.byteLength(piece) : piece.byteLength;
+      if (size > block.byteLength - used) {
+        if (used > 0) yield block.subarray(0, used);
+        block = Buffer.allocUnsafe(BLOCK_BYTES);
+        used = 0;
+      }
+      if (size > block.byteLength) {
+        yield isText ? Buffer.from(piece) : piece;
+        continue;
+      }
+      if (isText) block.write(piece, used);
+      else block.set(piece, used);
+      used += size;
+    }
+    if (used > 0) yield block.subarray(0, used);
+  }
+
+  *#pieces(): Generator<string | Uint8Array, void> {
+    yield '{';
+    let separator = '';
     const info = this.#others.get('info');
     if (info !== undefined) {
-      member('info');
-      pieces.push(this.#bytesOf(info));
+      yield '"info":';
+      yield this.#bytesOf(info);
+      separator = ',\n';
     }
-    const filenames = [...this.#records.keys()].sort(compareText);
     for (const section of SECTIONS) {
-      member(section);
-      this.#writeSection(
-        filenames.filter((filename) => sectionOf(filename) === section),
-        pieces,
-      );
+      yield `${separator}"${section}":{`;
+      yield* this.#recordPieces(section);
+      yield '}';
+      separator = ',\n';
     }
-    member('removed');
-    pieces.push(encode([...this.#removed].sort(compareText)));
+    yield `${separator}"removed":${JSON.stringify([...this.#removed].sort(compareText))}`;
     for (const key of [...this.#others.keys()].sort(compareText)) {
       const value = this.#others.get(key);
       if (key === 'info' || value === undefined) continue;
-      member(key);
-      pieces.push(this.#bytesOf(value));
+      yield `,\n${JSON.stringify(key)}:`;
+      yield this.#bytesOf(value);
     }
-    pieces.push(Buffer.from('}\n'));
-    return Buffer.concat(pieces);
+    yield '}\n';
   }
 
-  #writeSection(filenames: readonly string[], pieces: Uint8Array[]): void {
-    pieces.push(Buffer.from('{'));
+  *#recordPieces(section: Section): Generator<string | Uint8Array, void> {
     let separator = '\n';
-    for (const filename of filenames) {
+    for (const filename of this.#sortedNames(section)) {
       const value = this.#records.get(filename);
       if (value === undefined) continue;
-      pieces.push(Buffer.from(`${separator}${JSON.stringify(filename)}:`), this.#bytesOf(value));
+      yield `${separator}${JSON.stringify(filename)}:`;
+      yield this.#bytesOf(value);
       separator = ',\n';
     }
-    pieces.push(Buffer.from('}'));
+  }
+
+  #sortedNames(section: Section): readonly string[] {
+    // What was read is mostly in order, which makes sorting cheap; it is written more than once.
+    const sorted = (this.#sorted[section] ??= [...this.#records.keys()]
+      .filter((filename) => sectionOf(filename) === section)
+      .sort(compareText));
+    return sorted;
   }
 
   #bytesOf(value: Value): Uint8Array {
