@@ -94,7 +94,8 @@ export class SharedChannel {
     more: Partial<PublishSubdirOptions> = {},
   ): Promise<readonly Outcome[]> {
     const full = { ...options, archives: [], concurrency: 2, dryRun: false, reporter: {}, ...more };
-    return publishSubdir(SUBDIR, archives, full).then(({ outcomes }) => outcomes);
+    const checkWritable = async (): Promise<void> => Promise.resolve();
+    return publishSubdir(SUBDIR, archives, { checkWritable, ...full }).then(({ outcomes }) => outcomes);
   }
 
   yank(options: ReturnType<SharedChannel['disturbed']>, filename: string, undo = false): Promise<unknown> {
