@@ -21,6 +21,7 @@ import { useGhcrDouble } from '../support/double/ghcr.js';
 import { openTestClient } from '../support/http.js';
 import {
   KINDS,
+  killAtEach,
   sceneOf,
   statesOf,
   tickingClock,
@@ -481,4 +482,50 @@ describe('what others made', () => {
       expect(await Promise.all(subdirs.map((subdir) => published.text(subdir)))).toEqual(texts);
     },
   );
+});
+
+test('killed anywhere, what is listed is there, and the next index does the rest', async () => {
+  const clock = tickingClock();
+  const patches = () => ({ remove: [B.filename], 'packages.conda': { [A2.filename]: { license: 'MIT' } } });
+  const C = smallConda({ name: 'c' });
+  const writes = await killAtEach(
+    async (published) => {
+      await published.push([A, A2, B], clock);
+      await published.push([C], { storeOnly: true, ...clock });
+      await lose(published, 'a', '1.0-0');
+      clock.skip(2 * OPERATION_GRACE_MS);
+    },
+    ({ index }) => index({ patches, ...clock }),
+    async ({ index, listed, repodata }) => {
+      await index({ patches, ...clock });
+      expect(await listed()).toEqual([A2.filename, C.filename]);
+      expect((await repodata())['packages.conda'][A2.filename]?.['license']).toBe('MIT');
+      expect((await repodata()).removed).toEqual([B.filename]);
+    },
+    false,
+  );
+  expect(writes).toBeGreaterThan(20);
+});
+
+test('a tag that is there and not in the list of tags yet does not cost its record', async () => {
+  let isStale = false;
+  const published = await wrappedScene((inner) =>
+    Object.assign(Object.create(inner) as typeof inner, {
+      repositories: () => inner.repositories(),
+      repository: (name: string) => {
+        const repository = inner.repository(name);
+        const stale = new Proxy(repository, {
+          get: (target, key) => {
+            const value: unknown = Reflect.get(target, key, target);
+            if (key === 'tags' && isStale && name.endsWith('/a')) return async function* () {};
+            return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+          },
+        });
+        return stale;
+      },
+    }),
+  );
+  await published.push([A, B]);
+  isStale = true;
+  expect((await published.index()).subdirs).toMatchObject([{ dropped: [], records: 2 }]);
 });

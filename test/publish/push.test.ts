@@ -9,16 +9,14 @@ import { pushArchives } from '#ferry/publish/push.js';
 import expected from '../../fixtures/malformed/expected.json' with { type: 'json' };
 import { FIXTURE_CHANNEL, MALFORMED_CHANNEL } from '../support/channels.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
-import { faultsOf } from '../support/audit.js';
-import { failingRegistry } from '../support/failing-registry.js';
 import {
   KINDS,
   sceneOf,
   statesOf,
   tickingClock,
+  killAtEach,
   wrappedScene,
   type Kind,
-  type Scene,
   type SceneOptions,
 } from '../support/publishing.js';
 import { mirrorFolder, writesOf } from '../support/stores.js';
@@ -414,33 +412,6 @@ describe('somebody else at the same moment', () => {
 });
 
 describe('a writer that is killed', () => {
-  /** Runs `work` killed before its n-th write, for every n until it comes through; `after` looks at what is left. */
-  async function killAtEach(
-    prepare: (scene: Scene) => Promise<unknown>,
-    work: (scene: Scene) => Promise<unknown>,
-    after: (scene: Scene) => Promise<void>,
-  ): Promise<number> {
-    for (let killAt = 1; ; killAt += 1) {
-      let writes = 0;
-      let isMortal = false;
-      const published = await wrappedScene((inner) =>
-        failingRegistry(inner, () => isMortal && (writes += 1) === killAt),
-      );
-      await prepare(published);
-      isMortal = true;
-      const survived = await work(published).then(
-        () => true,
-        () => false,
-      );
-      isMortal = false;
-      const { reader, path } = published.view();
-      expect(await faultsOf(reader, `${path}noarch`), `killed at write ${String(killAt)}`).toEqual([]);
-      await after(published);
-      await published.expectSound();
-      if (survived) return killAt - 1;
-    }
-  }
-
   test('anywhere in a first push, the same push completes it', async () => {
     const archives = [CONDA, TAR_BZ2];
     const writes = await killAtEach(

@@ -18,6 +18,7 @@ import { pushArchives, type PushOptions, type PushReport } from '#ferry/publish/
 import { yankArchives, type YankOptions, type YankReport } from '#ferry/publish/yank.js';
 import { withContext } from '../conformance/checked-channel.js';
 import { faultsOf, publishedRepodata } from './audit.js';
+import { failingRegistry } from './failing-registry.js';
 import type { TestRegistry } from './docker-registry.js';
 import { memoryReader } from './memory-reader.js';
 import { layoutStore, registryStore, type StoreUnderTest } from './stores.js';
@@ -150,6 +151,39 @@ function sceneIn(folder: string, view: () => StoreUnderTest, schema: Schema): Sc
       expect(faultsIn(report)).toEqual([]);
     },
   };
+}
+
+/**
+ * Runs `work` killed before its n-th write, for every n until it comes through; `after` looks at what is left.
+ * @param isSoundBefore whether what `prepare` leaves is sound, so that it has to stay so
+ * @returns how many writes there are
+ */
+export async function killAtEach(
+  prepare: (scene: Scene) => Promise<unknown>,
+  work: (scene: Scene) => Promise<unknown>,
+  after: (scene: Scene) => Promise<void>,
+  isSoundBefore = true,
+): Promise<number> {
+  for (let killAt = 1; ; killAt += 1) {
+    let writes = 0;
+    let isMortal = false;
+    const published = await wrappedScene((inner) =>
+      failingRegistry(inner, () => isMortal && (writes += 1) === killAt),
+    );
+    await prepare(published);
+    isMortal = true;
+    const survived = await work(published).then(
+      () => true,
+      () => false,
+    );
+    isMortal = false;
+    const { reader, path } = published.view();
+    if (isSoundBefore)
+      expect(await faultsOf(reader, `${path}noarch`), `killed at write ${String(killAt)}`).toEqual([]);
+    await after(published);
+    await published.expectSound();
+    if (survived) return killAt - 1;
+  }
 }
 
 /** File names with what became of them, and of those that failed with their codes. */

@@ -54,15 +54,45 @@ export async function findStored(
   return found;
 }
 
+/**
+ * Looks for archives by their names, whatever lists of tags say: some registries show a tag in them only some time after it was
+ * written, and what is listed must not go for that.
+ * @returns those that are there
+ */
+export async function lookUp(
+  subdir: string,
+  filenames: Iterable<string>,
+  { store, concurrency, signal }: Pick<FindStoredOptions, 'store' | 'concurrency' | 'signal'>,
+): Promise<ReadonlyMap<string, StoredArchiveName>> {
+  const found = new Map<string, StoredArchiveName>();
+  await forEachConcurrently(filenames, { concurrency, signal }, async (filename) => {
+    const place = placeOf(store, parseArchiveFilename(filename));
+    if (place === undefined) return;
+    const stored = await store.packageRepository(subdir, place).fetchManifest(place.tag, { signal });
+    for (const archive of stored === undefined ? [] : archivesAt(store, place, stored.bytes))
+      if (formatArchiveFilename(archive.name) === filename) found.set(filename, archive);
+  });
+  return found;
+}
+
+/** Where an archive would be stored; `undefined` for what has no place, and is not stored. */
+function placeOf(
+  { schema }: ChannelStore,
+  archive: Pick<ArchiveName, 'name' | 'version' | 'build'>,
+): PackagePlace | undefined {
+  try {
+    return schema.placeOf(archive);
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    return undefined;
+  }
+}
+
 function leavesToAsk({ store, known, names, leaves }: FindStoredOptions): ReadonlySet<string> {
   const asked = new Set((leaves ?? []).filter((leaf) => store.schema.readLeaf(leaf).kind === 'package'));
   const add = (archive: Pick<ArchiveName, 'name' | 'version' | 'build'>): void => {
-    try {
-      asked.add(store.schema.placeOf(archive).repository);
-    } catch (error) {
-      // What has no place is not stored.
-      if (!isFerryError(error)) throw error;
-    }
+    const place = placeOf(store, archive);
+    if (place !== undefined) asked.add(place.repository);
   };
   for (const filename of known) add(parseArchiveFilename(filename));
   for (const name of names) {

@@ -2,6 +2,7 @@
 import { readLedger, type Ledger } from '../../artifact/ledger.js';
 import { operationTime, type OperationEntry, type PublishedRecord } from '../../artifact/operation-log.js';
 import { checkNoRun, checkNotHeld } from '../../artifact/run-marks.js';
+import { isArchiveFilename } from '../../conda/names.js';
 import type { JsonObject } from '../../conda/record-details.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
@@ -16,7 +17,7 @@ import { readStoredRecord } from '../stored-record.js';
 import { eachRecord, sectionOf, type SubdirRecords } from '../subdir-records.js';
 import { withdrawFromForms } from '../withdraw.js';
 import { compactPublished, OPERATION_GRACE_MS } from './compact.js';
-import { findStored, type StoredArchiveName } from './find-stored.js';
+import { findStored, lookUp, type StoredArchiveName } from './find-stored.js';
 import type { IndexFailure, IndexOptions, SubdirIndex } from './index-channel.js';
 import {
   patchedRecords,
@@ -65,8 +66,11 @@ export async function indexSubdir(
   const shared = { ...options, concurrency, epoch: ledger?.epoch };
   const { head, state } = await readMerged(subdir, shared);
   const isOurs = checkOurs(subdir, ledger, head, options);
-  const known = [...state.listing.filenames()];
-  const stored = await findStored(subdir, { store, concurrency, known, names, leaves, signal });
+  // What is no file name of an archive can be in no operation, and nobody can ask for it.
+  const known = [...state.listing.filenames()].filter(isArchiveFilename);
+  const stored = new Map(await findStored(subdir, { store, concurrency, known, names, leaves, signal }));
+  const unseen = known.filter((filename) => !stored.has(filename));
+  for (const [filename, archive] of await lookUp(subdir, unseen, shared)) stored.set(filename, archive);
   const view: SubdirView = { subdir, ledger, head, state, stored };
   if (options.subdirs !== undefined && head.digest === undefined && stored.size === 0 && state === head)
     throw new FerryError('CHANNEL_NOT_FOUND', `there is no \`${subdir}\` at \`${store.location}\``);

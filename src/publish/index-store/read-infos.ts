@@ -1,6 +1,6 @@
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import { layersOf } from '../../artifact/package-artifact.js';
-import { parseArchiveFilename } from '../../conda/names.js';
+import { isArchiveFilename, parseArchiveFilename } from '../../conda/names.js';
 import { isFerryError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { tryParseImageManifest } from '../../oci/manifest.js';
@@ -27,7 +27,7 @@ export async function readInfos(
   for (const listing of listings) {
     for (const filename of listing.filenames()) {
       const sha256 = listing.get(filename)?.['sha256'];
-      if (typeof sha256 === 'string') digests.set(filename, sha256);
+      if (typeof sha256 === 'string' && isArchiveFilename(filename)) digests.set(filename, sha256);
     }
   }
   const used = new Map<string, IndexedInfo>();
