@@ -10,6 +10,9 @@ import { concatBytes } from '../io/bytes.js';
 import { compareText } from '../io/compare-text.js';
 
 const BLOCK_BYTES = 256 * 1024;
+/** What stands around the key of a record behind another one. */
+const KEY_BYTES = ',\n"":'.length;
+const [COMMA, NEWLINE, QUOTE, COLON] = [0x2c, 0x0a, 0x22, 0x3a];
 const SECTIONS = ['packages', 'packages.conda'] as const;
 type Section = (typeof SECTIONS)[number];
 
@@ -153,7 +156,8 @@ export class Listing {
         used = 0;
       }
       if (size > block.byteLength) {
-        yield isText ? Buffer.from(piece) : piece;
+        const bytes = isText ? Buffer.from(piece) : piece;
+        for (let at = 0; at < size; at += BLOCK_BYTES) yield bytes.subarray(at, at + BLOCK_BYTES);
         continue;
       }
       if (isText) block.write(piece, used);
@@ -188,15 +192,38 @@ export class Listing {
     yield '}\n';
   }
 
+  /** What was written like this before, one record behind the other, goes as one piece. */
   *#recordPieces(section: Section): Generator<string | Uint8Array, void> {
     let separator = '\n';
+    let run: { readonly start: number; end: number } | undefined;
     for (const filename of this.#sortedNames(section)) {
       const value = this.#records.get(filename);
       if (value === undefined) continue;
+      if (run !== undefined && 'start' in value && this.#follows(value, run.end, filename)) {
+        run.end = value.end;
+        continue;
+      }
+      if (run !== undefined) yield this.#text.subarray(run.start, run.end);
       yield `${separator}${JSON.stringify(filename)}:`;
-      yield this.#bytesOf(value);
       separator = ',\n';
+      run = 'start' in value ? { ...value } : undefined;
+      if (!('start' in value)) yield value;
     }
+    if (run !== undefined) yield this.#text.subarray(run.start, run.end);
+  }
+
+  /** Whether between two values stands what is written between them: of that length, with a key that is this file name. */
+  #follows({ start }: Span, end: number, filename: string): boolean {
+    const text = this.#text;
+    return (
+      start - end === filename.length + KEY_BYTES &&
+      text[end] === COMMA &&
+      text[end + 1] === NEWLINE &&
+      text[end + 2] === QUOTE &&
+      text[start - 2] === QUOTE &&
+      text[start - 1] === COLON &&
+      text[end + 3] === filename.charCodeAt(0)
+    );
   }
 
   #sortedNames(section: Section): readonly string[] {
