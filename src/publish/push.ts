@@ -85,7 +85,11 @@ export interface PushReport {
   readonly published: readonly PushedArchive[];
   readonly failed: readonly PushFailure[];
   /** Subdirs whose repodata was brought up to date: its manifest, and how many archives it lists. */
-  readonly subdirs: readonly { readonly subdir: string; readonly repodata: Digest; readonly records: number }[];
+  readonly subdirs: readonly {
+    readonly subdir: string;
+    readonly repodata: Digest;
+    readonly records: number;
+  }[];
 }
 
 /**
@@ -125,7 +129,8 @@ export async function pushArchives(options: PushOptions): Promise<PushReport> {
     });
     for (const outcome of outcomes) {
       const { archive } = outcome;
-      if ('error' in outcome) failed.push({ path: archive.path, filename: archive.layer.filename, error: outcome.error });
+      if ('error' in outcome)
+        failed.push({ path: archive.path, filename: archive.layer.filename, error: outcome.error });
       else published.push(describePushed(store, archive, outcome.status, outcome.stored));
     }
     if (!dryRun && options.storeOnly !== true && head.digest !== undefined)
