@@ -8,6 +8,7 @@ import { argv, stderr, stdout } from 'node:process';
 import { benchCheck } from './check.mjs';
 import { benchMirrorLarge } from './mirror-large.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
+import { benchPublish } from './publish.mjs';
 import { benchPlan, benchScanner } from './scanner.mjs';
 
 /** @type {Readonly<Record<string, () => Promise<object>>>} */
@@ -17,6 +18,7 @@ const benchmarks = {
   plan: benchPlan,
   'mirror-large': benchMirrorLarge,
   check: benchCheck,
+  publish: benchPublish,
 };
 
 const wanted = argv.length > 2 ? argv.slice(2) : Object.keys(benchmarks);

@@ -74,6 +74,9 @@ export type Operation = z.infer<typeof operationSchema>;
 /** What an operation wants of one archive. Of several for one archive the highest revision counts. */
 export type OperationEntry = Operation['entries'][number];
 
+/** What lists an archive. */
+export type ListingEntry = Exclude<OperationEntry, { readonly kind: 'remove' }>;
+
 /** A record that an operation may list: with its sha256 and the time of its first indexing. */
 export type PublishedRecord = z.infer<typeof record>;
 

@@ -4,11 +4,12 @@ import { firstLedger, readLedger, writeLedger, type Ledger } from '../artifact/l
 import { checkNoRun, checkNotHeld } from '../artifact/run-marks.js';
 import { FerryError } from '../errors.js';
 import { mergeLog, readMerged, type CommitOptions } from './commit.js';
-import { readHead, type Head } from './head.js';
+import { pause, readHead, type Head } from './head.js';
 import type { MergedState } from './merge.js';
 
 /** The subdir that makes a folder a channel. @see CEP 26 */
 const NOARCH = 'noarch';
+const REREAD_PAUSE_MS = 100;
 
 /** A subdir that may be published to. */
 export interface OpenSubdir {
@@ -31,9 +32,14 @@ export async function openSubdir(
   options: CommitOptions & { readonly force?: boolean | undefined },
 ): Promise<OpenSubdir> {
   const { store, signal } = options;
-  const ledger = await readLedger(store, subdir, { signal });
+  let ledger = await readLedger(store, subdir, { signal });
+  const { head, state } = await readMerged(subdir, { ...options, epoch: ledger?.epoch });
+  // A registry on a disk cannot read a tag for a moment while it is written.
+  if (ledger === undefined && head.digest !== undefined) {
+    await (options.sleep ?? pause)(REREAD_PAUSE_MS, signal);
+    ledger = await readLedger(store, subdir, { signal });
+  }
   const epoch = ledger?.epoch;
-  const { head, state } = await readMerged(subdir, { ...options, epoch });
   await checkRole(subdir, ledger, head, options);
   return { head, state, ledger, epoch };
 }
@@ -71,7 +77,8 @@ export async function establishSubdir(
   options: CommitOptions & { readonly ledger: Ledger | undefined },
 ): Promise<void> {
   const { store, signal, ledger: known } = options;
-  if (known === undefined) {
+  // Of several that begin at once the first one is enough.
+  if (known === undefined && (await readLedger(store, subdir, { signal })) === undefined) {
     const ledger = { ...firstLedger(store, subdir, { kind: 'published' }), complete: true };
     await writeLedger(store, ledger, { signal });
   }
@@ -80,6 +87,7 @@ export async function establishSubdir(
   if (subdir === NOARCH) return;
   const noarch = await readHead(NOARCH, options);
   if (noarch.digest !== undefined) return;
-  await establishSubdir(NOARCH, noarch, { ...options, ledger: undefined });
-  await mergeLog(NOARCH, noarch, { ...options, creates: true });
+  const shared = { ...options, epoch: undefined };
+  await establishSubdir(NOARCH, noarch, { ...shared, ledger: undefined });
+  await mergeLog(NOARCH, noarch, { ...shared, creates: true });
 }

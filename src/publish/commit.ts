@@ -2,7 +2,6 @@
  * The commit of an operation: log it, merge all that the log has, write `latest`, and look whether it is in. Registries
  * have no compare-and-swap, so a writer can be overtaken; then it merges again. docs/publishing.md has the argument.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Ledger } from '../artifact/ledger.js';
 import {
   listOperations,
@@ -13,8 +12,17 @@ import {
   type OperationEntry,
 } from '../artifact/operation-log.js';
 import { FerryError, isFerryError } from '../errors.js';
+import { compareText } from '../io/compare-text.js';
 import { forEachConcurrently } from '../io/pool.js';
-import { readHead, readStateAt, writeHead, type Head, type HeadOptions } from './head.js';
+import {
+  pause,
+  readHead,
+  readStateAt,
+  writeHead,
+  type Head,
+  type HeadOptions,
+  type WriteHeadOptions,
+} from './head.js';
 import { joinStates, mergeOperations, type MergedState } from './merge.js';
 
 /** Operations read at once. */
@@ -40,34 +48,49 @@ export interface CommitOptions extends HeadOptions {
 /** What came of a commit. */
 export interface Committed {
   readonly head: Head;
-  readonly logged: LoggedOperation;
+  /** `undefined` where nothing was left to be wanted. */
+  readonly logged: LoggedOperation | undefined;
   /** All operations that were merged on the way, one's own among them. */
   readonly merged: readonly LoggedOperation[];
 }
 
+/** Says what is wanted of a subdir, given all that is known of it right before that is logged. */
+export type DraftEntries = (state: MergedState) => readonly OperationEntry[];
+
 /**
  * Logs what is wanted of a subdir, and merges the log into `latest` until it is in. Where the store has a lock, one writer
- * at a time does so; elsewhere writers that overtake each other try again after pauses of random length.
- * @param head what the entries were made of
+ * at a time does so, from the draft to the end; elsewhere writers that overtake each other try again after pauses of random
+ * length.
+ * @param draft the entries, or what makes them out of the latest state: the shorter the time from that to the log, the less
+ * can come between
+ * @param known a head that was read before
  * @throws FerryError `TAG_MOVED` where others kept overtaking: the operation is logged, and gets in with the next push;
- * `OPERATION_INVALID`, `REPODATA_INVALID`
+ * `OPERATION_INVALID`, `REPODATA_INVALID`, `LOCK_TIMEOUT`
  */
 export async function commitEntries(
   subdir: string,
-  entries: readonly OperationEntry[],
-  head: Head,
+  draft: readonly OperationEntry[] | DraftEntries,
+  known: Head,
   options: CommitOptions,
 ): Promise<Committed> {
-  const now = options.now ?? (() => new Date());
+  const { store, now = () => new Date() } = options;
+  await using _ = await lockLog(subdir, options);
+  const read = new Map<string, LoggedOperation>();
+  let head = known;
+  let entries = draft;
+  if (typeof entries === 'function') {
+    head = await readHead(subdir, options, head);
+    entries = entries(await stateOf(subdir, head, read, options));
+  }
+  if (entries.length === 0) return { logged: undefined, ...(await merge(subdir, head, read, options)) };
   const logged = newOperation(subdir, entries, head.digest, now());
-  await logOperation(options.store, logged, options);
-  return { logged, ...(await mergeLog(subdir, head, { ...options, wanted: logged })) };
+  await logOperation(store, logged, options);
+  read.set(logged.tag, logged);
+  return { logged, ...(await merge(subdir, head, read, { ...options, wanted: logged })) };
 }
 
 /** Options of {@link mergeLog}. */
 export interface MergeOptions extends CommitOptions {
-  /** What has to be in. @defaultValue whatever is logged */
-  readonly wanted?: LoggedOperation | undefined;
   /** Publish an empty list where nothing was ever published. @defaultValue false */
   readonly creates?: boolean | undefined;
 }
@@ -78,12 +101,11 @@ export async function readMerged(
   options: CommitOptions,
 ): Promise<{ readonly head: Head; readonly state: MergedState }> {
   const head = await readHead(subdir, options);
-  const base = await caughtUp(subdir, head, options);
-  return { head, state: mergeOperations(base, await readLog(subdir, head, new Map(), options)) };
+  return { head, state: await stateOf(subdir, head, new Map(), options) };
 }
 
 /**
- * Merges the log of a subdir into `latest`: until `wanted` is in, or else until nothing is left to merge.
+ * Merges the log of a subdir into `latest`, until nothing is left to merge.
  * @returns the head as it was read back
  * @throws FerryError as {@link commitEntries}
  */
@@ -92,33 +114,77 @@ export async function mergeLog(
   known: Head,
   options: MergeOptions,
 ): Promise<{ readonly head: Head; readonly merged: readonly LoggedOperation[] }> {
-  const { store, signal, wanted, random = Math.random } = options;
+  await using _ = await lockLog(subdir, options);
+  return await merge(subdir, known, new Map(), options);
+}
+
+/**
+ * Writes a state that no operation led to, such as records made anew, while no other writer is at work where the store can
+ * keep them out.
+ * @throws FerryError `TAG_MOVED` where somebody else has written since the head was read; `LOCK_TIMEOUT`
+ */
+export async function writeRevised(
+  subdir: string,
+  state: MergedState,
+  options: CommitOptions & WriteHeadOptions,
+): Promise<Head> {
+  await using _ = await lockLog(subdir, options);
+  return await writeHead(subdir, state, options);
+}
+
+async function lockLog(
+  subdir: string,
+  { store, signal, patienceMs = DEFAULT_PATIENCE_MS }: CommitOptions,
+): Promise<AsyncDisposable | undefined> {
+  return store.metadataRepository(subdir, 'ledger').lock?.({ signal, timeoutMs: patienceMs });
+}
+
+/**
+ * Whoever wrote `latest` last looks at the log once more: a write may have taken away what another writer had seen merged,
+ * and that one looks no more. Who finds that somebody else has written since, with all that is wanted in it, may leave that
+ * to them.
+ */
+async function merge(
+  subdir: string,
+  known: Head,
+  read: Map<string, LoggedOperation>,
+  options: MergeOptions & { readonly wanted?: LoggedOperation | undefined },
+): Promise<{ readonly head: Head; readonly merged: readonly LoggedOperation[] }> {
+  const { signal, wanted, random = Math.random, sleep = pause } = options;
   const patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
   const startedAt = performance.now();
-  const read = new Map<string, LoggedOperation>(wanted === undefined ? [] : [[wanted.tag, wanted]]);
-  await using _ = await store.metadataRepository(subdir, 'ledger').lock?.({ signal, timeoutMs: patienceMs });
   let head = known;
-  for (let attempt = 0; ; attempt += 1) {
-    if (attempt > 0) {
-      if (performance.now() - startedAt > patienceMs) throw overtaken(subdir, options);
-      const pauseMs = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt);
-      await delay(pauseMs * random(), undefined, signal === undefined ? {} : { signal });
-    }
+  for (let overtaken = 0; ;) {
     head = await readHead(subdir, options, head);
-    const state = mergeOperations(
-      await caughtUp(subdir, head, options),
-      await readLog(subdir, head, read, options),
-    );
+    const state = await stateOf(subdir, head, read, options);
     const isDue = state !== head || (options.creates === true && head.digest === undefined);
-    if (isDue) {
-      const written = await tryWrite(subdir, state, head, options);
-      if (written === undefined) continue;
-      // It may have been overwritten already.
-      head = await readHead(subdir, options, written);
+    const done = { head, merged: [...read.values()] };
+    if (!isDue) return done;
+    if (performance.now() - startedAt > patienceMs) {
+      if (wanted !== undefined && isMerged(wanted, head)) return done;
+      throw wasOvertaken(subdir, options);
     }
-    const isDone = wanted === undefined ? isIn(state, head) : isMerged(wanted, head);
-    if (isDone) return { head, merged: [...read.values()] };
+    const written = await tryWrite(subdir, state, head, options);
+    if (written !== undefined) {
+      head = await readHead(subdir, options, written);
+      if (head === written) continue;
+      const isIn = wanted === undefined ? hasAll(head, state) : isMerged(wanted, head);
+      if (isIn) return { head, merged: [...read.values()] };
+    }
+    overtaken += 1;
+    await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** overtaken) * random(), signal);
   }
+}
+
+/** A head with all that is logged; the head itself where nothing is missing in it. */
+async function stateOf(
+  subdir: string,
+  head: Head,
+  read: Map<string, LoggedOperation>,
+  options: CommitOptions,
+): Promise<MergedState> {
+  const base = await caughtUp(subdir, head, options);
+  return mergeOperations(base, await readLog(subdir, head, read, options));
 }
 
 /**
@@ -138,8 +204,8 @@ async function caughtUp(subdir: string, head: Head, options: CommitOptions): Pro
   );
 }
 
-function isIn(state: MergedState, head: Head): boolean {
-  const there = new Set(head.mark.operations);
+function hasAll({ mark }: Head, state: MergedState): boolean {
+  const there = new Set(mark.operations);
   return state.mark.operations.every((tag) => there.has(tag));
 }
 
@@ -156,7 +222,7 @@ async function readLog(
 ): Promise<readonly LoggedOperation[]> {
   const merged = new Set(mark.operations);
   const tags = new Set([...(await listOperations(store, subdir, { signal })), ...read.keys()]);
-  const open = [...tags].filter((tag) => !merged.has(tag)).sort();
+  const open = [...tags].filter((tag) => !merged.has(tag)).sort(compareText);
   await forEachConcurrently(
     open.filter((tag) => !read.has(tag)),
     { concurrency: READ_CONCURRENCY, signal },
@@ -184,7 +250,7 @@ async function tryWrite(
   }
 }
 
-function overtaken(subdir: string, { store }: CommitOptions): FerryError {
+function wasOvertaken(subdir: string, { store }: CommitOptions): FerryError {
   return new FerryError(
     'TAG_MOVED',
     `others kept publishing to \`${subdir}\` of \`${store.location}\`, so that this was not seen in it`,

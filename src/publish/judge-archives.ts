@@ -26,13 +26,19 @@ export interface Judged {
   readonly there: readonly PreparedArchive[];
 }
 
+/** Options of {@link judgeArchives}. */
+export interface JudgeOptions extends PushOptions {
+  /** Let a `.conda` take the place of its listed twin where the schema holds one of them. @defaultValue as `replace` says */
+  readonly displaces?: boolean | undefined;
+}
+
 type Verdict = Omit<Wanted, 'archive'> | 'there' | FerryError;
 
 /** Judges the archives of one subdir. @param archives `.conda` first */
 export function judgeArchives(
   archives: readonly PreparedArchive[],
   state: MergedState,
-  options: PushOptions,
+  options: JudgeOptions,
 ): Judged {
   const wanted: Wanted[] = [];
   const refused: { archive: PreparedArchive; error: FerryError }[] = [];
@@ -57,11 +63,18 @@ export function alreadyPublished(filename: string, storeOnly = false): FerryErro
   });
 }
 
+/** The error for a name that was taken off the list on purpose. */
+export function removedBefore(filename: string): FerryError {
+  return new FerryError('ARCHIVE_REMOVED', `\`${filename}\` was removed from the channel`, {
+    hint: 'give the new build another build number; --replace publishes under that name again',
+  });
+}
+
 function judge(
   archive: PreparedArchive,
   state: MergedState,
   taken: ReadonlySet<string>,
-  options: PushOptions,
+  options: JudgeOptions,
 ): Verdict {
   const { replace = false, storeOnly = false } = options;
   const { filename, digest } = archive.layer;
@@ -80,9 +93,7 @@ function judge(
     return { status: 'replaced', revision: revision + 2, replaces, withdrawn: [filename, ...twin] };
   }
   if (listing.removed.has(filename) && !replace) {
-    return new FerryError('ARCHIVE_REMOVED', `\`${filename}\` was removed from the channel`, {
-      hint: 'give the new build another build number; --replace publishes under that name again',
-    });
+    return removedBefore(filename);
   }
   // Nothing was ever said of most; of what was taken off the list this has to be said after that.
   const isNew = revision === 0 && !listing.removed.has(filename);
@@ -99,7 +110,7 @@ function judgeTwin(
   { layer }: PreparedArchive,
   { listing }: MergedState,
   taken: ReadonlySet<string>,
-  { store, replace = false, storeOnly = false }: PushOptions,
+  { store, replace = false, storeOnly = false, displaces = false }: JudgeOptions,
 ): readonly string[] | FerryError {
   const { filename, extension } = layer;
   if (store.schema.holdsTwins) return [];
@@ -112,7 +123,7 @@ function judgeTwin(
   }
   const old = filename.replace(/\.conda$/, '.tar.bz2');
   if (!listing.has(old) && !listing.removed.has(old)) return [];
-  if (replace && !storeOnly) return listing.has(old) ? [old] : [];
+  if (displaces || (replace && !storeOnly)) return listing.has(old) ? [old] : [];
   return twinError(
     `\`${old}\` is published, and schema ${store.schema.id} holds one archive of a build`,
     '--replace puts the `.conda` in its place, and then nobody can fetch the other any more',

@@ -4,6 +4,8 @@
  */
 import type { MergeMark } from '../artifact/merge-mark.js';
 import type { LoggedOperation, OperationEntry } from '../artifact/operation-log.js';
+import type { JsonObject } from '../conda/record-details.js';
+import { compareText } from '../io/compare-text.js';
 import type { Listing } from './listing.js';
 
 /** What is said of one archive: that it is listed, with which bytes and since when, or that it is not. */
@@ -14,6 +16,7 @@ type Claim =
       readonly sha256: string;
       /** In milliseconds since 1970; `undefined` where the record does not tell. */
       readonly indexedTimestamp: number | undefined;
+      readonly record: JsonObject;
     }
   | { readonly kind: 'removed' | 'held'; readonly revision: number };
 
@@ -61,7 +64,7 @@ export function joinStates(state: MergedState, other: MergedState): MergedState 
     if (record !== undefined) listing.set(filename, record);
     else if (claim.kind === 'removed') listing.remove(filename);
     else listing.delete(filename);
-    note(revisions, filename, claim.revision, listing);
+    note(revisions, filename, claim, listing);
   }
   const operations = [...new Set([...state.mark.operations, ...other.mark.operations])].sort();
   const epoch = Math.max(state.mark.epoch, other.mark.epoch);
@@ -84,15 +87,17 @@ function apply(entry: OperationEntry, listing: Listing, revisions: Record<string
     if (entry.yank) listing.remove(filename);
     else listing.delete(filename);
   } else {
-    listing.set(filename, entry.record);
+    listing.set(filename, inOrder(entry.record));
   }
-  note(revisions, filename, claim.revision, listing);
+  note(revisions, filename, claim, listing);
 }
 
 /** Writes a revision down where the listing alone does not tell it. */
-function note(revisions: Record<string, number>, filename: string, revision: number, listing: Listing): void {
-  if (revision === defaultRevision(listing, filename)) Reflect.deleteProperty(revisions, filename);
-  else revisions[filename] = revision;
+function note(revisions: Record<string, number>, filename: string, claim: Claim, listing: Listing): void {
+  // Of what is held nothing else tells.
+  const isImplied = claim.kind !== 'held' && claim.revision === defaultRevision(listing, filename);
+  if (isImplied) Reflect.deleteProperty(revisions, filename);
+  else revisions[filename] = claim.revision;
 }
 
 function claimOf(
@@ -109,6 +114,7 @@ function claimOf(
       revision,
       sha256: typeof sha256 === 'string' ? sha256 : '',
       indexedTimestamp: typeof time === 'number' ? time : undefined,
+      record,
     };
   }
   if (listing.removed.has(filename)) return { kind: 'removed', revision };
@@ -119,7 +125,7 @@ function claimOfEntry(entry: OperationEntry): Claim {
   const { revision } = entry;
   if (entry.kind === 'remove') return { kind: entry.yank ? 'removed' : 'held', revision };
   const { sha256, indexed_timestamp: indexedTimestamp } = entry.record;
-  return { kind: 'listed', revision, sha256, indexedTimestamp };
+  return { kind: 'listed', revision, sha256, indexedTimestamp, record: entry.record };
 }
 
 /** Without word of a revision, what is listed was added once, and what is removed was removed once. */
@@ -127,7 +133,7 @@ function defaultRevision(listing: Listing, filename: string): number {
   return !listing.has(filename) && listing.removed.has(filename) ? 1 : 0;
 }
 
-/** Of the same revision: a removal, else what was indexed first, else the smaller digest. */
+/** Of the same revision: a removal, else what was indexed first, else the smaller digest, else the smaller record. */
 function isStronger(claim: Claim, present: Claim): boolean {
   if (claim.revision !== present.revision) return claim.revision > present.revision;
   if (claim.kind !== 'listed' || present.kind !== 'listed') return rank(claim) > rank(present);
@@ -135,7 +141,14 @@ function isStronger(claim: Claim, present: Claim): boolean {
   if (present.indexedTimestamp === undefined) return false;
   const time = claim.indexedTimestamp ?? 0;
   if (time !== present.indexedTimestamp) return time < present.indexedTimestamp;
-  return claim.sha256 < present.sha256;
+  if (claim.sha256 !== present.sha256) return claim.sha256 < present.sha256;
+  // Two versions of this program may make two records of the same archive.
+  return JSON.stringify(inOrder(claim.record)) < JSON.stringify(inOrder(present.record));
+}
+
+/** Keys sorted, as records are made: the order is lost where an operation is written and read. */
+function inOrder(record: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => compareText(a, b)));
 }
 
 function rank({ kind }: Claim): number {

@@ -15,6 +15,9 @@ import { readStoredRecord } from './stored-record.js';
 import { selectRecords } from './select-records.js';
 import { withdrawFromForms } from './withdraw.js';
 
+/** How often a yank is said again, against somebody who replaces the archive at the same moment. */
+const MAX_ATTEMPTS = 5;
+
 /** Options of {@link yankArchives}. */
 export interface YankOptions extends CommitOptions {
   readonly store: ChannelStore;
@@ -73,9 +76,12 @@ export async function yankArchives(options: YankOptions): Promise<YankReport> {
     });
   }
   if (!dryRun) {
-    const prepared: (readonly [Work, readonly OperationEntry[]])[] = [];
-    for (const work of works) prepared.push([work, await entriesOf(work, { ...options, undo, now })]);
-    for (const [work, entries] of prepared) await change(work, entries, { ...options, undo });
+    // Found for all subdirs before any of them is changed.
+    const found: ReadonlyMap<string, Returned>[] = [];
+    for (const work of works)
+      found.push(undo ? await findAllRemoved(work, { ...options, now }) : new Map<string, Returned>());
+    for (const [i, work] of works.entries())
+      await change(work, found[i] ?? new Map<string, Returned>(), { ...options, undo });
   }
   return {
     channel: store.location,
@@ -118,43 +124,62 @@ function chooseRemoved(
   return { changes, done };
 }
 
-/** What the log is to be told. Made for all subdirs before any of them is changed. @throws FerryError `ARCHIVE_ABSENT` */
-async function entriesOf(
-  { subdir, state, changes }: Work,
-  options: YankOptions & { readonly undo: boolean; readonly now: () => Date },
-): Promise<readonly OperationEntry[]> {
-  const { store, signal, undo } = options;
-  if (!undo) {
-    return changes.map((filename): OperationEntry => {
-      const revision = revisionOf(state, filename) + 1;
-      return { kind: 'remove', filename, revision, yank: true, ...rememberable(state.listing.get(filename)) };
-    });
-  }
-  if (changes.length === 0) return [];
-  const findLogged = await readLoggedRecords(store, subdir, new Set(changes), { signal });
-  const entries: OperationEntry[] = [];
-  for (const filename of changes) {
-    const found = await findRemoved(subdir, filename, findLogged, options);
-    entries.push({ kind: 'add', filename, revision: revisionOf(state, filename) + 1, ...found });
-  }
-  return entries;
-}
-
 async function change(
   { subdir, head, state, ledger, epoch, changes, done }: Work,
-  entries: readonly OperationEntry[],
-  options: YankOptions & { readonly undo: boolean },
+  found: ReadonlyMap<string, Returned>,
+  given: YankOptions & { readonly undo: boolean },
 ): Promise<void> {
-  if (entries.length > 0) {
+  const options = { ...given, epoch };
+  if (changes.length > 0) {
     await establishSubdir(subdir, head, { ...options, ledger });
-    await commitEntries(subdir, entries, head, { ...options, epoch });
+    const draft = (latest: MergedState): OperationEntry[] =>
+      changes.flatMap((filename) => draftChange(filename, latest, found.get(filename)));
+    let { head: reached } = await commitEntries(subdir, draft, head, options);
+    // Somebody who replaced an archive at the same moment may have had the last word.
+    for (let attempt = 1; draft(reached).length > 0; attempt += 1) {
+      if (attempt === MAX_ATTEMPTS) {
+        const what = `others kept changing the same archives of \`${subdir}\` in \`${options.store.location}\``;
+        throw new FerryError('TAG_MOVED', what, { hint: 'run the command again' });
+      }
+      reached = (await commitEntries(subdir, draft, reached, options)).head;
+    }
   } else if (state !== head && done.length > 0) {
     // It was logged by somebody who was killed before it was in force.
-    await mergeLog(subdir, head, { ...options, epoch });
+    await mergeLog(subdir, head, options);
   }
   // Also what patch instructions took off the list: from now on it stays so without them.
   const filenames = [...changes, ...done];
   if (!options.undo && filenames.length > 0) await withdrawFromForms(subdir, filenames, options);
+}
+
+/** What is still to be said of an archive, given all that is known. */
+function draftChange(filename: string, state: MergedState, returned: Returned | undefined): OperationEntry[] {
+  const { listing } = state;
+  const revision = revisionOf(state, filename) + 1;
+  if (returned !== undefined)
+    return listing.removed.has(filename) ? [{ kind: 'add', filename, revision, ...returned }] : [];
+  if (listing.removed.has(filename)) return [];
+  return [{ kind: 'remove', filename, revision, yank: true, ...rememberable(listing.get(filename)) }];
+}
+
+/** What is listed again. */
+interface Returned {
+  readonly record: PublishedRecord;
+  readonly manifest: Digest;
+}
+
+/** @throws FerryError `ARCHIVE_ABSENT` */
+async function findAllRemoved(
+  { subdir, changes }: Work,
+  options: YankOptions & { readonly now: () => Date },
+): Promise<ReadonlyMap<string, Returned>> {
+  const found = new Map<string, Returned>();
+  if (changes.length === 0) return found;
+  const { store, signal } = options;
+  const findLogged = await readLoggedRecords(store, subdir, new Set(changes), { signal });
+  for (const filename of changes)
+    found.set(filename, await findRemoved(subdir, filename, findLogged, options));
+  return found;
 }
 
 /** What a removed archive was listed as, or else what its artifact says. @throws FerryError `ARCHIVE_ABSENT` */
@@ -163,7 +188,7 @@ async function findRemoved(
   filename: string,
   findLogged: FindLogged,
   options: CallOptions & Pick<YankOptions, 'store'> & { readonly now: () => Date },
-): Promise<{ readonly record: PublishedRecord; readonly manifest: Digest }> {
+): Promise<Returned> {
   const { store, now, signal } = options;
   const name = parseArchiveFilename(filename);
   const stored = await readStoredRecord(store, subdir, name, now().getTime(), { signal });

@@ -7,8 +7,8 @@ import {
   readOperation,
 } from '../../artifact/operation-log.js';
 import { isFerryError } from '../../errors.js';
-import { mergeLog, type CommitOptions } from '../commit.js';
-import { readHead, writeHead, type Head } from '../head.js';
+import { mergeLog, writeRevised, type CommitOptions } from '../commit.js';
+import { readHead, type Head } from '../head.js';
 import type { MergedState } from '../merge.js';
 
 /**
@@ -91,7 +91,7 @@ async function compactLog(
   };
   let written: Head;
   try {
-    written = await writeHead(subdir, state, { ...options, plain: head.hasPlain, historyTag: tag });
+    written = await writeRevised(subdir, state, { ...options, plain: head.hasPlain, historyTag: tag });
   } catch (error) {
     if (isFerryError(error, 'TAG_MOVED')) return undefined;
     throw error;

@@ -8,8 +8,8 @@ import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { forEachConcurrently } from '../../io/pool.js';
 import { establishSubdir } from '../channel-role.js';
-import { commitEntries, mergeLog, readMerged, type CommitOptions } from '../commit.js';
-import { writeHead, type Head } from '../head.js';
+import { commitEntries, mergeLog, readMerged, writeRevised, type CommitOptions } from '../commit.js';
+import type { Head } from '../head.js';
 import type { Listing } from '../listing.js';
 import { readLoggedRecords, rememberable } from '../logged-records.js';
 import { revisionOf, type MergedState } from '../merge.js';
@@ -246,7 +246,7 @@ async function dropRecords(
   if (filenames.length === 0) return head;
   const listing = head.listing.edit();
   for (const filename of filenames) listing.delete(filename);
-  return writeHead(subdir, { listing, mark: head.mark }, { ...options, plain: head.hasPlain });
+  return writeRevised(subdir, { listing, mark: head.mark }, { ...options, plain: head.hasPlain });
 }
 
 /** Whether the bytes that a record names are stored. */

@@ -4,9 +4,9 @@ import type { JsonObject } from '../../conda/record-details.js';
 import { FerryError, isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import type { CommitOptions } from '../commit.js';
-import { mergeLog } from '../commit.js';
-import { writeHead, type Head } from '../head.js';
+
+import { mergeLog, writeRevised, type CommitOptions } from '../commit.js';
+import type { Head } from '../head.js';
 import { readStoredRecord } from '../stored-record.js';
 import type { IndexFailure } from './index-channel.js';
 
@@ -67,7 +67,7 @@ export async function rewriteRecords(
     if (filenames.length === 0) return { head: found, filenames };
     try {
       const state = { listing, mark: found.mark };
-      found = await writeHead(subdir, state, { ...options, plain: found.hasPlain });
+      found = await writeRevised(subdir, state, { ...options, plain: found.hasPlain });
       return { head: found, filenames: filenames.sort(compareText) };
     } catch (error) {
       if (!isFerryError(error, 'TAG_MOVED')) throw error;
