@@ -1,7 +1,7 @@
 import { readSmallInfo } from '../conda/archive/read-info.js';
 import { isFerryError } from '../errors.js';
 import { sentFailure } from '../io/port-bytes.js';
-import { decompressZstd } from '../io/zstd.js';
+import { compressZstd, decompressZstd } from '../io/zstd.js';
 import { writeInfoLayer } from './info-layer.js';
 import type { PackedInfo, WorkerAnswer, WorkerMessage, WorkerTasks } from './worker.js';
 
@@ -10,6 +10,8 @@ const MAX_TAR_BYTES = 64 * 1024;
 /** Unpacked in as much time. */
 const MAX_UNPACKED_BYTES = 4 * 1024 * 1024;
 const MAX_PACKED_BYTES = 256 * 1024;
+/** Compressed in some ten milliseconds by the highest level in use. */
+const MAX_COMPRESSED_HERE_BYTES = 64 * 1024;
 
 /**
  * Does a task on the thread that asks for it, where that is sure to be short; `undefined` where it is not, which takes
@@ -22,7 +24,9 @@ export async function runSmallTask({ name, input }: WorkerMessage): Promise<Work
         ? await packSmall(input as WorkerTasks['pack']['input'])
         : name === 'decompress'
           ? await decompressSmall(input as WorkerTasks['decompress']['input'])
-          : undefined;
+          : name === 'compress'
+            ? await compressSmall(input as WorkerTasks['compress']['input'])
+            : undefined;
     return output === undefined ? undefined : { output };
   } catch (error) {
     if (!isFerryError(error)) throw error;
@@ -39,6 +43,13 @@ async function packSmall({
   const info = await readSmallInfo(archive, MAX_TAR_BYTES);
   if (info === undefined) return undefined;
   return { indexJson: info.indexJson, infoLayer: writeInfoLayer(info.members), innerStem: info.stem };
+}
+
+async function compressSmall({
+  bytes,
+  level,
+}: WorkerTasks['compress']['input']): Promise<Uint8Array | undefined> {
+  return bytes.byteLength > MAX_COMPRESSED_HERE_BYTES ? undefined : compressZstd(bytes, level);
 }
 
 async function decompressSmall({

@@ -21,10 +21,6 @@ const OF_OTHERS: Readonly<
     why: 'there is no command yet that takes uploads or publishes attestations',
     clauses: ['cep142/order', 'cep142/retained', 'cep27/server-verifies'],
   },
-  indexer: {
-    why: 'there is no `index` command yet; what a mirror passes on keeps its times',
-    clauses: ['cep16/shards-before-index', 'cep47/kept', 'cep47/not-recomputed', 'cep47/server-time'],
-  },
   verifier: {
     why: 'there is no `verify-attestation` command yet; `check` looks at what attestations say, not at signatures',
     clauses: [

@@ -181,3 +181,22 @@ test('a repair of a channel that is published to is left to index', async () => 
   expect(await scene.listed()).toEqual({ listed: [TOOL], removed: [] });
   await scene.expectWhole();
 });
+
+test('cep47/server-time: a record says when the channel first listed it, and not when it was built', async () => {
+  const scene = await Scene.open();
+  await scene.push(1, TOOL);
+  const { listing } = await readHead('noarch', scene.shared);
+  expect(listing.get(TOOL)).toMatchObject({
+    timestamp: 1_700_000_000_000,
+    indexed_timestamp: at(1).getTime(),
+  });
+});
+
+test('cep47/not-recomputed: neither a later index nor records made anew change that time', async () => {
+  const scene = await Scene.open();
+  await scene.push(1, TOOL);
+  await scene.index(5);
+  await indexChannel({ ...scene.shared, fromArtifacts: true, now: () => at(6) });
+  const { listing } = await readHead('noarch', scene.shared);
+  expect(listing.get(TOOL)).toMatchObject({ indexed_timestamp: at(1).getTime() });
+});
