@@ -23,6 +23,8 @@ import {
 } from './package-artifact.js';
 import type { WorkerPool } from './worker-pool.js';
 
+/** An archive up to this size is held in memory while it is packed. */
+const SMALL_ARCHIVE_BYTES = 1024 * 1024;
 /** Blobs up to this size are sent without asking whether they are there. */
 const SENT_UNASKED_BYTES = 64 * 1024;
 /** How often an artifact is pushed against other writers of the same tag. */
@@ -127,8 +129,10 @@ async function packFile(
 ): Promise<PackedArchive> {
   const { workers, signal } = options;
   const { extension } = parseArchiveFilename(filename);
-  const sums = await sumsOf(path, signal);
-  const info = await workers.run('pack', { archive: { path }, extension }, signal);
+  const { bytes, ...sums } = await sumsOf(path, signal);
+  // A small one at hand is packed at once: a thread takes longer to start.
+  const archive = bytes === undefined ? { path } : { bytes };
+  const info = await workers.run('pack', { archive, extension }, signal);
   const name = checkPackedInfo(info, filename, undefined);
   const open: OpenBytes = (open = {}) => readFile(path, open.signal, open.offset);
   const layer = { filename, extension, digest: sha256Digest(sums.sha256), size: sums.size, md5: sums.md5 };
@@ -212,23 +216,28 @@ function parsePresent(present: StoredManifest | undefined): ImageManifest | unde
   return present && tryParseImageManifest(present.bytes);
 }
 
+/** @returns also the bytes themselves, where they are few */
 async function sumsOf(
   path: string,
   signal: AbortSignal | undefined,
-): Promise<{ sha256: string; md5: string; size: number }> {
+): Promise<{ sha256: string; md5: string; size: number; bytes: Uint8Array | undefined }> {
   const [sha256, md5] = [createHash('sha256'), createHash('md5')];
   let size = 0;
+  const chunks: Uint8Array[] = [];
   try {
     for await (const bytes of readFile(path, signal)) {
       sha256.update(bytes);
       md5.update(bytes);
       size += bytes.byteLength;
+      if (size <= SMALL_ARCHIVE_BYTES) chunks.push(bytes);
+      else chunks.length = 0;
     }
   } catch (error) {
     if (!isSystemError(error, 'ENOENT', 'EISDIR')) throw error;
     throw new FerryError('NOT_FOUND', `there is no file \`${path}\``, { cause: error });
   }
-  return { sha256: sha256.digest('hex'), md5: md5.digest('hex'), size };
+  const bytes = size <= SMALL_ARCHIVE_BYTES ? Buffer.concat(chunks) : undefined;
+  return { sha256: sha256.digest('hex'), md5: md5.digest('hex'), size, bytes };
 }
 
 /** Rejects with the signal's own reason, unlike a stream that is given the signal. */

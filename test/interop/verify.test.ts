@@ -13,16 +13,16 @@ import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { faultsOf as faultsIn, type VerifyReport } from '#ferry/mirror/verify/report.js';
 import { verifyChannel, type VerifyOptions } from '#ferry/mirror/verify/verify.js';
 import { IMAGE_INDEX } from '#ferry/oci/media-types.js';
-import { writeChannel } from '../../../fixtures/build/channel.mjs';
-import { zstd } from '../../../fixtures/build/zstd.mjs';
-import { faultsOf, publishedRepodata } from '../../support/audit.js';
-import { failingRegistry } from '../../support/failing-registry.js';
-import { watchedRegistry, type Write } from '../../support/watched-registry.js';
-import { mirrorFolder, writesOf, type StoreUnderTest } from '../../support/stores.js';
-import { tempFolder } from '../../support/temp.js';
-import { workers } from '../../support/workers.js';
-import { smallConda, smallTarBz2, type BuiltArchive } from '../../support/v1-channel.js';
-import type { DiskRegistry } from '../../support/registries/docker.js';
+import { writeChannel } from '../../fixtures/build/channel.mjs';
+import { zstd } from '../../fixtures/build/zstd.mjs';
+import { faultsOf, publishedRepodata } from '../support/audit.js';
+import { failingRegistry } from '../support/failing-registry.js';
+import { watchedRegistry, type Write } from '../support/watched-registry.js';
+import { mirrorFolder, writesOf, type StoreUnderTest } from '../support/stores.js';
+import { tempFolder } from '../support/temp.js';
+import { workers } from '../support/workers.js';
+import { smallConda, smallTarBz2, type BuiltArchive } from '../support/v1-channel.js';
+import type { DiskRegistry } from '../support/registries/docker.js';
 import {
   fragileLayouts,
   fragileRegistry,
@@ -30,8 +30,8 @@ import {
   putManifest,
   startFragileRegistry,
   type FragileStore,
-} from './damage.js';
-import { attested, writeSidecars } from '../../support/sidecars.js';
+} from '../mirror/verify/damage.js';
+import { attested, writeSidecars } from '../support/sidecars.js';
 
 const ALONE = smallConda({ name: 'alone' });
 const CONDA = smallConda({ name: 'twin' });
