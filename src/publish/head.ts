@@ -57,15 +57,15 @@ export async function pause(ms: number, signal: AbortSignal | undefined): Promis
 }
 
 /**
- * Reads a state of a subdir by the digest of its manifest; `undefined` where it is gone.
+ * Reads a state of a subdir by the digest of its manifest, or by a tag; `undefined` where it is gone.
  * @throws FerryError `REPODATA_INVALID`, `MANIFEST_INVALID`
  */
 export async function readStateAt(
   subdir: string,
-  digest: Digest,
+  reference: string,
   { store, workers, signal }: HeadOptions,
 ): Promise<MergedState | undefined> {
-  const found = await findMetadata(store, subdir, 'repodata.json', { signal, reference: digest });
+  const found = await findMetadata(store, subdir, 'repodata.json', { signal, reference });
   if (found === undefined) return undefined;
   const text = await readText(found, workers, signal);
   return { listing: Listing.parse(text, subdir), mark: readMergeMark(found.annotations) };

@@ -200,3 +200,19 @@ test('cep47/not-recomputed: neither a later index nor records made anew change t
   const { listing } = await readHead('noarch', scene.shared);
   expect(listing.get(TOOL)).toMatchObject({ indexed_timestamp: at(1).getTime() });
 });
+
+test('a store that does not tell its repositories is looked through for what older generations list', async () => {
+  const scene = await Scene.open();
+  Object.assign(scene.store.registry, { repositories: () => Promise.resolve(undefined) });
+  const archives = [join(FIXTURE_CHANNEL, 'noarch', DATA)];
+  await scene.push(1, TOOL, DATA);
+  await scene.index(2);
+  const repository = scene.store.packageRepository('noarch', { repository: 'ferry-data' });
+  await repository.delete?.((await repository.resolve('1.0__p__abc-0'))!);
+  await scene.index(3);
+  expect(await scene.listed()).toEqual({ listed: [TOOL], removed: [] });
+  await pushArchives({ ...scene.shared, archives, storeOnly: true });
+  expect(await scene.index(9)).toMatchObject({ added: [DATA] });
+  expect(await scene.listed()).toEqual({ listed: [DATA, TOOL], removed: [] });
+  await scene.expectWhole();
+});

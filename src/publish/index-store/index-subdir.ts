@@ -28,6 +28,7 @@ import {
 } from './companions.js';
 import { readInfos } from './read-infos.js';
 import { rebuildRecords, rewriteRecords } from './rebuild.js';
+import { rememberedNames } from './remembered-names.js';
 
 const DEFAULT_CONCURRENCY = 16;
 
@@ -68,7 +69,9 @@ export async function indexSubdir(
   const isOurs = checkOurs(subdir, ledger, head, options);
   // What is no file name of an archive can be in no operation, and nobody can ask for it.
   const known = [...state.listing.filenames()].filter(isArchiveFilename);
-  const stored = new Map(await findStored(subdir, { store, concurrency, known, names, leaves, signal }));
+  const looked = leaves === undefined ? await rememberedNames(subdir, state, ledger, shared) : known;
+  const found = await findStored(subdir, { store, concurrency, known: looked, names, leaves, signal });
+  const stored = new Map(found);
   const unseen = known.filter((filename) => !stored.has(filename));
   for (const [filename, archive] of await lookUp(subdir, unseen, shared)) stored.set(filename, archive);
   const view: SubdirView = { subdir, ledger, head, state, stored };
