@@ -3,6 +3,7 @@ import type { Digest } from '../io/digest.js';
 import { openSubdir } from './channel-role.js';
 import { commitEntries, type CommitOptions } from './commit.js';
 import { readStateAt, type Head } from './head.js';
+import { rememberable } from './logged-records.js';
 import { revisionOf } from './merge.js';
 import { withdrawFromForms } from './withdraw.js';
 
@@ -38,7 +39,13 @@ export async function returnToState(
     (filename) => !older.listing.has(filename) || !isThere(filename),
   );
   for (const filename of gone)
-    entries.push({ kind: 'remove', filename, revision: revisionOf(state, filename) + 1, yank: true });
+    entries.push({
+      kind: 'remove',
+      filename,
+      revision: revisionOf(state, filename) + 1,
+      yank: true,
+      ...rememberable(state.listing.get(filename)),
+    });
   if (entries.length === 0) return head;
   const committed = await commitEntries(subdir, entries, head, { ...options, epoch });
   await withdrawFromForms(

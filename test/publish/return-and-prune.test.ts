@@ -111,6 +111,18 @@ test('a record that comes back keeps the time at which it was first indexed', as
   expect(listing.get(TOOL)).toMatchObject({ indexed_timestamp: at(1).getTime() });
 });
 
+test('a record that a rollback took away keeps that time too, when it is listed again', async () => {
+  const scene = await Scene.open();
+  await scene.push(1, TOOL);
+  await scene.index(2);
+  await scene.push(3, DATA);
+  await rollBack({ ...scene.shared, generation: '2026.01.01.02.00.00', now: () => at(5) });
+  expect(await scene.listed()).toEqual({ listed: [TOOL], removed: [DATA] });
+  await yankArchives({ ...scene.shared, specs: [DATA], undo: true, now: () => at(6) });
+  const { listing } = await readHead('noarch', scene.shared);
+  expect(listing.get(DATA)).toMatchObject({ indexed_timestamp: at(3).getTime() });
+});
+
 test('what was yanked is deleted on request only, and no push brings it back', async () => {
   const scene = await Scene.open();
   await scene.push(1, TOOL, DATA, MUTEX);

@@ -1,15 +1,13 @@
 /** Archives that may be stored without being listed, and where each of them stands. */
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import type { Ledger } from '../../artifact/ledger.js';
-import { layersOf } from '../../artifact/package-artifact.js';
 import type { PackagePlace } from '../../artifact/schema.js';
 import { formatArchiveFilename, parseArchiveFilename, type ArchiveName } from '../../conda/names.js';
 import type { Repodata } from '../../conda/repodata/repodata.js';
-import { FerryError, isFerryError } from '../../errors.js';
-import { digestHex } from '../../io/digest.js';
+import { FerryError } from '../../errors.js';
 import { forEachConcurrently } from '../../io/pool.js';
-import { parseImageManifest } from '../../oci/manifest.js';
 import { isReferrersTag } from '../../oci/referrers.js';
+import { archivesAt } from '../../publish/index-store/find-stored.js';
 
 /** An archive that is not listed. */
 export interface Candidate {
@@ -99,24 +97,11 @@ export async function scanStore({
     for await (const tag of repository.tags({ signal })) {
       if (isReferrersTag(tag) || listed.get(leaf)?.has(tag) === true) continue;
       const stored = await repository.fetchManifest(tag, { signal });
-      if (stored !== undefined) found.push(...archivesIn(store, { repository: leaf, tag }, stored.bytes));
+      if (stored === undefined) continue;
+      const place = { repository: leaf, tag };
+      for (const { name, sha256 } of archivesAt(store, place, stored.bytes))
+        found.push({ filename: formatArchiveFilename(name), name, place, identity: `sha256:${sha256}` });
     }
   });
   return { found, isWhole: names !== undefined };
-}
-
-/** The archives of an artifact; none where it is something else, which is not ours to judge. */
-function archivesIn(store: ChannelStore, place: PackagePlace, bytes: Uint8Array): Candidate[] {
-  try {
-    const manifest = parseImageManifest(bytes);
-    const identity = store.schema.packageAt(place, manifest.annotations);
-    return layersOf(manifest).packages.map(({ extension, descriptor }) => {
-      const name = { ...identity, extension };
-      const filename = formatArchiveFilename(name);
-      return { filename, name, place, identity: `sha256:${digestHex(descriptor.digest)}` };
-    });
-  } catch (error) {
-    if (!isFerryError(error)) throw error;
-    return [];
-  }
 }

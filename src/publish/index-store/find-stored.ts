@@ -104,7 +104,11 @@ function leavesToAsk({ store, known, names, leaves }: FindStoredOptions): Readon
 }
 
 /** The archives of an artifact; none where it is something else, which is not ours to judge. */
-function archivesAt(store: ChannelStore, place: PackagePlace, bytes: Uint8Array): StoredArchiveName[] {
+export function archivesAt(
+  store: ChannelStore,
+  place: PackagePlace,
+  bytes: Uint8Array,
+): readonly StoredArchiveName[] {
   const manifest = tryParseImageManifest(bytes);
   if (manifest === undefined) return [];
   try {
