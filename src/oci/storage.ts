@@ -1,5 +1,6 @@
 import type { Bytes, OpenBytes, OpenOptions } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
+import type { OpenedBytes } from '../io/opened-bytes.js';
 import type { Descriptor } from './descriptor.js';
 
 /**
@@ -138,6 +139,16 @@ export interface Repository extends ContentSource {
    * where that did not work.
    */
   mount?(descriptor: Descriptor, from: string | undefined, options?: CallOptions): Promise<boolean>;
+  /** Tells the size of a blob of which only the digest is known; `undefined` where it is not there. */
+  statBlob?(digest: Digest, options?: CallOptions): Promise<{ readonly size: number } | undefined>;
+  /** Opens a blob where it lies on disk, unchecked; `undefined` where it is not there. Only stores on disk have it. */
+  openBlob?(digest: Digest, options?: CallOptions): Promise<OpenedBytes | undefined>;
+  /**
+   * Where anybody may fetch a blob for a while, without credentials, such as a signed URL of the registry's storage;
+   * `undefined` where the registry gives its blobs itself.
+   * @throws FerryError `NOT_FOUND`, and as {@link fetch}
+   */
+  locateBlob?(descriptor: Descriptor, options?: CallOptions): Promise<URL | undefined>;
 }
 
 /** A set of repositories under one roof. */

@@ -15,6 +15,7 @@ export const importTable = {
   provenance: ['artifact', 'oci', 'conda'],
   publish: ['conformance', 'provenance', 'artifact', 'oci', 'conda'],
   mirror: ['publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
+  serve: ['mirror', 'publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
   cli: [
     'http',
     'oci',
@@ -27,5 +28,6 @@ export const importTable = {
     'provenance',
     'publish',
     'mirror',
+    'serve',
   ],
 };

@@ -1,0 +1,13 @@
+/**
+ * Bytes that can be read from any place, such as an open file. To be disposed of; whoever opened the file keeps it readable
+ * until then, also where its name goes away.
+ */
+export interface OpenedBytes extends AsyncDisposable {
+  /** In bytes. */
+  readonly size: number;
+  /**
+   * Reads from `position` into `target`, as far as both reach.
+   * @returns how many bytes were read; 0 at the end
+   */
+  read(target: Uint8Array, position: number): Promise<number>;
+}
