@@ -71,6 +71,8 @@ export interface NamedRecord {
 export interface PackageListing {
   readonly name: string;
   readonly records: readonly NamedRecord[];
+  /** File names whose records cannot be read. */
+  readonly invalid: readonly string[];
   /** File names that are gone from the index on purpose. */
   readonly removed: readonly string[];
 }
