@@ -79,6 +79,16 @@ export class Session implements AsyncDisposable {
     return new OciChannel(store);
   }
 
+  /** Opens the way to a web server once, for a channel and what lies below it, such as its labels. */
+  openWebChannels({ url }: Extract<Location, { readonly kind: 'web' }>): (below?: string) => HttpChannel {
+    const client = this.#use(this.network.openChannelClient(url, this.#counter('source')));
+    return (below = '') => {
+      const base = withoutUserinfo(url);
+      if (below !== '') base.pathname = `${base.pathname.replace(/\/+$/, '')}/${below}`;
+      return new HttpChannel(base, client.send);
+    };
+  }
+
   /** Opens a channel that a ledger names: a label is part of the name. */
   openNamedChannel(location: Location): ChannelSource {
     if (!isStorable(location)) return this.openChannel(location);
