@@ -13,13 +13,19 @@ import type { ServedChannel } from './channels/served-channel.js';
 import { createDistributionRoutes } from './distribution/distribution-routes.js';
 import { noteAnswer } from './listen/answer-note.js';
 import { createPages } from './pages/pages.js';
-import { describeArtifact } from './pages/describe-artifact.js';
-import { readStoredInfo } from './pages/read-info.js';
+import { describeArtifact, readStoredInfo } from './pages/read-info.js';
 import { createChannelRoutes } from './routes/channel-routes.js';
 import { createHealthRoutes } from './routes/health-routes.js';
 
 /** Names that the gateway's own URLs begin with, so that no channel can have them. */
-export const RESERVED_NAMES: ReadonlySet<string> = new Set(['v2', 'token', 't', 'healthz', 'readyz', 'metrics']);
+export const RESERVED_NAMES: ReadonlySet<string> = new Set([
+  'v2',
+  'token',
+  't',
+  'healthz',
+  'readyz',
+  'metrics',
+]);
 
 /** What {@link createGateway} works with. */
 export interface GatewayOptions
@@ -71,7 +77,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   app.all('*', async (context, next) => {
     const { method } = context.req;
     if (method !== 'GET' && method !== 'HEAD')
-      return new Response('only GET and HEAD are answered\n', { status: 405, headers: { allow: 'GET, HEAD' } });
+      return new Response('only GET and HEAD are answered\n', {
+        status: 405,
+        headers: { allow: 'GET, HEAD' },
+      });
     const answer = health(context.req.path);
     if (answer !== undefined) return noteAnswer(answer, { route: 'health' });
     if (context.req.path === '/metrics' && metrics !== undefined) {

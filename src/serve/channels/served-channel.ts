@@ -71,11 +71,7 @@ export interface NamedRecord {
 export interface PackageListing {
   readonly name: string;
   readonly records: readonly NamedRecord[];
-<<<<<<< HEAD:src/serve/channels/served-channel.ts
-  /** File names whose records cannot be read. */
-=======
   /** File names that are listed, but whose records cannot be used. */
->>>>>>> wt-shards:src/serve/channel/served-channel.ts
   readonly invalid: readonly string[];
   /** File names that are gone from the index on purpose. */
   readonly removed: readonly string[];

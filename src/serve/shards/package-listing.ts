@@ -3,7 +3,7 @@ import { archiveUrl } from '../../conda/repodata/archive-url.js';
 import { KNOWN_REVISION, SECTIONS } from '../../conda/repodata/sections.js';
 import { isFerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
-import type { NamedRecord, PackageListing } from '../channel/served-channel.js';
+import type { NamedRecord, PackageListing } from '../channels/served-channel.js';
 
 type Json = Readonly<Record<string, unknown>>;
 

@@ -3,7 +3,7 @@ import type { OpenedBytes } from '../../io/opened-bytes.js';
 import { SingleFlight, untilAborted } from '../../io/single-flight.js';
 import { checkBytes } from '../../io/verify.js';
 import { decompressZstd } from '../../io/zstd.js';
-import type { PackageListing, ShardSet } from '../channel/served-channel.js';
+import type { PackageListing, ShardSet } from '../channels/served-channel.js';
 import type { Content } from '../content.js';
 import { PackRows, type PackedBytes, type PackTable } from './pack-table.js';
 import { parseListing } from './package-listing.js';
