@@ -6,6 +6,7 @@
  */
 import { argv, stderr, stdout } from 'node:process';
 import { benchCheck } from './check.mjs';
+import { benchGateway } from './gateway.mjs';
 import { benchMirrorLarge } from './mirror-large.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
 import { benchPublish } from './publish.mjs';
@@ -19,6 +20,7 @@ const benchmarks = {
   'mirror-large': benchMirrorLarge,
   check: benchCheck,
   publish: benchPublish,
+  gateway: benchGateway,
 };
 
 const wanted = argv.length > 2 ? argv.slice(2) : Object.keys(benchmarks);

@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * A process that listens on `host`; disposing ends it.
- * @typedef {AsyncDisposable & { readonly host: string }} BenchServer
+ * @typedef {AsyncDisposable & { readonly host: string, readonly pid?: number | undefined }} BenchServer
  */
 
 /**
@@ -72,9 +72,10 @@ export async function startFileServer(folder) {
  * @param {readonly string[]} args
  * @param {string} host
  * @param {string} path one that is answered as soon as the server is up
+ * @param {NodeJS.Signals} signal what ends it, with processes of its own
  * @returns {Promise<BenchServer>}
  */
-async function startProcess(program, args, host, path) {
+export async function startProcess(program, args, host, path, signal = 'SIGKILL') {
   const child = spawn(program, args, { stdio: 'ignore' });
   const exited = once(child, 'exit');
   for (;;) {
@@ -88,15 +89,16 @@ async function startProcess(program, args, host, path) {
   }
   return {
     host,
+    pid: child.pid,
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL');
+      child.kill(signal);
       await exited;
     },
   };
 }
 
 /** @returns {Promise<number>} */
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
