@@ -22,6 +22,8 @@ export type PackageNames = ReadonlyMap<string, readonly string[]>;
 
 /** How long a page waits for what may take longer; then it says so, and comes again. In milliseconds. */
 const PATIENCE_MS = 2_000;
+/** As {@link PATIENCE_MS}, for what takes a moment or, in large channels, a minute. */
+const SHARDS_PATIENCE_MS = 500;
 
 /**
  * Looks at a channel; what does not answer in time counts as waiting.
@@ -74,7 +76,7 @@ async function readSubdirState(
     if (generation === undefined) return undefined;
     const ready = generation;
     // Waits for them a moment, so that small channels are there at once, and what can never be made is told.
-    const shards = ready.shards ?? (await inTime((limit) => ready.whenSharded(limit), signal));
+    const shards = ready.shards ?? (await inTime((limit) => ready.whenSharded(limit), signal, SHARDS_PATIENCE_MS));
     if (shards === undefined) return { kind: 'waiting', subdir, generation };
     return { kind: 'ready', subdir, generation, shards };
   } catch (error) {
@@ -86,9 +88,10 @@ async function readSubdirState(
 async function inTime<T>(
   work: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal | undefined,
+  patienceMs = PATIENCE_MS,
 ): Promise<T | undefined> {
   signal?.throwIfAborted();
-  const limit = AbortSignal.timeout(PATIENCE_MS);
+  const limit = AbortSignal.timeout(patienceMs);
   const both = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   try {
     return await untilAborted(work(both), both);

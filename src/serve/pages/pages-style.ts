@@ -48,6 +48,8 @@ time { white-space: nowrap; }
 @media (max-width: 34rem) {
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
   .facts dd { margin-bottom: .5rem; }
+}
+@media (max-width: 52rem) {
   .cards, .cards tbody, .cards caption { display: block; }
   .cards thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   .cards tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: 1.2rem; padding: .5rem 0; border-bottom: 1px solid var(--line); }
