@@ -31,12 +31,10 @@ export async function clientPython(folder: string, requirements: readonly string
   const home = join(folder, 'home');
   await mkdir(home, { recursive: true });
   await run('python3', ['-m', 'venv', folder]);
-  await run(join(folder, 'bin', 'pip'), [
-    'install',
-    '--quiet',
-    '--disable-pip-version-check',
-    ...requirements,
-  ]);
+  if (requirements.length > 0) {
+    const pip = ['install', '--quiet', '--disable-pip-version-check', ...requirements];
+    await run(join(folder, 'bin', 'pip'), pip);
+  }
   const path = join(folder, 'bin', 'python');
   let scripts = 0;
   return {
