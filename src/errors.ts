@@ -40,6 +40,7 @@ export const ERROR_CODES = {
   INTERNAL: 'a fault of conda-ferry itself',
   LAYOUT_INVALID: 'a folder is not a readable OCI image layout',
   LEDGER_INVALID: 'a ledger cannot be read',
+  LISTEN_FAILED: 'the gateway cannot listen at the address it was given',
   LOCK_FILE_INVALID: 'a lock file of conda-lock, pixi or conda cannot be read',
   LOCK_LOST: 'a lock was taken over by another process',
   LOCK_TIMEOUT: 'a lock was not to be had in time',

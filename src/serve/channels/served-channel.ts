@@ -35,16 +35,24 @@ export interface Staleness {
   readonly code: string;
 }
 
-/** One state of a subdir's repodata, in all forms it is served in. */
-export interface Generation {
-  readonly subdir: string;
-  /** When this state was first seen, or made where the source tells. */
+/** How bytes may be encoded on their way to a client; `identity` is as they are. */
+export type Encoding = 'identity' | 'zstd' | 'gzip';
+
+/** A document in all forms it is served in; each is made once, when it is asked for first. */
+export interface ServedDocument {
+  /** When this state was made, where the source tells, else when it was first seen. */
   readonly modified: Date;
   readonly staleness: Staleness | undefined;
-  /** As plain JSON. */
   readonly plain: Content;
-  readonly zstd: Content;
-  readonly gzip: Content;
+  /** The form of that encoding, if it is there by now; else it is made in the background. */
+  readyForm(encoding: Encoding): Content | undefined;
+  /** The form of that encoding. @throws FerryError `DISK_FULL` */
+  form(encoding: Encoding, signal?: AbortSignal): Promise<Content>;
+}
+
+/** One state of a subdir's repodata. */
+export interface Generation extends ServedDocument {
+  readonly subdir: string;
   /** The shards, once they are made; `undefined` until then. */
   readonly shards: ShardSet | undefined;
   /** Waits for the shards. @throws FerryError `REPODATA_INVALID`, `DISK_FULL` where they cannot be made */
@@ -63,6 +71,8 @@ export interface NamedRecord {
 export interface PackageListing {
   readonly name: string;
   readonly records: readonly NamedRecord[];
+  /** File names whose records cannot be read. */
+  readonly invalid: readonly string[];
   /** File names that are gone from the index on purpose. */
   readonly removed: readonly string[];
 }
