@@ -25,7 +25,11 @@ import { TOOLS_CHOSEN, TOOLS_FILES, TOOLS_SPECS } from '../support/clients/tools
 import type { LoggedRequest } from '../support/gateway.js';
 import { tempFolder } from '../support/temp.js';
 
-const CLIENTS = { conda: findClient('conda'), micromamba: findClient('micromamba'), pixi: findClient('pixi') };
+const CLIENTS = {
+  conda: findClient('conda'),
+  micromamba: findClient('micromamba'),
+  pixi: findClient('pixi'),
+};
 const META = TOOLS_CHOSEN.map((filename) => filename.replace(/\.(?:conda|tar\.bz2)$/, ''));
 const isAnyThere = Object.values(CLIENTS).some((path) => path !== undefined);
 
@@ -55,9 +59,12 @@ function expectSensible(requests: readonly LoggedRequest[]): void {
   for (const request of others) expect([200, 304, 404], lineOf(request)).toContain(request.status);
   const absent = others.filter(({ status }) => status === 404).map(({ path }) => path.replace(/^.*\//, ''));
   for (const file of absent)
-    expect(['current_repodata.json', 'current_repodata.json.zst', 'notices.json', 'repodata.json.bz2']).toContain(
-      file,
-    );
+    expect([
+      'current_repodata.json',
+      'current_repodata.json.zst',
+      'notices.json',
+      'repodata.json.bz2',
+    ]).toContain(file);
   const lines = others.map(lineOf);
   expect(new Set(lines).size).toBe(lines.length);
 }
@@ -76,23 +83,26 @@ describe.skipIf(CLIENTS.conda === undefined)(`conda${whyNoClient('conda')}`, () 
   ];
 
   describe.each(STORES)('over a %s', (store) => {
-    test.each([undefined, 'classic'])('installs from a channel given by name (solver: %s)', async (solver) => {
-      const { gateways } = stores;
-      const user = await userOf(store, solver);
-      await gateways[store].take();
-      const prefix = join(user.home, 'env');
-      await runClient(conda, create(prefix, 'tools', TOOLS_SPECS), user);
-      expectSensible(await gateways[store].take());
-      expect(await installedIn(python, prefix)).toEqual({ files: TOOLS_FILES, meta: META });
+    test.each([undefined, 'classic'])(
+      'installs from a channel given by name (solver: %s)',
+      async (solver) => {
+        const { gateways } = stores;
+        const user = await userOf(store, solver);
+        await gateways[store].take();
+        const prefix = join(user.home, 'env');
+        await runClient(conda, create(prefix, 'tools', TOOLS_SPECS), user);
+        expectSensible(await gateways[store].take());
+        expect(await installedIn(python, prefix)).toEqual({ files: TOOLS_FILES, meta: META });
 
-      // The second time all of it is in its cache, or is said not to have changed.
-      const again = join(user.home, 'again');
-      await runClient(conda, create(again, 'tools', TOOLS_SPECS), user);
-      const requests = await gateways[store].take();
-      const whole = requests.filter(({ status, path }) => status === 200 && !/[0-9a-f]{64}\./.test(path));
-      expect(whole.map(lineOf)).toEqual([]);
-      expect(await installedIn(python, again)).toEqual({ files: TOOLS_FILES, meta: META });
-    });
+        // The second time all of it is in its cache, or is said not to have changed.
+        const again = join(user.home, 'again');
+        await runClient(conda, create(again, 'tools', TOOLS_SPECS), user);
+        const requests = await gateways[store].take();
+        const whole = requests.filter(({ status, path }) => status === 200 && !/[0-9a-f]{64}\./.test(path));
+        expect(whole.map(lineOf)).toEqual([]);
+        expect(await installedIn(python, again)).toEqual({ files: TOOLS_FILES, meta: META });
+      },
+    );
 
     test('installs from two channels at once, an archive by its URL, and finds packages', async () => {
       const { url } = stores.gateways[store];
