@@ -51,7 +51,11 @@ function lastComponent(location: Location): string {
 }
 
 /** Opens a channel so that each of its labels can be had over the same way there. */
-export function offerChannel({ name, location }: ServedLocation, session: Session, schema: string): OfferedChannel {
+export function offerChannel(
+  { name, location }: ServedLocation,
+  session: Session,
+  schema: string,
+): OfferedChannel {
   return { name, open: labelOpener(location, session, schema) };
 }
 

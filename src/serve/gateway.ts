@@ -4,19 +4,28 @@
  */
 import { join } from 'node:path/posix';
 import { Hono } from 'hono';
+import type { ChannelStore } from '../artifact/channel-store.js';
 import type { ContentCache } from './cache/content-cache.js';
 import { ArchiveDesk, type ArchiveDeskOptions } from './archives/archive-desk.js';
 import { ChannelSet, type OfferedChannel } from './channels/channel-set.js';
 import type { GatewayChannel, GatewayChannelOptions } from './channels/gateway-channel.js';
+import type { ServedChannel } from './channels/served-channel.js';
 import { createDistributionRoutes } from './distribution/distribution-routes.js';
 import { noteAnswer } from './listen/answer-note.js';
 import { createPages } from './pages/pages.js';
-import { readInfo } from './pages/read-info.js';
+import { describeArtifact, readStoredInfo } from './pages/read-info.js';
 import { createChannelRoutes } from './routes/channel-routes.js';
 import { createHealthRoutes } from './routes/health-routes.js';
 
 /** Names that the gateway's own URLs begin with, so that no channel can have them. */
-export const RESERVED_NAMES: ReadonlySet<string> = new Set(['v2', 'token', 't', 'healthz', 'readyz', 'metrics']);
+export const RESERVED_NAMES: ReadonlySet<string> = new Set([
+  'v2',
+  'token',
+  't',
+  'healthz',
+  'readyz',
+  'metrics',
+]);
 
 /** What {@link createGateway} works with. */
 export interface GatewayOptions
@@ -27,6 +36,8 @@ export interface GatewayOptions
   readonly cache: ContentCache;
   /** The metrics in their text form, if there are any. */
   readonly metrics?: (() => Promise<{ readonly text: string; readonly contentType: string }>) | undefined;
+  /** Where clients reach the gateway, such as `https://conda.example.org`. @defaultValue the address it listens on */
+  readonly publicUrl?: string | undefined;
   /** Version of conda-ferry, for the pages. */
   readonly toolVersion: string;
 }
@@ -61,13 +72,15 @@ export function createGateway(options: GatewayOptions): Gateway {
     createDistributionRoutes({
       resolveRepository: (name) => resolveRepository(channels, name),
       content: (origin, { signal }) => cache.get(origin, { signal }),
-      catalog: undefined,
     }),
   );
   app.all('*', async (context, next) => {
     const { method } = context.req;
     if (method !== 'GET' && method !== 'HEAD')
-      return new Response('only GET and HEAD are answered\n', { status: 405, headers: { allow: 'GET, HEAD' } });
+      return new Response('only GET and HEAD are answered\n', {
+        status: 405,
+        headers: { allow: 'GET, HEAD' },
+      });
     const answer = health(context.req.path);
     if (answer !== undefined) return noteAnswer(answer, { route: 'health' });
     if (context.req.path === '/metrics' && metrics !== undefined) {
@@ -81,8 +94,15 @@ export function createGateway(options: GatewayOptions): Gateway {
     '/',
     createPages({
       channels: () => channels.all(),
-      readInfo: (channel, subdir, filename, ends) => readInfo(channel, subdir, filename, ends),
-      baseUrl: (request) => new URL(request.url).origin,
+      readInfo: async (channel, subdir, filename, wanted) => {
+        const store = storeOf(channels, channel);
+        return store && readStoredInfo(store, subdir, filename, wanted);
+      },
+      describeArtifact: (channel, subdir, filename) => {
+        const store = storeOf(channels, channel);
+        return store && describeArtifact(store, subdir, filename);
+      },
+      baseUrl: (request) => options.publicUrl ?? new URL(request.url).origin,
       toolVersion: options.toolVersion,
     }),
   );
@@ -122,9 +142,17 @@ function resolveRepository(channels: ChannelSet, name: string): ReturnType<typeo
   return channel && repositoryOf(channel, name.slice(slash + 1));
 }
 
-function repositoryOf({ store }: GatewayChannel, rest: string) {
+function repositoryOf({ store, wasReadable }: GatewayChannel, rest: string) {
   if (store === undefined) return undefined;
-  return { repository: store.registry.repository(join(store.path, rest)) };
+  const leaf = rest.slice(rest.lastIndexOf('/') + 1);
+  // Clients probe for files that a channel may do without by the repositories they would have.
+  const isPackage = store.schema.readLeaf(leaf).kind === 'package' && !/\.(?:json|zst)$/.test(leaf);
+  const isOptional = !isPackage && (wasReadable || leaf !== store.schema.metadataRepository('repodata.json'));
+  return { repository: store.registry.repository(join(store.path, rest)), isOptional };
+}
+
+function storeOf(channels: ChannelSet, { name, label }: ServedChannel): ChannelStore | undefined {
+  return channels.get(name, label)?.store;
 }
 
 /** The path of a URL, without what a parser would make of it. */

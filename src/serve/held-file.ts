@@ -1,4 +1,5 @@
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { FerryError } from '../errors.js';
 import { translateDiskError, writeFully } from '../io/atomic-file.js';
 import type { Bytes, OpenBytes } from '../io/bytes.js';
@@ -12,22 +13,71 @@ const IN_MEMORY_BYTES = 64 * 1024;
 const READ_BYTES = 256 * 1024;
 
 /**
- * A file without a name: it is removed as soon as it is written and read through the handle, so that nothing on the disk can
- * take it away or change it, and nothing is left of it however the process ends. Gone for good when {@link release} was called
- * and nobody reads it any more.
+ * An open file that is read through its handle by any number of readers, and whose name is gone: nothing on the disk can take it
+ * away or change it, and nothing is left of it however the process ends. Closed for good when {@link release} was called and
+ * nobody reads it any more.
  */
-export class HeldFile implements Content {
-  readonly digest: Digest;
-  readonly size: number;
-  readonly bytes: Uint8Array | undefined;
+export class HeldHandle {
   readonly #file: FileHandle;
   readonly #path: string;
   #readers = 1;
   #isReleased = false;
 
-  private constructor(file: FileHandle, path: string, content: Pick<Content, 'digest' | 'size' | 'bytes'>) {
+  private constructor(file: FileHandle, path: string) {
     this.#file = file;
     this.#path = path;
+  }
+
+  /** Takes over an open file that nobody else uses, and removes its name. */
+  static async adopt(file: FileHandle, path: string): Promise<HeldHandle> {
+    // Where a file that is open cannot be removed, it goes with the folder.
+    await rm(path, { force: true }).catch(() => undefined);
+    return new HeldHandle(file, path);
+  }
+
+  /** @throws FerryError `NOT_FOUND` where it was closed */
+  open(size: number): OpenedBytes {
+    if (this.#readers === 0) throw new FerryError('NOT_FOUND', 'the file is held no more');
+    this.#readers += 1;
+    let isOpen = true;
+    return {
+      size,
+      read: async (target: Uint8Array, position: number) => {
+        const length = Math.min(target.byteLength, size - position);
+        return length <= 0 ? 0 : (await this.#file.read(target, 0, length, position)).bytesRead;
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (!isOpen) return;
+        isOpen = false;
+        await this.#leave();
+      },
+    };
+  }
+
+  /** Lets it go when the last reader is done. */
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    await this.#leave();
+  }
+
+  async #leave(): Promise<void> {
+    this.#readers -= 1;
+    if (this.#readers > 0) return;
+    await this.#file.close();
+    await rm(this.#path, { force: true });
+  }
+}
+
+/** Content in a {@link HeldHandle}, in memory as well where it is small. */
+export class HeldFile implements Content {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly bytes: Uint8Array | undefined;
+  readonly #handle: HeldHandle;
+
+  private constructor(handle: HeldHandle, content: Pick<Content, 'digest' | 'size' | 'bytes'>) {
+    this.#handle = handle;
     this.digest = content.digest;
     this.size = content.size;
     this.bytes = content.bytes;
@@ -36,6 +86,8 @@ export class HeldFile implements Content {
   /** Writes one into a temporary folder. @throws FerryError `DISK_FULL`; whatever the bytes fail with */
   static async write(bytes: Bytes, temp: TempFolder): Promise<HeldFile> {
     const path = temp.newPath();
+    // A folder that somebody has cleaned away.
+    await mkdir(dirname(path), { recursive: true });
     const file = await open(path, 'wx+', 0o600);
     try {
       const hash = createDigestHash();
@@ -49,13 +101,8 @@ export class HeldFile implements Content {
         else head.length = 0;
       }
       const small = size <= IN_MEMORY_BYTES ? Buffer.concat(head) : undefined;
-      // Where a file that is open cannot be removed, it goes with the folder.
-      await rm(path, { force: true }).catch(() => undefined);
-      return new HeldFile(file, path, {
-        digest: sha256Digest(hash.digest('hex')),
-        size,
-        bytes: small,
-      });
+      const digest = sha256Digest(hash.digest('hex'));
+      return new HeldFile(await HeldHandle.adopt(file, path), { digest, size, bytes: small });
     } catch (error) {
       await file.close();
       await rm(path, { force: true });
@@ -64,18 +111,7 @@ export class HeldFile implements Content {
   }
 
   async open(): Promise<OpenedBytes> {
-    if (this.#readers === 0) throw new FerryError('NOT_FOUND', `${this.digest} is held no more`);
-    this.#readers += 1;
-    let isOpen = true;
-    return Promise.resolve({
-      size: this.size,
-      read: (target: Uint8Array, position: number) => this.#read(target, position),
-      [Symbol.asyncDispose]: async () => {
-        if (!isOpen) return;
-        isOpen = false;
-        await this.#leave();
-      },
-    });
+    return Promise.resolve(this.#handle.open(this.size));
   }
 
   /** Streams the bytes, from an offset on. */
@@ -83,22 +119,7 @@ export class HeldFile implements Content {
 
   /** Lets it go when the last reader is done. */
   async release(): Promise<void> {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
-    await this.#leave();
-  }
-
-  async #read(target: Uint8Array, position: number): Promise<number> {
-    const length = Math.min(target.byteLength, this.size - position);
-    if (length <= 0) return 0;
-    return (await this.#file.read(target, 0, length, position)).bytesRead;
-  }
-
-  async #leave(): Promise<void> {
-    this.#readers -= 1;
-    if (this.#readers > 0) return;
-    await this.#file.close();
-    await rm(this.#path, { force: true });
+    await this.#handle.release();
   }
 }
 

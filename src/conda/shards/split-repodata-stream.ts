@@ -48,6 +48,8 @@ export interface SplitPackage {
 export interface SplitRepodata extends AsyncDisposable {
   /** The member `info`, whatever it is; `undefined` where there is none. */
   readonly info: unknown;
+  /** Whether a record, whichever of several it is, has a `url` that is not `null`. @see CEP draft, conda/ceps pull 151 */
+  readonly namesUrls: boolean;
   /**
    * All packages of which anything is said, each once, in an order that depends on the number of buckets.
    * @throws IntegrityError `SIZE_EXCEEDED` where one package has more than 64 MiB of text
@@ -86,6 +88,7 @@ export async function splitRepodataStream(
   }
   return {
     info: sorter.info,
+    namesUrls: sorter.namesUrls,
     packages: () => packagesIn(buckets, sorter, signal),
     [Symbol.asyncDispose]: () => buckets[Symbol.asyncDispose](),
   };
@@ -96,6 +99,7 @@ class Sorter implements DocumentHandler {
   /** How often each section came; only what stands in the last one of a name counts. */
   readonly rounds = { packages: 0, 'packages.conda': 0, v3: 0, removed: 0 };
   info: unknown;
+  namesUrls = false;
   readonly #buckets: RecordBuckets;
   #kind: 'packages' | 'packages.conda' | 'v3' = 'packages';
   #extension = NO_SLICE;
@@ -127,7 +131,9 @@ class Sorter implements DocumentHandler {
     }
   }
 
-  record({ keyStart, keyEnd, valueStart, valueEnd }: ScannedRecord, bytes: Uint8Array): void {
+  record(record: ScannedRecord, bytes: Uint8Array): void {
+    const { keyStart, keyEnd, valueStart, valueEnd } = record;
+    if (!this.namesUrls && namesUrl(record, bytes)) this.namesUrls = true;
     const key = { bytes, start: keyStart - 1, end: keyEnd + 1 };
     const bucket = this.#bucketOf(key);
     if (bucket === undefined) return;
@@ -158,6 +164,17 @@ class Sorter implements DocumentHandler {
     }
     return name.byteLength === 0 ? undefined : hashOf(name) % this.#buckets.count;
   }
+}
+
+/** The scanner does not see a key that is spelled with escapes. */
+function namesUrl(
+  { namesUrl: isSeen, isPlain, valueStart, valueEnd }: ScannedRecord,
+  bytes: Uint8Array,
+): boolean {
+  if (isSeen) return true;
+  if (isPlain || !bytes.subarray(valueStart, valueEnd).includes(BACKSLASH)) return false;
+  const value = decodeJson(bytes, valueStart, valueEnd) as { readonly url?: unknown } | null;
+  return value?.url !== undefined && value.url !== null;
 }
 
 /** Where what is said of one package stands. */

@@ -241,7 +241,11 @@ export class GatewayChannel implements ServedChannel {
   /** Whether there is a channel at all: nobody is told of an empty one where there is none. */
   async #hasSubdirs(signal: AbortSignal): Promise<boolean> {
     if (this.wasReadable) return true;
-    const listed = await this.source.subdirs({ signal });
+    const listed = await this.source.subdirs({ signal }).catch((error: unknown) => {
+      // A channel that is configured may be on a disk that is not there; a label is something that a client made up.
+      if (this.label === undefined || !isFerryError(error, 'CHANNEL_NOT_FOUND')) throw error;
+      return [];
+    });
     if (listed !== undefined) return listed.length > 0;
     for (const subdir of LIKELY_SUBDIRS) {
       const answer = await this.source.openMetadata(`${subdir}/repodata.json`, { signal });

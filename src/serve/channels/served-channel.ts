@@ -71,7 +71,7 @@ export interface NamedRecord {
 export interface PackageListing {
   readonly name: string;
   readonly records: readonly NamedRecord[];
-  /** File names whose records cannot be read. */
+  /** File names that are listed, but whose records cannot be used. */
   readonly invalid: readonly string[];
   /** File names that are gone from the index on purpose. */
   readonly removed: readonly string[];
@@ -79,15 +79,21 @@ export interface PackageListing {
 
 /** Sharded repodata of one generation: it also answers what the repodata says of one package, without reading it all. */
 export interface ShardSet {
-  /** `repodata_shards.msgpack.zst`. */
-  readonly index: Content;
+  /**
+   * `repodata_shards.msgpack.zst`; `undefined` where some package is more than a shard may be, and clients have to take the
+   * repodata.
+   */
+  readonly index: Content | undefined;
   /** All package names, sorted. */
   readonly names: readonly string[];
   /** How many archives are listed. */
   readonly recordCount: number;
-  /** A shard by its digest; `undefined` for none of this generation. */
+  /** A shard by its digest, 64 lower-case hex digits; `undefined` for none of this generation. */
   shard(digest: string): Content | undefined;
-  /** What is said of a package; `undefined` for a name that is not listed. */
+  /**
+   * What is said of a package; `undefined` for a name that is not listed.
+   * @throws FerryError `NOT_FOUND` where it is gone by now; IntegrityError `DIGEST_MISMATCH`, `SIZE_MISMATCH`
+   */
   listing(
     name: string,
     options?: { readonly signal?: AbortSignal | undefined },

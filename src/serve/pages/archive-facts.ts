@@ -9,7 +9,7 @@ import { unbroken } from '../../io/html.js';
 import { isVirtual } from '../../mirror/filters/dependency-graph.js';
 import { pythonVariantOf } from '../../mirror/filters/python-variant.js';
 import { nameAskedFor } from '../../mirror/filters/spec-list.js';
-import type { NamedRecord, ServedChannel } from '../channel/served-channel.js';
+import type { NamedRecord, ServedChannel } from '../channels/served-channel.js';
 import type { PackageNames } from './channel-state.js';
 import { code, facts, link, moment, number, packageHref, type PageRequest } from './page.js';
 

@@ -2,7 +2,7 @@ import { escapeMarkup } from '../../io/escape-markup.js';
 import { count, formatBytes } from '../../io/figures.js';
 import { isFerryError } from '../../errors.js';
 import { unbroken } from '../../io/html.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import { archiveFacts, specList, type ListedArchive } from './archive-facts.js';
 import type { PackageNames } from './channel-state.js';
 import { installCommands } from './commands.js';

@@ -1,7 +1,7 @@
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { count } from '../../io/figures.js';
 import { unbroken } from '../../io/html.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import { readChannelState, type ChannelState, type PackageNames, type SubdirState } from './channel-state.js';
 import { settings } from './commands.js';
 import { failedPage, gaps, staleness, waitingPage } from './notices.js';

@@ -2,7 +2,7 @@
 import { isFerryError, type FerryError } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
 import { untilAborted } from '../../io/single-flight.js';
-import type { Generation, PackageListing, ServedChannel, ShardSet } from '../channel/served-channel.js';
+import type { Generation, PackageListing, ServedChannel, ShardSet } from '../channels/served-channel.js';
 
 /** A subdir: its packages are known, or will be, or cannot be. */
 export type SubdirState = { readonly subdir: string; readonly generation?: Generation | undefined } & (

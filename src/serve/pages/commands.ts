@@ -1,6 +1,6 @@
 /** What to type to use a channel, or to install something from it. */
 import { FILENAME_PARTS } from '../../conda/names.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import { block, channelParts, type PageRequest } from './page.js';
 
 /** What to install: a name, and more to have exactly one archive of it. */

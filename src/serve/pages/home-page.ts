@@ -1,6 +1,6 @@
 import { escapeMarkup } from '../../io/escape-markup.js';
 import type { FerryError } from '../../errors.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import { readChannelState, type ChannelState } from './channel-state.js';
 import { settings } from './commands.js';
 import { expectFerryError, staleness } from './notices.js';

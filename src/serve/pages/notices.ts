@@ -3,7 +3,7 @@ import { ERROR_CODES, isFerryError, messageOf, type FerryError } from '../../err
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { capitalize, inlineCode } from '../../io/html.js';
 import { redactText } from '../../io/redact.js';
-import type { Staleness } from '../channel/served-channel.js';
+import type { Staleness } from '../channels/served-channel.js';
 import type { SubdirState } from './channel-state.js';
 import { code, moment, type Page, type Step } from './page.js';
 

@@ -2,7 +2,7 @@ import type { FerryError } from '../../errors.js';
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { count, formatBytes } from '../../io/figures.js';
 import { unbroken } from '../../io/html.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import {
   archiveFacts,
   compareArchives,

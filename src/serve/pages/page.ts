@@ -2,7 +2,7 @@
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { formatMoment, formatNumber } from '../../io/figures.js';
 import { unbroken } from '../../io/html.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 
 /** A page, not yet in its frame. */
 export interface Page {

@@ -7,7 +7,7 @@ import { digestHex, digestOf } from '../../io/digest.js';
 import { formatPage, headerPolicy } from '../../io/html.js';
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { ByteBudget } from '../../io/byte-budget.js';
-import type { ServedChannel } from '../channel/served-channel.js';
+import type { ServedChannel } from '../channels/served-channel.js';
 import { archivePage, type ReadShownInfo } from './archive-page.js';
 import { channelPage } from './channel-page.js';
 import { homePage } from './home-page.js';
