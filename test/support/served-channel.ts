@@ -12,7 +12,7 @@ import type {
   ServedChannel,
   ShardSet,
   Staleness,
-} from '#ferry/serve/channel/served-channel.js';
+} from '#ferry/serve/channels/served-channel.js';
 import type { Content } from '#ferry/serve/content.js';
 import type { ReadShownInfo } from '#ferry/serve/pages/archive-page.js';
 import { shownInfoOf } from '#ferry/serve/pages/read-info.js';
