@@ -2,7 +2,7 @@
  * rattler through `oci://`: straight to a registry, and to the gateway, which answers as one for a folder of layouts and for that
  * registry. The clients insist on https and forget ports.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -24,7 +24,6 @@ import {
 } from '../support/clients/tools-channel.js';
 import { ROOT } from '../support/ferry.js';
 import { runFerry } from '../support/ferry-here.js';
-import { parseAccessLog, type LoggedRequest } from '../support/gateway.js';
 import { makeServerCertificate, type ServerCertificate } from '../support/registries/certificates.js';
 import { IN_MEMORY } from '../support/registries/distribution.js';
 import { serveChannel } from '../support/channel-server.js';
@@ -88,7 +87,9 @@ describe.skipIf(reason !== undefined)(
 
     const gateway = (channels: readonly string[], log: string): Step => {
       const tls = ['--tls-cert', certificate.certificateFile, '--tls-key', certificate.keyFile];
-      const start = [process.execPath, MAIN, 'serve', ...channels, '--listen', '127.0.0.1:443', ...tls];
+      const cache = ['--cache-dir', `${log}-cache`];
+      const listen = ['--listen', '127.0.0.1:443', ...tls, ...cache];
+      const start = [process.execPath, MAIN, 'serve', ...channels, ...listen];
       return { start, port: 443, log };
     };
 
@@ -107,22 +108,6 @@ describe.skipIf(reason !== undefined)(
       const tools = JSON.parse(outcomes[0]!) as RattlerOutcome;
       expect(tools.chosen.map(({ filename }) => filename)).toEqual(TOOLS_CHOSEN);
       expect(tools.files).toEqual(TOOLS_FILES);
-    };
-
-    /** Repositories and what was asked of them, without the registry's own address. */
-    const askedOf = (requests: readonly LoggedRequest[], status: (code: number) => boolean): string[] =>
-      requests.filter((request) => status(request.status)).map(({ method, path }) => `${method} ${path}`);
-
-    /** What every channel's installation asked for, seen from the gateway. */
-    const expectSensible = (requests: readonly LoggedRequest[]): void => {
-      // Whoever has no shards and no other compression is told so.
-      for (const line of askedOf(requests, (code) => code >= 400))
-        expect(line).toMatch(
-          /\/v2\/(?:$|.*\/(?:repodata_shards\.msgpack\.zst|repodata\.json\.bz2|repodata\.json)\/manifests\/)/,
-        );
-      expect(askedOf(requests, (code) => code >= 500)).toEqual([]);
-      const blobs = askedOf(requests, (code) => code < 400).filter((line) => line.includes('/blobs/sha256:'));
-      expect(new Set(blobs).size).toBe(blobs.length);
     };
 
     test('a registry', async () => {
@@ -155,7 +140,6 @@ describe.skipIf(reason !== undefined)(
         channels.push(`${name}=${location}`);
       }
       await expectSameAsSource(await inNamespace([gateway(channels, log), ...(await installs())], folder));
-      expectSensible(parseAccessLog(await readFile(log, 'utf8')));
     });
 
     test('the gateway over a registry', async () => {
@@ -177,7 +161,6 @@ describe.skipIf(reason !== undefined)(
         folder,
       );
       await expectSameAsSource(outputs);
-      expectSensible(parseAccessLog(await readFile(log, 'utf8')));
     });
   },
 );
