@@ -2,16 +2,25 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openLayoutRegistry } from '#ferry/image-layout/layout-registry.js';
 import { TempFolder } from '#ferry/io/temp-folder.js';
 import { IMAGE_MANIFEST } from '#ferry/oci/media-types.js';
+import { RegistryClient } from '#ferry/registry/registry-client.js';
 import { artifactOf, contentOf, pushArtifact, pushContent, tagsOf } from '../contracts/artifacts.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { oras, skopeo } from '../support/clients.js';
-import { serveLayouts, type DistributionServer } from '../support/distribution-server.js';
+import { ask } from '../support/ask.js';
+import {
+  passingContent,
+  serveDistribution,
+  serveLayouts,
+  type DistributionServer,
+} from '../support/distribution-server.js';
 import { ROOT, runFerry } from '../support/ferry.js';
+import { openTestClient } from '../support/http.js';
 import { peer } from '../support/peers.js';
+import { startMemoryRegistry } from '../support/registries/docker.js';
 
 const run = promisify(execFile);
 const NAME = 'conformance/read-only';
@@ -138,4 +147,48 @@ describe('clients of others', () => {
     const attached = openLayoutRegistry(copies).repository('oras');
     expect(await attached.exists(referrer.descriptor)).toBe(true);
   });
+});
+
+test('a registry behind is read through, asked little, and not taken for empty when it is gone', async () => {
+  const registry = await startMemoryRegistry();
+  const sent: string[] = [];
+  const { send } = openTestClient({
+    onRequest: ({ method, url }) => sent.push(`${method} ${url.pathname}`),
+  });
+  const store = new RegistryClient({ host: registry.host, send });
+  let now = 0;
+  const gateway = await serveDistribution({
+    resolveRepository: (name) => ({ repository: store.repository(name) }),
+    content: passingContent,
+    now: () => now,
+  });
+  onTestFinished(async () => {
+    await gateway[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+  const subject = artifactOf('one', 'two');
+  await pushArtifact(store.repository('behind/thing'), subject, ['1.0']);
+  sent.length = 0;
+  const url = `${gateway.host}/behind/thing`;
+  const copies = join(temp.path, 'behind');
+  const copy = ['copy', '--no-tty', '--from-plain-http', '--to-oci-layout'];
+  await oras([...copy, `${url}:1.0`, `${join(copies, 'oras')}:1.0`]);
+  const copied = openLayoutRegistry(copies).repository('oras');
+  expect((await copied.resolve('1.0'))?.digest).toBe(subject.manifest.descriptor.digest);
+  // The manifest and each of its blobs, once.
+  expect(sent.sort()).toEqual(
+    [
+      'GET /v2/behind/thing/manifests/1.0',
+      ...subject.blobs.map(({ descriptor }) => `GET /v2/behind/thing/blobs/${descriptor.digest}`),
+    ].sort(),
+  );
+
+  await registry[Symbol.asyncDispose]();
+  now = 60_000;
+  const { digest } = subject.manifest.descriptor;
+  expect((await ask(`http://${url.replace('/', '/v2/')}/manifests/${digest}`)).status).toBe(200);
+  for (const path of ['manifests/1.0', 'manifests/2.0', 'tags/list', `referrers/${digest}`]) {
+    const { status, headers } = await ask(`http://${url.replace('/', '/v2/')}/${path}`);
+    expect([status, headers['retry-after']], path).toEqual([503, '10']);
+  }
 });

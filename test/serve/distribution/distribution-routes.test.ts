@@ -8,6 +8,8 @@ import {
   createDistributionRoutes,
   type DistributionOptions,
 } from '#ferry/serve/distribution/distribution-routes.js';
+import { contentBodyOf } from '#ferry/serve/reply/content-body.js';
+import { memoryContent } from '#ferry/serve/reply/memory-content.js';
 import {
   artifactOf,
   contentOf,
@@ -238,6 +240,29 @@ describe('a blob', () => {
     expect((await get(path)).status).toBe(200);
     expect(asked).toBe(1);
   });
+});
+
+test('a blob on disk comes out of its file, which a server may send past the stream', async () => {
+  const { repository, artifact } = await stored();
+  const layer = artifact.blobs[1] ?? contentOf('');
+  let isClosed = false;
+  const openBlob: Repository['openBlob'] = async () => {
+    const opened = await memoryContent(layer.descriptor.digest, layer.bytes).open();
+    return {
+      size: opened.size,
+      read: (...args) => opened.read(...args),
+      [Symbol.asyncDispose]: () => {
+        isClosed = true;
+        return Promise.resolve();
+      },
+    };
+  };
+  const get = routesOver(statedRepository(repository, { openBlob }));
+  const response = await get(`/v2/${repository.name}/blobs/${layer.descriptor.digest}`);
+  expect(contentBodyOf(response)).toMatchObject({ start: 0, end: 5 });
+  isClosed = false;
+  expect(await response.text()).toBe('layer');
+  expect(isClosed).toBe(true);
 });
 
 describe('lists', () => {
