@@ -64,7 +64,7 @@ test('HEAD and GET, encodings, tags and credentials are told apart', async () =>
   for (const [headers, method] of variants) second.push(await ask(url, headers, method));
   expect(second).toEqual(first);
   expect(new Set(first.map(({ body }) => body)).size).toBe(variants.length);
-  expect(first.at(-1)).toMatchObject({ body: '', length: first[0]?.length });
+  expect(first.at(-1)?.body).toBe('');
   expect(asked).toHaveLength(variants.length);
 });
 

@@ -146,7 +146,7 @@ test('a stream that is longer than its headers say is cut before the next answer
       ),
   );
   const client = await connectRaw(url);
-  client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  client.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
   expect(await client.ended()).not.toContain('HTTP/1.1 200 OK\r\n\r\n');
   expect(failures).toHaveLength(1);
 });
