@@ -83,8 +83,8 @@ test.each([
   const { url, asked } = await listenTo(
     () => new Response('a', { headers: headers as Record<string, string> }),
   );
-  await ask(url, asking as Record<string, string>);
-  await ask(url, asking as Record<string, string>);
+  await ask(url, asking);
+  await ask(url, asking);
   expect(asked).toHaveLength(2);
 });
 
