@@ -4,29 +4,34 @@ import { importTable } from './test/architecture/import-table.mjs';
 
 const folders = Object.keys(importTable);
 
+/** Folders inside a folder of `src`, at most. */
+const DEPTHS = [0, 1, 2, 3];
+
 /**
- * One block per folder: what it must not import.
+ * What each folder must not import, a block for each depth: only from there is it plain whether `../channel/` is the folder of
+ * `src`, or one of the same name inside this folder.
  * @type {import('typescript-eslint').ConfigArray}
  */
 const importRules = folders.flatMap((folder) => {
   const allowed = new Set([folder, 'io', ...(importTable[folder] ?? [])]);
-  const group = folders.filter((other) => !allowed.has(other)).map((other) => `**/${other}/**`);
-  if (group.length === 0) return [];
-  return [
-    {
-      files: [`src/${folder}/**/*.ts`],
-      rules: {
-        '@typescript-eslint/no-restricted-imports': [
-          'error',
-          {
-            patterns: [
-              { group, message: 'The import table (test/architecture/import-table.mjs) does not allow it.' },
-            ],
-          },
-        ],
-      },
+  const forbidden = folders.filter((other) => !allowed.has(other)).join('|');
+  if (forbidden === '') return [];
+  return DEPTHS.map((depth) => ({
+    files: [`src/${folder}/${'*/'.repeat(depth)}*.ts`],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: `^(?:(?:\\./)?(?:\\.\\./){${depth + 1}}|#ferry/)(?:${forbidden})/`,
+              message: 'The import table (test/architecture/import-table.mjs) does not allow it.',
+            },
+          ],
+        },
+      ],
     },
-  ];
+  }));
 });
 
 export default defineConfig(

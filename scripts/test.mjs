@@ -17,6 +17,7 @@ const filters = argv.slice(3);
 const container = bringRegistry();
 if (project === 'interop') {
   bring('skopeo', 'skopeo');
+  bring('chromium', 'chromium');
   // Completion is tested in the shells that are there.
   for (const shell of ['zsh', 'fish']) bring(shell, shell);
   bringPeers();

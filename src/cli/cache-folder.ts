@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 /** The user's folder for what can be made anew, such as `~/.cache/conda-ferry`. */
-function cacheFolder(environment: NodeJS.ProcessEnv): string {
+export function cacheFolder(environment: NodeJS.ProcessEnv): string {
   const stated = environment['XDG_CACHE_HOME'];
   if (stated !== undefined && stated !== '') return join(stated, 'conda-ferry');
   if (process.platform === 'win32') {

@@ -49,11 +49,25 @@ export interface LoginWitness {
   isSent: boolean;
 }
 
+/** For commands that somebody else waits for: what takes longer is told, and asked again by them. */
+const IMPATIENT = {
+  maxAttempts: 3,
+  maxWaitMs: 2000,
+  timeouts: { headersMs: 12_000, bodyMs: 20_000, windowMs: 20_000 },
+};
+
+/** How a command uses the network. */
+export interface NetworkOptions {
+  /** Whether somebody waits for each answer, as with a server. @defaultValue false */
+  readonly isImpatient?: boolean | undefined;
+}
+
 /** The network as one command sees it. */
 export class Network {
   readonly #context: CommandContext;
   readonly #flags: ConnectionFlags;
   readonly #limits: HostLimits;
+  readonly #patience: Partial<typeof IMPATIENT>;
   readonly #trusted: readonly string[];
   readonly #registries = new Set<string>();
   /** Client certificate of the flags. */
@@ -61,10 +75,12 @@ export class Network {
   #ofFlags: Promise<Credential> | undefined;
 
   /** @throws FerryError `USAGE`; `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
-  constructor(context: CommandContext, flags: ConnectionFlags) {
+  constructor(context: CommandContext, flags: ConnectionFlags, { isImpatient = false }: NetworkOptions = {}) {
     this.#context = context;
     this.#flags = flags;
+    this.#patience = isImpatient ? IMPATIENT : {};
     this.#limits = new HostLimits({
+      maxWaitMs: isImpatient ? IMPATIENT.maxWaitMs : undefined,
       statedLimit: (origin) => {
         const { host } = new URL(origin);
         const isRegistry = this.#registries.has(origin);
@@ -250,6 +266,7 @@ export class Network {
   ): HttpClient {
     return openHttpClient({
       ...options,
+      ...this.#patience,
       userAgent: `conda-ferry/${VERSION}`,
       limits: this.#limits,
       proxy: proxiesOf(this.#context.environment),

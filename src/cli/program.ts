@@ -13,6 +13,7 @@ import { addProbeCommand } from './commands/probe.js';
 import { addPruneCommand } from './commands/prune.js';
 import { addPullCommand } from './commands/pull.js';
 import { addPushCommand } from './commands/push.js';
+import { addServeCommand } from './commands/serve.js';
 import { addConfigOption } from './config-file.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { addYankCommand } from './commands/yank.js';
@@ -45,6 +46,7 @@ export function createProgram(context: CommandContext): Command {
   addListCommand(program, context);
   addInspectCommand(program, context);
   addPullCommand(program, context);
+  addServeCommand(program, context);
   addPackCommand(program, context);
   addCheckCommand(program, context);
   addVerifyCommand(program, context);

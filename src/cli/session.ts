@@ -20,7 +20,7 @@ import { RegistryClient, registryBaseUrl, type RegistryClientOptions } from '../
 import { CHANNEL_CREDENTIALS_HINT } from './advice.js';
 import type { CommandContext } from './context.js';
 import type { Location, StoreLocation } from './locations.js';
-import { Network, type LoginWitness, type RegistryRole } from './network.js';
+import { Network, type LoginWitness, type NetworkOptions, type RegistryRole } from './network.js';
 import type { LocationFlags } from './options.js';
 
 const DEFAULT_GITHUB_API = 'https://api.github.com/';
@@ -38,8 +38,8 @@ export class Session implements AsyncDisposable {
   readonly #hints: CommandContext['hints'];
   #workers: WorkerPool | undefined;
 
-  constructor(context: CommandContext, flags: LocationFlags) {
-    this.network = new Network(context, flags);
+  constructor(context: CommandContext, flags: LocationFlags, options?: NetworkOptions) {
+    this.network = new Network(context, flags, options);
     this.#flags = flags;
     this.#hints = context.hints;
   }
@@ -77,6 +77,16 @@ export class Session implements AsyncDisposable {
     const store = this.#openStore(location, role, flags);
     this.#hints.set('CHANNEL_NOT_FOUND', notFoundHint(store.schema.id, role));
     return new OciChannel(store);
+  }
+
+  /** Opens the way to a web server once, for a channel and what lies below it, such as its labels. */
+  openWebChannels({ url }: Extract<Location, { readonly kind: 'web' }>): (below?: string) => HttpChannel {
+    const client = this.#use(this.network.openChannelClient(url, this.#counter('source')));
+    return (below = '') => {
+      const base = withoutUserinfo(url);
+      if (below !== '') base.pathname = `${base.pathname.replace(/\/+$/, '')}/${below}`;
+      return new HttpChannel(base, client.send);
+    };
   }
 
   /** Opens a channel that a ledger names: a label is part of the name. */

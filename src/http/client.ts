@@ -6,14 +6,15 @@ import type { FindChannelCredential } from './credentials/channel-credential.js'
 import type { FindCredential } from './credentials/credential.js';
 import { HostLimits, withLimit } from './limit.js';
 import { withRedirects } from './redirect.js';
-import { withRetry } from './retry.js';
+import { withRetry, type RetryOptions } from './retry.js';
 import type { HttpRequest, Send } from './send.js';
 import { TokenService } from './token.js';
 import { openTransport, type TransportOptions } from './transport.js';
 import { withWarnings } from './warning.js';
 
 /** Options of {@link openHttpClient}; `userAgent` such as `conda-ferry/0.1.0`. */
-export interface HttpClientOptions extends ClockOptions, TransportOptions {
+export interface HttpClientOptions
+  extends ClockOptions, TransportOptions, Pick<RetryOptions, 'maxAttempts' | 'maxWaitMs'> {
   /** Credentials of registries, sent when they are asked for. @defaultValue none: all requests are anonymous */
   readonly findCredential?: FindCredential | undefined;
   /** Credentials of ordinary conda channels, sent unasked; with them the client is for channels only. */

@@ -1,3 +1,4 @@
+import { ResponseError } from '../errors.js';
 import { clockOf, type Clock, type ClockOptions } from './clock.js';
 import type { Lane, RateLimit } from './send.js';
 
@@ -43,8 +44,8 @@ const MAX_RETRIES = 1000;
 const NOTABLE_PAUSE_MS = 2000;
 
 /** Whether a pause that a server asks for is short enough to wait for. */
-export function isWorthWaiting(floorMs: number | undefined): boolean {
-  return floorMs === undefined || floorMs <= MAX_RETRY_AFTER_MS;
+export function isWorthWaiting(floorMs: number | undefined, maxWaitMs = MAX_RETRY_AFTER_MS): boolean {
+  return floorMs === undefined || floorMs <= maxWaitMs;
 }
 
 /** A pause that a server asked for. */
@@ -60,6 +61,11 @@ export interface HostLimitOptions extends ClockOptions {
   readonly statedLimit?: ((origin: string) => number | undefined) | undefined;
   /** @defaultValue 32 */
   readonly maxConcurrency?: number | undefined;
+  /**
+   * The longest pause that a request waits for; where a server asks for more, requests fail with `RATE_LIMITED` until it is
+   * over. For those who have somebody waiting for them. @defaultValue five minutes, and requests wait for each other
+   */
+  readonly maxWaitMs?: number | undefined;
   /** Told of every pause of more than two seconds. */
   readonly onPause?: ((pause: HostPause) => void) | undefined;
 }
@@ -129,9 +135,13 @@ export class HostLimiter {
     return { concurrency: Math.floor(this.#concurrency), requestsPerMinute: this.#requestsPerMinute };
   }
 
-  /** Waits for the right to send a request, in the order of asking. */
+  /**
+   * Waits for the right to send a request, in the order of asking.
+   * @throws ResponseError `RATE_LIMITED` where the server's pause is longer than anybody wants to wait
+   */
   async acquire(lane: Lane, signal?: AbortSignal): Promise<Slot> {
     signal?.throwIfAborted();
+    this.#checkPatience();
     const { waiting } = this.#lanes[lane];
     if (waiting.length === 0 && this.#hasRoom(lane) && this.#waitMs() <= 0) return this.#grant(lane);
     return new Promise((resolve, reject) => {
@@ -288,6 +298,15 @@ export class HostLimiter {
     if (now - run.lastAt > REST_MS) Object.assign(run, { startedAt: now, granted: 0 });
     run.granted += 1;
     run.lastAt = now;
+  }
+
+  #checkPatience(): void {
+    const { maxWaitMs } = this.#options;
+    const retryAfterMs = this.#pausedUntil - this.#clock.now();
+    if (maxWaitMs === undefined || retryAfterMs <= maxWaitMs) return;
+    const message = `${this.#origin} asks for a pause of ${String(Math.ceil(retryAfterMs / 1000))} s`;
+    const answer = { method: 'GET', url: this.#origin, status: 429, retryAfterMs };
+    throw new ResponseError('RATE_LIMITED', message, answer);
   }
 
   #pump(): void {

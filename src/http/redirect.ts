@@ -10,7 +10,8 @@ const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
  * Follows redirects of GET and HEAD, and of other methods within one origin where they keep method and body (307, 308).
  * Each hop is sent anew through `send`, which adds what belongs to that origin, so nothing secret travels to another
  * one; headers given with the request stay behind on a change of origin, except `range` and `accept`, and from there
- * on the request is anonymous, also on its way back to the first.
+ * on the request is anonymous, also on its way back to the first. Who asked to be told of other origins gets the redirect
+ * itself, unread by any gate.
  */
 export function withRedirects(send: Send): Send {
   return async (request) => {
@@ -21,7 +22,9 @@ export function withRedirects(send: Send): Send {
       const location = response.header('location');
       if (!REDIRECT_STATUSES.has(response.status) || location === undefined) return response;
       const keepsMethod = response.status === 307 || response.status === 308;
-      if (!isRead && !(keepsMethod && isSameOrigin(location, current.url))) return response;
+      const staysHere = isSameOrigin(location, current.url);
+      if (!isRead && !(keepsMethod && staysHere)) return response;
+      if (request.redirects === 'tell' && !staysHere) return response;
       await response.discard();
       if (hops === MAX_REDIRECTS) {
         throw new FerryError('REGISTRY_REFUSED', `${redactUrl(request.url)} redirects without end`);

@@ -24,6 +24,10 @@ const MAX_ELAPSED_MS = 15 * 60_000;
 export interface RetryOptions extends ClockOptions {
   /** Told once per host that something fails again and again, while it is still tried. */
   readonly onWarning?: ((text: string) => void) | undefined;
+  /** @defaultValue 8 */
+  readonly maxAttempts?: number | undefined;
+  /** The longest pause that a server may ask for. @defaultValue five minutes */
+  readonly maxWaitMs?: number | undefined;
 }
 
 /**
@@ -33,6 +37,7 @@ export interface RetryOptions extends ClockOptions {
  */
 export function withRetry(send: Send, limits: HostLimits, options: RetryOptions = {}): Send {
   const clock = clockOf(options);
+  const { maxAttempts = MAX_ATTEMPTS, maxWaitMs } = options;
   const told = new Set<string>();
   return async (request) => {
     const isRepeatable = request.repeatable ?? (request.method === 'GET' || request.method === 'HEAD');
@@ -43,10 +48,10 @@ export function withRetry(send: Send, limits: HostLimits, options: RetryOptions 
       if ('error' in outcome) request.signal?.throwIfAborted();
       const limiter = limits.of(request);
       const isWorthIt =
-        attempt < MAX_ATTEMPTS &&
+        attempt < maxAttempts &&
         clock.now() - startedAt < MAX_ELAPSED_MS &&
         (isTurnedAway(outcome) || (isRepeatable && isRetryable(outcome, attempt, limiter.hasAnswered))) &&
-        isWorthWaiting(pauseOf(outcome)) &&
+        isWorthWaiting(pauseOf(outcome), maxWaitMs) &&
         limiter.takeRetry();
       if (!isWorthIt) return unwrap(outcome, attempt);
       const { host } = request.url;

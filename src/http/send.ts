@@ -46,6 +46,12 @@ export interface HttpRequest {
    * @defaultValue that of the anonymous
    */
   readonly identity?: string | undefined;
+  /**
+   * What becomes of a redirect to another origin: it is followed, or it is the answer. One within the origin is followed
+   * either way.
+   * @defaultValue `'follow'`
+   */
+  readonly redirects?: 'follow' | 'tell' | undefined;
   /** The queue at its host that it stands in. @defaultValue `'read'` for GET and HEAD, else `'write'` */
   readonly lane?: Lane | undefined;
   /**

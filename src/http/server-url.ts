@@ -1,7 +1,7 @@
 /** The one gate for URLs that a server hands out: upload locations, links, token realms, redirects. */
 import { FerryError } from '../errors.js';
 import { redactUrl } from '../io/redact.js';
-import { hostKind } from './address.js';
+import { hostKind, isPrivateHost } from './address.js';
 
 /**
  * Resolves a URL that a server handed out, such as `/v2/x/blobs/uploads/1?_state=…` at `https://ghcr.io/v2/`. Refused
@@ -23,6 +23,21 @@ export function resolveServerUrl(location: string, base: URL): URL {
   throw new FerryError(
     'REGISTRY_REFUSED',
     `${redactUrl(base)} points to ${redactUrl(url)}, which is not safe: ${why}`,
+  );
+}
+
+/**
+ * {@link resolveServerUrl} for a URL that somebody else shall go to, where no transport will look: its name is looked up, and
+ * must not be in a private network unless that of `base` is too.
+ * @throws FerryError `REGISTRY_REFUSED`
+ */
+export async function resolveUrlForOthers(location: string, base: URL): Promise<URL> {
+  const url = resolveServerUrl(location, base);
+  if (url.hostname === base.hostname || !(await isPrivateHost(url)) || (await isPrivateHost(base)))
+    return url;
+  throw new FerryError(
+    'REGISTRY_REFUSED',
+    `${redactUrl(base)} points to ${redactUrl(url)}, which is not safe: it leads into a private network`,
   );
 }
 

@@ -5,8 +5,11 @@ import { z } from 'zod';
 import { FerryError, isSystemError } from '../errors.js';
 import { writeFileAtomic } from '../io/atomic-file.js';
 import type { Bytes, OpenBytes, OpenOptions } from '../io/bytes.js';
-import { digestAlgorithm, digestHex, parseDigest, type Digest } from '../io/digest.js';
-import { verifyBytes } from '../io/verify.js';
+import { digestAlgorithm, digestHex, isDigest, parseDigest, type Digest } from '../io/digest.js';
+import type { OpenedBytes } from '../io/opened-bytes.js';
+import { openedFile } from '../io/opened-file.js';
+import { verifyBytes, verifyDigest } from '../io/verify.js';
+import type { ExpectedBlob, FolderBlob } from '../oci/blob-folder.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { encodeJson } from '../oci/manifest.js';
 
@@ -14,6 +17,9 @@ import { encodeJson } from '../oci/manifest.js';
 export const LAYOUT_FILE = 'oci-layout';
 const LAYOUT_VERSION = '1.0.0';
 const BLOBS = 'blobs';
+const DIGEST_ALGORITHMS = ['sha256', 'sha512'] as const;
+/** Files that are looked at together. */
+const STATS_AT_ONCE = 64;
 const READ_CHUNK_BYTES = 256 * 1024;
 /** Temporary files of killed processes; no upload stands still for a day. */
 const SWEEP_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -152,13 +158,41 @@ export class LayoutFolder {
     }
   }
 
-  /** Stores a blob; it becomes visible whole and verified, or not at all. */
-  async writeBlob(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<void> {
+  /** Tells the size of a blob, in bytes; `undefined` where it is not there. */
+  async blobSize(digest: Digest): Promise<number | undefined> {
+    await this.check();
+    const found = await statOf(this.blobPath(digest));
+    return found?.isFile() === true ? Number(found.size) : undefined;
+  }
+
+  /** Opens a blob as it is on disk, unchecked; `undefined` where it is not there. @throws FerryError `LAYOUT_INVALID` */
+  async openBlob(digest: Digest): Promise<OpenedBytes | undefined> {
+    await this.check();
+    const file = await openWithoutLinks(this.blobPath(digest));
+    return file === undefined ? undefined : openedFile(file);
+  }
+
+  /** Stores a blob; it becomes visible whole and verified, or not at all. @returns its size in bytes */
+  async writeBlob(expected: ExpectedBlob, open: OpenBytes, signal?: AbortSignal): Promise<number> {
     await this.checkBeforeWriting();
-    const verified = verifyBytes(open({ signal }), descriptor, descriptor.digest);
-    await writeFileAtomic(this.blobPath(descriptor.digest), untilAborted(verified, signal), {
+    const { digest, size, maxBytes = Infinity } = expected;
+    const source = open({ signal });
+    const verified =
+      size === undefined
+        ? verifyDigest(source, digest, maxBytes, digest)
+        : verifyBytes(source, { digest, size }, digest);
+    let written = 0;
+    const counted = async function* (): Bytes {
+      for await (const chunk of verified) {
+        signal?.throwIfAborted();
+        written += chunk.byteLength;
+        yield chunk;
+      }
+    };
+    await writeFileAtomic(this.blobPath(digest), counted(), {
       beforeRename: () => signal?.throwIfAborted(),
     });
+    return written;
   }
 
   /** Takes a blob over from another layout on the same disk without copying; `false` where that did not work. */
@@ -180,6 +214,25 @@ export class LayoutFolder {
   async removeBlob(digest: Digest): Promise<void> {
     await this.check();
     await rm(this.blobPath(digest), { force: true });
+  }
+
+  /** All blobs that are there, in no order. What has no digest for its name is passed over. */
+  async *blobs(signal?: AbortSignal): AsyncIterable<FolderBlob> {
+    await this.check();
+    for (const algorithm of DIGEST_ALGORITHMS) {
+      const folder = join(this.path, BLOBS, algorithm);
+      const digests = (await namesIn(folder)).map((name) => `${algorithm}:${name}`).filter(isDigest);
+      for (let at = 0; at < digests.length; at += STATS_AT_ONCE) {
+        signal?.throwIfAborted();
+        const some = digests.slice(at, at + STATS_AT_ONCE);
+        const found = await Promise.all(some.map((digest) => statOf(join(folder, digestHex(digest)))));
+        for (const [index, digest] of some.entries()) {
+          const stat = found[index];
+          if (stat?.isFile() !== true) continue;
+          yield { digest, size: Number(stat.size), usedAt: Number(stat.mtimeMs) };
+        }
+      }
+    }
   }
 
   /** Removes temporary files that killed processes left. Best effort: they may belong to another user. */
@@ -236,9 +289,12 @@ export async function statOf(path: string): Promise<BigIntStats | undefined> {
   }
 }
 
-async function* untilAborted(source: Bytes, signal: AbortSignal | undefined): Bytes {
-  for await (const chunk of source) {
-    signal?.throwIfAborted();
-    yield chunk;
+/** Names of what is in a folder; none where there is no folder. */
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return [];
+    throw error;
   }
 }

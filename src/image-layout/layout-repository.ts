@@ -3,6 +3,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import { collect, openerOf, type Bytes, type OpenBytes, type OpenOptions } from '../io/bytes.js';
 import { isDigest, type Digest } from '../io/digest.js';
 import { acquireDirectoryLock } from '../io/directory-lock.js';
+import type { OpenedBytes } from '../io/opened-bytes.js';
 import { forEachConcurrently } from '../io/pool.js';
 import { checkBytes, verifyBytes } from '../io/verify.js';
 import type { Descriptor } from '../oci/descriptor.js';
@@ -193,6 +194,17 @@ export class LayoutRepository implements Repository {
     return (
       (await this.#folder.hasBlob(descriptor)) || this.#folder.linkBlob(descriptor, this.#folderOf(from))
     );
+  }
+
+  async statBlob(digest: Digest, options: CallOptions = {}): Promise<{ readonly size: number } | undefined> {
+    options.signal?.throwIfAborted();
+    const size = await this.#folder.blobSize(digest);
+    return size === undefined ? undefined : { size };
+  }
+
+  async openBlob(digest: Digest, options: CallOptions = {}): Promise<OpenedBytes | undefined> {
+    options.signal?.throwIfAborted();
+    return this.#folder.openBlob(digest);
   }
 
   async #pushManifest(

@@ -6,6 +6,11 @@ export interface OpenedBytes extends AsyncDisposable {
   /** In bytes. */
   readonly size: number;
   /**
+   * Names the very state of a file, such as `2049 131 1714000000000000000 42` (device, inode, time of change, size): the same
+   * text means the same bytes. `undefined` where that cannot be told.
+   */
+  readonly identity?: string | undefined;
+  /**
    * Reads from `position` into `target`, as far as both reach.
    * @returns how many bytes were read; 0 at the end
    */

@@ -13,19 +13,38 @@ export interface ExpectedBytes {
  * Passes the bytes on while checking them; a consumer may commit only after a clean end.
  * @throws IntegrityError `SIZE_EXCEEDED` at the first byte too many, `SIZE_MISMATCH`, `DIGEST_MISMATCH` at the end
  */
-export async function* verifyBytes(source: Bytes, expected: ExpectedBytes, what: string): Bytes {
-  const algorithm = digestAlgorithm(expected.digest);
+export function verifyBytes(source: Bytes, { digest, size }: ExpectedBytes, what: string): Bytes {
+  return verified(source, { digest, size, maxBytes: size }, what);
+}
+
+/**
+ * Passes the bytes on while checking them, where nobody knows how many they are; a consumer may commit only after a clean end.
+ * @throws IntegrityError `SIZE_EXCEEDED` at the first byte above `maxBytes`, `DIGEST_MISMATCH` at the end
+ */
+export function verifyDigest(source: Bytes, digest: Digest, maxBytes: number, what: string): Bytes {
+  return verified(source, { digest, size: undefined, maxBytes }, what);
+}
+
+async function* verified(
+  source: Bytes,
+  expected: { readonly digest: Digest; readonly size: number | undefined; readonly maxBytes: number },
+  what: string,
+): Bytes {
+  const { digest, size: expectedSize, maxBytes } = expected;
+  const algorithm = digestAlgorithm(digest);
   const hash = createDigestHash(algorithm);
   let size = 0;
   for await (const chunk of source) {
     size += chunk.byteLength;
-    if (size > expected.size) throw new IntegrityError('SIZE_EXCEEDED', what, expected.size, size);
+    if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
     hash.update(chunk);
     yield chunk;
   }
-  if (size !== expected.size) throw new IntegrityError('SIZE_MISMATCH', what, expected.size, size);
+  if (expectedSize !== undefined && size !== expectedSize) {
+    throw new IntegrityError('SIZE_MISMATCH', what, expectedSize, size);
+  }
   const actual = `${algorithm}:${hash.digest('hex')}`;
-  if (actual !== expected.digest) throw new IntegrityError('DIGEST_MISMATCH', what, expected.digest, actual);
+  if (actual !== digest) throw new IntegrityError('DIGEST_MISMATCH', what, digest, actual);
 }
 
 /**

@@ -1,8 +1,16 @@
 import type { OpenBytes } from '../io/bytes.js';
 import type { Digest } from '../io/digest.js';
 import type { OpenedBytes } from '../io/opened-bytes.js';
-import type { Descriptor } from './descriptor.js';
 import type { CallOptions } from './storage.js';
+
+/** What a blob to be stored must turn out to be. */
+export interface ExpectedBlob {
+  readonly digest: Digest;
+  /** In bytes, where that is known before. */
+  readonly size: number | undefined;
+  /** The most that is taken where the size is not known, in bytes. @defaultValue unlimited */
+  readonly maxBytes?: number | undefined;
+}
 
 /** A blob in a {@link BlobFolder}. */
 export interface FolderBlob {
@@ -26,9 +34,10 @@ export interface BlobFolder {
   open(digest: Digest): Promise<OpenedBytes | undefined>;
   /**
    * Stores a blob; it is there whole and verified, or not at all.
-   * @throws IntegrityError `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `SIZE_EXCEEDED`; FerryError `DISK_FULL`
+   * @returns its size in bytes
+   * @throws IntegrityError `DIGEST_MISMATCH`, `SIZE_MISMATCH`, `SIZE_EXCEEDED`; FerryError `DISK_FULL`, `LAYOUT_INVALID`
    */
-  write(descriptor: Descriptor, open: OpenBytes, options?: CallOptions): Promise<void>;
+  write(expected: ExpectedBlob, open: OpenBytes, options?: CallOptions): Promise<{ readonly size: number }>;
   /** Notes that a blob was used, so that it counts as new when the folder is opened again. Best effort. */
   touch(digest: Digest): Promise<void>;
   /** Removes a blob; an absent one is no error. */

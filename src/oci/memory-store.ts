@@ -134,6 +134,11 @@ export class MemoryRepository implements Repository {
     }
   }
 
+  async statBlob(digest: Digest): Promise<{ readonly size: number } | undefined> {
+    const content = this.#content.get(digest);
+    return Promise.resolve(content && { size: content.bytes.byteLength });
+  }
+
   #notFound(digest: Digest): FerryError {
     return new FerryError('NOT_FOUND', `\`${this.name}\` has no content ${digest}`);
   }

@@ -1,22 +1,13 @@
 /** What an indexer reads in an archive, or in the info layer of an artifact, beside the record itself. */
-import { createGunzip } from 'node:zlib';
-import { pipeline } from 'node:stream/promises';
-import { Readable } from 'node:stream';
+import { readInfoLayer } from '../artifact/read-info-layer.js';
 import type { ArchiveLocation } from '../conda/archive/archive-file.js';
 import { InfoMembers } from '../conda/archive/info-members.js';
-import {
-  INFO_EXPANSION,
-  limitExpansion,
-  MAX_INFO_JSON_BYTES,
-  MAX_PATHS_JSON_BYTES,
-} from '../conda/archive/limits.js';
+import { MAX_INFO_JSON_BYTES, MAX_PATHS_JSON_BYTES } from '../conda/archive/limits.js';
 import { readInfo, type InfoMember } from '../conda/archive/read-info.js';
-import { readTar } from '../conda/archive/tar.js';
 import type { ArchiveExtension } from '../conda/names.js';
 import type { JsonObject } from '../conda/record-details.js';
 import { isJsonObject } from '../conformance/rules/json-value.js';
-import { FerryError } from '../errors.js';
-import { noteFailure, type Bytes, type NotedFailure } from '../io/bytes.js';
+import type { Bytes } from '../io/bytes.js';
 import { flagsOfLists, flagsOfPaths, type PackageFlags } from './package-flags.js';
 import { isPortableJson, parsePortableObject } from './portable-json.js';
 import { parseRunExports, type RunExports } from './run-exports.js';
@@ -66,32 +57,13 @@ export async function readIndexedInfo(
  * @throws FerryError `ARCHIVE_…`; what `layer` fails with
  */
 export async function readIndexedLayer(layer: Bytes, size: number): Promise<IndexedInfo> {
-  const gunzip = createGunzip();
-  const failure: NotedFailure = {};
-  const source = Readable.from(noteFailure(() => layer, failure));
-  // What it fails with, reading fails with too.
-  const fed = pipeline(source, gunzip).catch(() => undefined);
   const info = new InfoMembers();
-  try {
-    const tar = limitExpansion(gunzip, size, INFO_EXPANSION, 'the info layer');
-    await readTar(tar, (member) => {
-      // Hard links name a member, as it is called here.
-      const linkTarget = member.type === 'link' ? `info/${member.linkTarget}` : member.linkTarget;
-      return info.visit({ ...member, name: `info/${member.name}`, linkTarget });
-    });
-    return await indexedInfoOf(info.finish());
-  } catch (error) {
-    throw failure.error ?? layerFailure(error);
-  } finally {
-    gunzip.destroy();
-    await fed;
-  }
-}
-
-function layerFailure(error: unknown): unknown {
-  const isDamage = error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
-  if (!isDamage) return error;
-  return new FerryError('ARCHIVE_CORRUPT', 'the info layer is not whole gzip', { cause: error });
+  await readInfoLayer(layer, size, (member) => {
+    // Hard links name a member, as it is called here.
+    const linkTarget = member.type === 'link' ? `info/${member.linkTarget}` : member.linkTarget;
+    return info.visit({ ...member, name: `info/${member.name}`, linkTarget });
+  });
+  return indexedInfoOf(info.finish());
 }
 
 /** Takes out of the members of `info/` what an indexer needs. */

@@ -9,6 +9,7 @@ import type { ClockOptions } from '../http/clock.js';
 import type { HttpRequest, Send } from '../http/send.js';
 import { isRegistryHost, isRepositoryName, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
+import { unknownBlobPlaces } from './blob-lookup.js';
 import { MAX_SINGLE_POST_BYTES } from './blob-upload.js';
 import type { GithubPackages } from './github-packages.js';
 import { profileOf, type HostProfile } from './host-profile.js';
@@ -64,6 +65,7 @@ export class RegistryClient implements Registry {
   readonly #options: RegistryClientOptions;
   readonly #manners: UploadManners;
   readonly #support: ReferrersSupport;
+  readonly #places = unknownBlobPlaces();
   readonly #repositories = new Map<string, RepositoryClient>();
 
   /** @throws FerryError `REFERENCE_INVALID` */
@@ -107,6 +109,7 @@ export class RegistryClient implements Registry {
       ...this.#options,
       profile: this.profile,
       manners: this.#manners,
+      places: this.#places,
       // A hosted registry is the same for all repositories; others may be proxies of several.
       support: this.profile.referrers === 'unknown' ? undefined : this.#support,
     });

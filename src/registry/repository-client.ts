@@ -21,6 +21,7 @@ import type {
   StoredManifest,
   TagOptions,
 } from '../oci/storage.js';
+import { locateBlob, statBlob, unknownBlobPlaces, type BlobPlaces } from './blob-lookup.js';
 import { mountBlob, uploadBlob } from './blob-upload.js';
 import { deleteContent, deleteTag } from './deletion.js';
 import type { GithubPackages } from './github-packages.js';
@@ -43,6 +44,8 @@ export interface RepositoryClientOptions extends ClockOptions {
   readonly support?: ReferrersSupport | undefined;
   /** What uploads found out. @defaultValue nothing yet */
   readonly manners?: UploadManners | undefined;
+  /** What was found out of where its blobs are. @defaultValue nothing yet */
+  readonly places?: BlobPlaces | undefined;
 }
 
 /** One repository of a registry reached over HTTP. */
@@ -56,6 +59,7 @@ export class RepositoryClient implements Repository {
   readonly #uploads = new SingleFlight<void>();
   readonly #context: RepositoryContext;
   readonly #referrers: Referrers;
+  readonly #places: BlobPlaces;
   readonly #githubPackages: GithubPackages | undefined;
 
   constructor(name: string, baseUrl: URL, send: Send, options: RepositoryClientOptions = {}) {
@@ -67,6 +71,7 @@ export class RepositoryClient implements Repository {
     this.#clock = options;
     this.#context = { name, base: this.#base, send, clock: options, profile };
     this.#referrers = new Referrers(this.#context, options.support ?? new ReferrersSupport(options.now));
+    this.#places = options.places ?? unknownBlobPlaces();
     this.#githubPackages = options.githubPackages;
   }
 
@@ -117,6 +122,14 @@ export class RepositoryClient implements Repository {
     const body = resumedBody({ send: this.#send, request, first, offset, size, clock: this.#clock });
     if (offset === 0) yield* verifyBytes(body, descriptor, what);
     else yield* exactBytes(body, size - offset, what);
+  }
+
+  async statBlob(digest: Digest, options: CallOptions = {}): Promise<{ readonly size: number } | undefined> {
+    return statBlob(this.#context, digest, options);
+  }
+
+  async locateBlob(descriptor: Descriptor, options: CallOptions = {}): Promise<URL | undefined> {
+    return locateBlob(this.#context, this.#places, descriptor.digest, options);
   }
 
   async push(descriptor: Descriptor, open: OpenBytes, options: PushOptions = {}): Promise<void> {

@@ -123,6 +123,50 @@ export function describeBlobs(subject: Subject): void {
     });
   });
 
+  describe('looking at a blob by its digest', () => {
+    test('tells its size if it can', async () => {
+      const repository = subject.newRepository();
+      if (repository.statBlob === undefined) return;
+      const [blob, absent] = [contentOf('ten bytes.'), contentOf('never pushed')];
+      expect(await repository.statBlob(blob.descriptor.digest)).toBeUndefined();
+      await pushContent(repository, blob);
+      expect(await repository.statBlob(blob.descriptor.digest)).toEqual({ size: 10 });
+      expect(await repository.statBlob(absent.descriptor.digest)).toBeUndefined();
+      if (!subject.capabilities.emptyBlob) return;
+      const empty = contentOf('');
+      await pushContent(repository, empty);
+      expect(await repository.statBlob(empty.descriptor.digest)).toEqual({ size: 0 });
+    });
+
+    test('opens it where it lies if it can, and it stays readable when it is deleted', async () => {
+      const repository = subject.newRepository();
+      if (repository.openBlob === undefined) return;
+      const blob = contentOf(randomBytes(300_000));
+      expect(await repository.openBlob(blob.descriptor.digest)).toBeUndefined();
+      await pushContent(repository, blob);
+      await using opened = await repository.openBlob(blob.descriptor.digest);
+      await repository.delete?.(blob.descriptor);
+      expect(opened?.size).toBe(300_000);
+      const target = Buffer.alloc(400_000);
+      const count = await opened?.read(target.subarray(0, 1000), 299_500);
+      expect(count).toBe(500);
+      expect(target.subarray(0, 500).equals(Buffer.from(blob.bytes.subarray(299_500)))).toBe(true);
+      expect(await opened?.read(target, 300_000)).toBe(0);
+    });
+
+    test('says where it is if it can: a place for anybody, or nowhere else', async () => {
+      const repository = subject.newRepository();
+      if (repository.locateBlob === undefined) return;
+      const blob = contentOf('to be fetched from elsewhere');
+      await expect(repository.locateBlob(blob.descriptor)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await pushContent(repository, blob);
+      const url = await repository.locateBlob(blob.descriptor);
+      if (url === undefined) return;
+      const response = await fetch(url);
+      expect(Buffer.from(await response.arrayBuffer()).equals(Buffer.from(blob.bytes))).toBe(true);
+    });
+  });
+
   describe('mount', () => {
     test('takes a blob over from another repository, or says that it did not', async () => {
       const [from, to] = [subject.newRepository(), subject.newRepository()];

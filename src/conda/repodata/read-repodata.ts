@@ -100,7 +100,7 @@ export async function readRepodata(
     withheld: [...outline.withheld.values()],
     hasDoubles: outline.hasDoubles || outline.table.hasDoubles,
     infoBytes,
-    info: checkedInfo(decodeJson(infoBytes), subdir),
+    info: checkRepodataInfo(decodeJson(infoBytes), subdir),
     removed: textsOf(outline.kept.get('removed')),
   };
 }
@@ -192,7 +192,8 @@ class Outline implements DocumentHandler {
   }
 }
 
-function checkedInfo(info: unknown, subdir: string): Readonly<Record<string, unknown>> {
+/** Checks that `info` is an object, and of that subdir. @throws FerryError `REPODATA_INVALID` */
+export function checkRepodataInfo(info: unknown, subdir: string): Readonly<Record<string, unknown>> {
   if (typeof info !== 'object' || info === null || Array.isArray(info)) {
     throw new FerryError('REPODATA_INVALID', '`info` of the repodata is no object');
   }

@@ -43,10 +43,18 @@ export function* splitRepodata(
   }
 }
 
+/**
+ * The package name in a key of repodata, with or without extension: `zlib` of `zlib-1.2.11-0.conda`. Empty where it holds
+ * none.
+ */
+export function packageNameOf(key: string): string {
+  return key.split('-').slice(0, -2).join('-');
+}
+
 function placesIn(cursor: JsonCursor): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   const placeOf = (filename: string): Place => {
-    const name = filename.split('-').slice(0, -2).join('-');
+    const name = packageNameOf(filename);
     const known = places.get(name);
     if (known !== undefined) return known;
     const place = { packages: new Map(), 'packages.conda': new Map(), removed: [], v3: new Map() };

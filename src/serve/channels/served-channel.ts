@@ -35,16 +35,24 @@ export interface Staleness {
   readonly code: string;
 }
 
-/** One state of a subdir's repodata, in all forms it is served in. */
-export interface Generation {
-  readonly subdir: string;
-  /** When this state was first seen, or made where the source tells. */
+/** How bytes may be encoded on their way to a client; `identity` is as they are. */
+export type Encoding = 'identity' | 'zstd' | 'gzip';
+
+/** A document in all forms it is served in; each is made once, when it is asked for first. */
+export interface ServedDocument {
+  /** When this state was made, where the source tells, else when it was first seen. */
   readonly modified: Date;
   readonly staleness: Staleness | undefined;
-  /** As plain JSON. */
   readonly plain: Content;
-  readonly zstd: Content;
-  readonly gzip: Content;
+  /** The form of that encoding, if it is there by now; else it is made in the background. */
+  readyForm(encoding: Encoding): Content | undefined;
+  /** The form of that encoding. @throws FerryError `DISK_FULL` */
+  form(encoding: Encoding, signal?: AbortSignal): Promise<Content>;
+}
+
+/** One state of a subdir's repodata. */
+export interface Generation extends ServedDocument {
+  readonly subdir: string;
   /** The shards, once they are made; `undefined` until then. */
   readonly shards: ShardSet | undefined;
   /** Waits for the shards. @throws FerryError `REPODATA_INVALID`, `DISK_FULL` where they cannot be made */
@@ -63,21 +71,29 @@ export interface NamedRecord {
 export interface PackageListing {
   readonly name: string;
   readonly records: readonly NamedRecord[];
+  /** File names that are listed, but whose records cannot be used. */
+  readonly invalid: readonly string[];
   /** File names that are gone from the index on purpose. */
   readonly removed: readonly string[];
 }
 
 /** Sharded repodata of one generation: it also answers what the repodata says of one package, without reading it all. */
 export interface ShardSet {
-  /** `repodata_shards.msgpack.zst`. */
-  readonly index: Content;
+  /**
+   * `repodata_shards.msgpack.zst`; `undefined` where some package is more than a shard may be, and clients have to take the
+   * repodata.
+   */
+  readonly index: Content | undefined;
   /** All package names, sorted. */
   readonly names: readonly string[];
   /** How many archives are listed. */
   readonly recordCount: number;
-  /** A shard by its digest; `undefined` for none of this generation. */
+  /** A shard by its digest, 64 lower-case hex digits; `undefined` for none of this generation. */
   shard(digest: string): Content | undefined;
-  /** What is said of a package; `undefined` for a name that is not listed. */
+  /**
+   * What is said of a package; `undefined` for a name that is not listed.
+   * @throws FerryError `NOT_FOUND` where it is gone by now; IntegrityError `DIGEST_MISMATCH`, `SIZE_MISMATCH`
+   */
   listing(
     name: string,
     options?: { readonly signal?: AbortSignal | undefined },

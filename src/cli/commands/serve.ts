@@ -1,0 +1,216 @@
+import { join } from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import { FerryError, isFerryError } from '../../errors.js';
+import { openBlobFolder } from '../../image-layout/blob-folder.js';
+import { quietSignal } from '../../io/quiet-signal.js';
+import { TempFolder } from '../../io/temp-folder.js';
+import type { DeliveryMode } from '../../serve/archives/archive-desk.js';
+import { ContentCache } from '../../serve/cache/content-cache.js';
+import { createGateway } from '../../serve/gateway.js';
+import { listen, type Listener } from '../../serve/listen/listener.js';
+import { createShardMaker } from '../../serve/shards/shard-maker.js';
+import { cacheFolder } from '../cache-folder.js';
+import type { CommandContext } from '../context.js';
+import { parseShortDuration } from '../duration.js';
+import { addConnectionOptions, parseCount, parseTempLimit, type LocationFlags } from '../options.js';
+import { printLine, say, type OutputFlags } from '../output.js';
+import { offerChannel, parseServedLocations, type ServedLocation } from '../served-channels.js';
+import { formatStore, shownLocation } from '../locations.js';
+import { Session } from '../session.js';
+import { readTextFile } from '../text-file.js';
+import { VERSION } from '../version.js';
+
+const DEFAULT_LISTEN = '127.0.0.1:8000';
+const DEFAULT_CACHE_SIZE = '10GiB';
+const DEFAULT_REFRESH = '30s';
+const DEFAULT_GRACE = '30s';
+/** A failure is not asked about again for that long. */
+const RETRY_MS = 5000;
+/** Whoever asks for metadata gets what was there last after that long. */
+const PATIENCE_MS = 3000;
+/** Whoever asks for what nobody has seen yet waits for that long. */
+const FIRST_MS = 25_000;
+/** Taking 700 MB over a slow line takes its time; nobody waits for it. */
+const LIMIT_MS = 10 * 60_000;
+
+interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose'> {
+  readonly schema: string;
+  readonly listen: ListenAddress;
+  readonly publicUrl?: string;
+  readonly refresh: number;
+  readonly redirect?: boolean;
+  readonly proxy?: boolean;
+  readonly cacheDir?: string;
+  readonly cacheSize: number;
+  readonly tempDir?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly maxConnections?: number;
+  readonly grace: number;
+}
+
+/** Adds `serve`. */
+export function addServeCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command('serve')
+    .summary('serve channels to conda clients, from a registry or anywhere')
+    .description(
+      'Serves channels of any kind over HTTP, so that every conda client can install from them: conda, mamba, pixi and what speaks oci://. What was served is kept in a cache.',
+    )
+    .argument(
+      '<channel...>',
+      'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name; as NAME=CHANNEL to serve it under another name',
+    )
+    .option('--listen <host:port>', 'address to listen on', parseListen, parseListen(DEFAULT_LISTEN))
+    .option('--public-url <url>', 'where clients reach it, for the commands on its pages', parsePublicUrl)
+    .option('--schema <id>', 'layout of channels in registries: v0 or v1', 'v0')
+    .option(
+      '--refresh <time>',
+      'how long metadata counts as fresh, such as 30s or 5m',
+      parseShortDuration,
+      parseShortDuration(DEFAULT_REFRESH),
+    )
+    .option('--redirect', 'send clients to the storage of the registry wherever it tells')
+    .option('--proxy', 'never send clients elsewhere')
+    .option('--cache-dir <dir>', 'folder of the cache, an OCI image layout')
+    .option(
+      '--cache-size <size>',
+      'bytes that the cache may take',
+      parseTempLimit,
+      parseTempLimit(DEFAULT_CACHE_SIZE),
+    )
+    .option('--temp-dir <dir>', 'folder for temporary files')
+    .option('--tls-cert <file>', 'certificate with its chain, to speak https')
+    .option('--tls-key <file>', 'key of the certificate')
+    .option('--max-connections <n>', 'connections at once', parseCount)
+    .option(
+      '--grace <time>',
+      'how long answers under way may take when it is stopped',
+      parseShortDuration,
+      parseShortDuration(DEFAULT_GRACE),
+    )
+    .option('--quiet', 'say nothing on stderr but errors')
+    .option('--verbose', 'say what fails behind the answers, too')
+    .addHelpText(
+      'after',
+      `
+SIGINT or SIGTERM stops it in order; exit status 0 then.
+
+Examples:
+  conda-ferry serve oci://ghcr.io/org/conda-forge
+  conda-ferry serve oci-layout:./mirror tools=./channel --listen 127.0.0.1:8080
+  conda install -c http://127.0.0.1:8000/conda-forge zlib`,
+    )
+    .action((channels: readonly string[], flags: ServeFlags) => serve(channels, flags, context));
+  addConnectionOptions(command);
+}
+
+async function serve(texts: readonly string[], flags: ServeFlags, context: CommandContext): Promise<void> {
+  const { output, environment } = context;
+  const served = parseServedLocations(texts);
+  const tls = await readTls(flags);
+  if (flags.redirect === true && flags.proxy === true)
+    throw new FerryError('USAGE', '--redirect and --proxy do not go together');
+  const mode: DeliveryMode = flags.redirect === true ? 'redirect' : flags.proxy === true ? 'proxy' : 'auto';
+  const signal = quietSignal(context.signal);
+  const talk = (line: string): void => {
+    if (flags.quiet !== true) say(output, line);
+  };
+
+  await using session = new Session(context, flags, { isImpatient: true });
+  await using temp = await TempFolder.create(flags.tempDir);
+  const cacheDir = flags.cacheDir ?? join(cacheFolder(environment), 'serve');
+  await using cache = await ContentCache.open(openBlobFolder(cacheDir), { maxBytes: flags.cacheSize });
+  await using gateway = createGateway({
+    ...{ mode, cache, temp, workers: session.workers, now: Date.now, publicUrl: flags.publicUrl },
+    channels: served.map((channel) => offerChannel(channel, session, flags.schema)),
+    times: {
+      ...{ freshMs: flags.refresh, patienceMs: PATIENCE_MS, firstMs: FIRST_MS },
+      ...{ retryMs: Math.min(RETRY_MS, flags.refresh), limitMs: LIMIT_MS },
+    },
+    makeShards: createShardMaker(temp, signal),
+    onStale: (path, error) => {
+      if (flags.verbose === true) talk(`warning: ${path}: ${messageFor(error)}`);
+    },
+    toolVersion: VERSION,
+  });
+  const listener = await listen({
+    ...{ ...flags.listen, tls, fetch: (request) => gateway.fetch(request) },
+    ...(flags.maxConnections === undefined ? {} : { limits: { maxConnections: flags.maxConnections } }),
+    reporter: {
+      failed: ({ method, target, error }) => {
+        talk(`error: ${method} ${shownLocation(target)}: ${messageFor(error)}`);
+      },
+    },
+  });
+  for (const line of announcement(served, listener, flags)) printLine(output, line);
+  void gateway.warmUp(signal);
+  await aborted(signal);
+  talk('stopping');
+  await listener.close(flags.grace);
+}
+
+function announcement(
+  served: readonly ServedLocation[],
+  { url }: Listener,
+  { publicUrl = url }: ServeFlags,
+): readonly string[] {
+  const width = Math.max(...served.map(({ name }) => name.length));
+  const lines = served.map(
+    ({ name, location }) => `  ${publicUrl}/${name}`.padEnd(publicUrl.length + width + 5) + shown(location),
+  );
+  const first = served[0]?.name ?? '';
+  return [`serving at ${publicUrl}`, ...lines, `conda install -c ${publicUrl}/${first} PACKAGE`];
+}
+
+function shown(location: ServedLocation['location']): string {
+  if (location.kind === 'web') return shownLocation(location.url.href);
+  if (location.kind === 'folder') return location.path;
+  return location.kind === 'layout' ? formatStore(location) : `${formatStore(location)}/${location.path}`;
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+function messageFor(error: unknown): string {
+  if (isFerryError(error)) return `${error.message} [${error.code}]`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function readTls({ tlsCert, tlsKey }: ServeFlags): Promise<{ cert: string; key: string } | undefined> {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new FerryError('USAGE', '--tls-cert and --tls-key belong together');
+  return { cert: await readTextFile(tlsCert), key: await readTextFile(tlsKey) };
+}
+
+/** Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `PORT`. */
+function parseListen(text: string): ListenAddress {
+  const groups = /^(?:(?:\[(?<six>[0-9a-f:.]+)\]|(?<host>[^:[\]]*)):)?(?<port>\d{1,5})$/i.exec(text)?.groups;
+  const port = Number(groups?.['port'] ?? 65536);
+  if (groups === undefined || port > 65535)
+    throw new InvalidArgumentError('HOST:PORT is wanted, such as 127.0.0.1:8000 or [::1]:8000.');
+  return { host: groups['six'] ?? (groups['host'] || '127.0.0.1'), port };
+}
+
+function parsePublicUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '')
+    throw new InvalidArgumentError('a URL such as https://conda.example.org is wanted.');
+  return url.href.replace(/\/+$/, '');
+}

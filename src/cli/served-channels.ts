@@ -1,0 +1,91 @@
+import { basename } from 'node:path';
+import { ChannelStore } from '../artifact/channel-store.js';
+import { OciChannel } from '../artifact/oci-channel.js';
+import { DirectoryChannel } from '../channel/directory-channel.js';
+import type { ChannelSource } from '../conda/channel-source.js';
+import { FerryError, isFerryError } from '../errors.js';
+import { RESERVED_NAMES } from '../serve/gateway.js';
+import type { OfferedChannel } from '../serve/channels/channel-set.js';
+import { parseLocation, shownLocation, type Location } from './locations.js';
+import { schemaOf, type Session } from './session.js';
+
+/** What a channel may be called in URLs. @see CEP 26 */
+const NAME_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
+
+/** A channel to be served, as the command line says it. */
+export interface ServedLocation {
+  readonly name: string;
+  readonly location: Location;
+}
+
+/**
+ * Parses `LOCATION` or `NAME=LOCATION`; without a name, the last component of the location is it.
+ * @throws ParseError `CHANNEL_INVALID`; FerryError `USAGE` for a name that cannot be, or stands twice
+ */
+export function parseServedLocations(texts: readonly string[]): readonly ServedLocation[] {
+  const served = new Map<string, ServedLocation>();
+  for (const text of texts) {
+    const given = /^(?<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)=(?<location>.+)$/.exec(text)?.groups;
+    const location = parseLocation(given?.['location'] ?? text);
+    const name = given?.['name'] ?? lastComponent(location);
+    const shown = shownLocation(given?.['location'] ?? text);
+    const why = whyNot(name, served);
+    if (why !== undefined)
+      throw new FerryError('USAGE', `\`${shown}\` cannot be served as \`${name}\`: ${why}`, {
+        hint: `give it another name: NAME=${shown}`,
+      });
+    served.set(name, { name, location });
+  }
+  return [...served.values()];
+}
+
+function whyNot(name: string, served: ReadonlyMap<string, unknown>): string | undefined {
+  if (!NAME_PATTERN.test(name)) return 'that is no name of a channel';
+  if (RESERVED_NAMES.has(name)) return "the gateway's own URLs begin with it";
+  return served.has(name) ? 'another channel has that name' : undefined;
+}
+
+function lastComponent(location: Location): string {
+  if (location.kind === 'web') return basename(location.url.pathname.replace(/\/+$/, ''));
+  return basename(location.path);
+}
+
+/** Opens a channel so that each of its labels can be had over the same way there. */
+export function offerChannel(
+  { name, location }: ServedLocation,
+  session: Session,
+  schema: string,
+): OfferedChannel {
+  return { name, open: labelOpener(location, session, schema) };
+}
+
+function labelOpener(
+  location: Location,
+  session: Session,
+  schema: string,
+): (label: string | undefined) => ChannelSource | undefined {
+  if (location.kind === 'folder') {
+    return (label) =>
+      new DirectoryChannel(label === undefined ? location.path : `${location.path}/label/${label}`);
+  }
+  if (location.kind === 'web') {
+    const open = session.openWebChannels(location);
+    return (label) => open(label === undefined ? undefined : `label/${label}`);
+  }
+  if (location.kind === 'registry' && location.path === '') {
+    throw new FerryError('CHANNEL_INVALID', `\`oci://${location.host}\` lacks the path of a channel`, {
+      hint: `write oci://${location.host}/NAME`,
+    });
+  }
+  const registry = session.openRegistry(location, 'only');
+  const path = location.kind === 'registry' ? location.path : '';
+  return (label) => {
+    try {
+      return new OciChannel(new ChannelStore(registry, path, schemaOf(schema), label));
+    } catch (error) {
+      // A label that no repository can have.
+      if (label === undefined || !isFerryError(error)) throw error;
+      return undefined;
+    }
+  };
+}

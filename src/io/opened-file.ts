@@ -1,0 +1,45 @@
+import type { BigIntStats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import type { OpenedBytes } from './opened-bytes.js';
+
+/**
+ * The bytes of an open file, which is closed when they are disposed of. It may lose its name meanwhile, and what is written
+ * behind its end is not seen.
+ * @returns `undefined`, and the file is closed, where it is no regular file
+ */
+export async function openedFile(file: FileHandle): Promise<OpenedBytes | undefined> {
+  try {
+    const found = await file.stat({ bigint: true });
+    if (found.isFile()) return new OpenedFile(file, found);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  await file.close();
+  return undefined;
+}
+
+class OpenedFile implements OpenedBytes {
+  readonly size: number;
+  readonly identity: string;
+  readonly #file: FileHandle;
+  #closing: Promise<void> | undefined;
+
+  constructor(file: FileHandle, { dev, ino, mtimeNs, size }: BigIntStats) {
+    this.#file = file;
+    this.size = Number(size);
+    this.identity = [dev, ino, mtimeNs, size].join(' ');
+  }
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    const wanted = Math.min(target.byteLength, this.size - position);
+    if (wanted <= 0) return 0;
+    return (await this.#file.read(target, 0, wanted, position)).bytesRead;
+  }
+
+  /** Waits for reads under way. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#file.close();
+    return this.#closing;
+  }
+}
