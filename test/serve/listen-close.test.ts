@@ -28,7 +28,9 @@ test('an answer under way ends, says that the connection does, and is waited for
   });
   const client = await connectRaw(url);
   client.send(GET);
-  await vi.waitFor(() => expect(asked).toHaveLength(1));
+  await vi.waitFor(() => {
+    expect(asked).toHaveLength(1);
+  });
   await listener.close(30_000);
   expect(isDone).toBe(true);
   expect(await client.ended()).toMatch(/connection: close\r\n.*ok$/is);
@@ -40,7 +42,9 @@ test('content that is being sent is sent to its end', async () => {
   const client = await connectRaw(url);
   client.socket.pause();
   client.send(GET);
-  await vi.waitFor(() => expect(content.state.reads).toBeGreaterThan(0));
+  await vi.waitFor(() => {
+    expect(content.state.reads).toBeGreaterThan(0);
+  });
   const closing = listener.close(30_000);
   await delay(100);
   client.socket.resume();
@@ -63,7 +67,9 @@ test('what takes longer than the grace is cut, and nothing is left open', async 
   client.send(GET);
   const waiting = await connectRaw(url);
   waiting.send('GET /waits HTTP/1.1\r\nHost: a\r\n\r\n');
-  await vi.waitFor(() => expect(asked).toHaveLength(2));
+  await vi.waitFor(() => {
+    expect(asked).toHaveLength(2);
+  });
   const started = performance.now();
   await listener.close(200);
   expect(performance.now() - started).toBeLessThan(5000);
@@ -74,7 +80,9 @@ test('a handler that heeds nothing does not keep it from closing', async () => {
   const { listener, url, asked } = await listenTo(() => new Promise(() => undefined));
   const client = await connectRaw(url);
   client.send(GET);
-  await vi.waitFor(() => expect(asked).toHaveLength(1));
+  await vi.waitFor(() => {
+    expect(asked).toHaveLength(1);
+  });
   await Promise.all([listener.close(10_000), listener.close(50)]);
   expect(listener.connections).toBe(0);
 });

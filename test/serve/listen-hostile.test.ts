@@ -49,7 +49,9 @@ test.each([
   expect(text).toMatch(/x-content-type-options: nosniff\r\n/i);
   expect(text).toMatch(/connection: close\r\n/i);
   expect([asked, failures]).toEqual([[], []]);
-  await vi.waitFor(() => expect(answered.map((event) => event.status)).toEqual([status]));
+  await vi.waitFor(() => {
+    expect(answered.map((event) => event.status)).toEqual([status]);
+  });
 });
 
 test('CONNECT gets nothing', async () => {
@@ -122,7 +124,9 @@ test('whoever is slow with headers, or silent, is closed', async () => {
   await silent.ended();
   expect(await idle.ended()).toMatch(/^HTTP\/1\.1 200 /);
   expect(performance.now() - started).toBeLessThan(10_000);
-  await vi.waitFor(() => expect(listener.connections).toBe(0));
+  await vi.waitFor(() => {
+    expect(listener.connections).toBe(0);
+  });
 });
 
 test('one connection too many is closed, and told', async () => {
@@ -173,6 +177,8 @@ test('a thousand hostile requests leave the server as it was', async () => {
     );
   }
   expect(failures).toEqual([]);
-  await vi.waitFor(() => expect(listener.connections).toBe(0));
+  await vi.waitFor(() => {
+    expect(listener.connections).toBe(0);
+  });
   expect(await (await fetch(url)).text()).toBe('ok');
 });

@@ -64,7 +64,7 @@ test('HEAD and GET, encodings, tags and credentials are told apart', async () =>
   for (const [headers, method] of variants) second.push(await ask(url, headers, method));
   expect(second).toEqual(first);
   expect(new Set(first.map(({ body }) => body)).size).toBe(variants.length);
-  expect(first.at(-1)).toMatchObject({ body: '', length: first[0]?.length });
+  expect(first.at(-1)?.body).toBe('');
   expect(asked).toHaveLength(variants.length);
 });
 
@@ -83,8 +83,8 @@ test.each([
   const { url, asked } = await listenTo(
     () => new Response('a', { headers: headers as Record<string, string> }),
   );
-  await ask(url, asking as Record<string, string>);
-  await ask(url, asking as Record<string, string>);
+  await ask(url, asking);
+  await ask(url, asking);
   expect(asked).toHaveLength(2);
 });
 

@@ -37,7 +37,9 @@ test('opened bytes are sent as they are, large and small, whole and in part', as
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
     expect(body.equals(content.bytes(start, end))).toBe(true);
   }
-  await vi.waitFor(() => expect(content.state.disposed).toBe(content.state.opened));
+  await vi.waitFor(() => {
+    expect(content.state.disposed).toBe(content.state.opened);
+  });
 });
 
 test('HEAD has the headers and no body, and leaves nothing open', async () => {
@@ -102,7 +104,9 @@ test('a handler that throws is a 500 that says nothing, and a failure that is to
     expect(await response.text()).toMatch(/^internal error, request \S+\n$/);
   }
   expect(failures).toHaveLength(2);
-  await vi.waitFor(() => expect(answered.map(({ status }) => status)).toEqual([500, 500]));
+  await vi.waitFor(() => {
+    expect(answered.map(({ status }) => status)).toEqual([500, 500]);
+  });
 });
 
 test('bytes that end early never look whole', async () => {
@@ -127,7 +131,9 @@ test('bytes that end early never look whole', async () => {
   expect((await fetch(`${url}/small`)).status).toBe(500);
   await expect(fetch(`${url}/broken`).then((response) => response.arrayBuffer())).rejects.toThrow();
   await expect(fetch(`${url}/short`).then((response) => response.arrayBuffer())).rejects.toThrow();
-  await vi.waitFor(() => expect(answered.map(({ isWhole }) => isWhole)).toEqual([false, true, false, false]));
+  await vi.waitFor(() => {
+    expect(answered.map(({ isWhole }) => isWhole)).toEqual([false, true, false, false]);
+  });
   expect(failures).toHaveLength(4);
   expect(content.state.disposed).toBe(2);
 });
@@ -146,7 +152,7 @@ test('a stream that is longer than its headers say is cut before the next answer
       ),
   );
   const client = await connectRaw(url);
-  client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  client.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
   expect(await client.ended()).not.toContain('HTTP/1.1 200 OK\r\n\r\n');
   expect(failures).toHaveLength(1);
 });
@@ -167,8 +173,12 @@ test('a client that goes away is no failure, and what was opened is disposed of'
     else await delay(50);
     client.socket.destroy();
   }
-  await vi.waitFor(() => expect([content.state.disposed, aborted]).toEqual([1, true]));
-  await vi.waitFor(() => expect(answered.map(({ isWhole }) => isWhole)).toEqual([false, false]));
+  await vi.waitFor(() => {
+    expect([content.state.disposed, aborted]).toEqual([1, true]);
+  });
+  await vi.waitFor(() => {
+    expect(answered.map(({ isWhole }) => isWhole)).toEqual([false, false]);
+  });
   expect(answered.map(({ status }) => status).sort()).toEqual([0, 200]);
   expect(failures).toEqual([]);
 });
@@ -182,12 +192,22 @@ test('200 clients that take nothing hold a bounded number of buffers, and are cu
     client.socket.pause();
     client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
   }
-  await vi.waitFor(() => expect(content.state.opened).toBe(200), { timeout: 20_000 });
+  await vi.waitFor(
+    () => {
+      expect(content.state.opened).toBe(200);
+    },
+    { timeout: 20_000 },
+  );
   await delay(300);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(64 * MIB);
-  await vi.waitFor(() => expect([content.state.disposed, listener.connections]).toEqual([200, 0]), {
-    timeout: 30_000,
-  });
+  await vi.waitFor(
+    () => {
+      expect([content.state.disposed, listener.connections]).toEqual([200, 0]);
+    },
+    {
+      timeout: 30_000,
+    },
+  );
 });
 
 test('a handler may take longer than a client may stall', async () => {
@@ -236,10 +256,16 @@ test('a client that leaves its later requests behind leaves nothing open', async
   const client = await connectRaw(url);
   client.socket.pause();
   client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(20));
-  await vi.waitFor(() => expect(content.state.opened).toBeGreaterThan(0));
+  await vi.waitFor(() => {
+    expect(content.state.opened).toBeGreaterThan(0);
+  });
   client.socket.destroy();
-  await vi.waitFor(() => expect(listener.connections).toBe(0));
-  await vi.waitFor(() => expect(content.state.disposed).toBe(content.state.opened));
+  await vi.waitFor(() => {
+    expect(listener.connections).toBe(0);
+  });
+  await vi.waitFor(() => {
+    expect(content.state.disposed).toBe(content.state.opened);
+  });
   expect(answered.length).toBe(content.state.opened);
 });
 
@@ -268,7 +294,9 @@ test('a stream whose client goes away, or that fails late, is told to stop and e
     await client.received(/\r\n\r\n./s);
     client.socket.destroy();
   }
-  await vi.waitFor(() => expect(stopped).toBeGreaterThan(0));
+  await vi.waitFor(() => {
+    expect(stopped).toBeGreaterThan(0);
+  });
   await delay(50);
   const again = await connectRaw(url);
   again.send('GET /fails HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -281,7 +309,9 @@ test('notes of handlers reach the reporter', async () => {
   );
   const headers = { 'user-agent': 'conda/25' };
   for (let time = 0; time < 2; time += 1) await (await fetch(`${url}/x?q=1`, { headers })).text();
-  await vi.waitFor(() => expect(answered).toHaveLength(2));
+  await vi.waitFor(() => {
+    expect(answered).toHaveLength(2);
+  });
   for (const event of answered) {
     expect(event).toMatchObject({
       remote: '127.0.0.1',

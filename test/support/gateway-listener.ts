@@ -38,15 +38,25 @@ export async function listenTo(
   return { listener, url: listener.url, answered, failures, asked };
 }
 
+// Repeats after 64 KiB.
+const PATTERN = Buffer.from(Array.from({ length: 2 * 65_536 }, (_, at) => (at * 7 + (at >> 8)) & 0xff));
+
 /** Bytes of any length that count how often they are open. */
 export function openedBytes(size: number) {
   const state = { opened: 0, disposed: 0, reads: 0 };
-  const byteAt = (position: number): number => (position * 7 + (position >> 8)) & 0xff;
+  const fill = (target: Uint8Array, position: number): void => {
+    for (let at = 0; at < target.byteLength; at += 65_536) {
+      const begin = (position + at) % 65_536;
+      target.set(PATTERN.subarray(begin, begin + Math.min(65_536, target.byteLength - at)), at);
+    }
+  };
   return {
     state,
-    byteAt,
-    bytes: (start: number, end: number) =>
-      Buffer.from(Array.from({ length: end - start }, (_, i) => byteAt(start + i))),
+    bytes: (start: number, end: number) => {
+      const target = Buffer.alloc(end - start);
+      fill(target, start);
+      return target;
+    },
     /** An answer with a part of them. */
     respond: (start = 0, end = size, init: ResponseInit = {}, readable = size): Response => {
       state.opened += 1;
@@ -57,7 +67,7 @@ export function openedBytes(size: number) {
             read: async (target, position) => {
               state.reads += 1;
               const count = Math.max(0, Math.min(target.byteLength, readable - position));
-              for (let index = 0; index < count; index += 1) target[index] = byteAt(position + index);
+              fill(target.subarray(0, count), position);
               return count;
             },
             [Symbol.asyncDispose]: async () => {

@@ -17,7 +17,11 @@ export async function connectRaw(url: string): Promise<RawClient> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   let text = '';
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  const closed = new Promise<void>((resolve) =>
+    socket.once('close', () => {
+      resolve();
+    }),
+  );
   socket.on('error', () => undefined);
   await once(socket, 'connect');
   socket.setEncoding('latin1');
