@@ -98,7 +98,11 @@ export async function packagePage(
   const newest = archives[0]?.details;
   const versions = new Set(archives.map(({ details }) => details.version));
   const subdirs = new Set(archives.map(({ subdir }) => subdir));
-  const latest = Math.max(-Infinity, ...archives.map(({ details }) => details.timestampMs ?? -Infinity));
+  // One by one: no call takes as many arguments as a listing may have archives.
+  const latest = archives.reduce(
+    (last, { details }) => Math.max(last, details.timestampMs ?? last),
+    -Infinity,
+  );
   const { items, page, pages } = cutPage(archives, ARCHIVES_PER_PAGE, request.query);
   const title = `${name} in ${channelTitle(channel)}`;
   return {
