@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Repodata } from '#ferry/conda/repodata/repodata.js';
@@ -19,6 +19,7 @@ import {
   REAL_REPODATA,
   realChannel,
 } from '../../support/channels.js';
+import { ROOT } from '../../support/ferry.js';
 import { tempFolder } from '../../support/temp.js';
 import { CREATED_AT, packOf, readAll, shardsOfWhole } from './packs.js';
 
@@ -103,26 +104,31 @@ const texts = [
 ];
 
 describe('a pack of shards', () => {
-  test.each(texts)('of %s holds the bytes that the whole text is made into', async (path, subdir) => {
-    const text = await readFile(path);
-    const { set, left, table, path: pack } = await packOf(text, { subdir, size: text.byteLength });
-    await expectShards(set, await shardsOfWhole(text, subdir));
-    await expectListings(set, text, subdir);
-    expect(set.recordCount).toBe((await Repodata.read(inPieces(text, 5000), subdir)).recordCount);
-    expect(left).toHaveLength(1);
-    expect(digestOf(await readFile(pack))).toBe(table.digest);
-    expect(table.leadsElsewhere).toBe(false);
-  });
+  test.each(texts.map(([path, subdir]) => [relative(ROOT, path), subdir] as const))(
+    'of %s holds the bytes that the whole text is made into',
+    async (path, subdir) => {
+      const text = await readFile(join(ROOT, path));
+      const { set, left, table, path: pack } = await packOf(text, { subdir, size: text.byteLength });
+      await expectShards(set, await shardsOfWhole(text, subdir));
+      await expectListings(set, text, subdir);
+      expect(set.recordCount).toBe((await Repodata.read(inPieces(text, 5000), subdir)).recordCount);
+      expect(left).toHaveLength(1);
+      expect(digestOf(await readFile(pack))).toBe(table.digest);
+      expect(table.leadsElsewhere).toBe(false);
+    },
+  );
 
   test('is the same whichever thread makes it', async () => {
-    const text = await readFile(join(FIXTURE_CHANNEL, 'linux-64', 'repodata.json'));
-    const [here, there] = [await packOf(text, { size: 0 }), await packOf(text, { size: undefined })];
-    expect(here.set.names).toEqual(there.set.names);
-    expect(
-      encodePackTable({ ...there.table, ...{ digest: here.table.digest, rows: here.table.rows } }),
-    ).toEqual(encodePackTable(here.table));
-    await expectShards(there.set, await shardsOfWhole(text, 'noarch'));
-    await expectListings(there.set, text, 'noarch');
+    const subdir = 'linux-64';
+    const text = await readFile(join(FIXTURE_CHANNEL, subdir, 'repodata.json'));
+    const [here, there] = [
+      await packOf(text, { subdir, size: 0 }),
+      await packOf(text, { subdir, size: undefined }),
+    ];
+    expect(await readAll(there.set.index!)).toEqual(await readAll(here.set.index!));
+    expect(there.table.size).toBe(here.table.size);
+    await expectShards(there.set, await shardsOfWhole(text, subdir));
+    await expectListings(there.set, text, subdir);
   });
 
   test('of an empty file names nothing', async () => {
@@ -154,7 +160,7 @@ describe('a pack of shards', () => {
 
 describe('repodata that leads elsewhere', () => {
   const digests = fc.constantFrom(undefined, 'ab'.repeat(32), 'CD'.repeat(32), 'x');
-  const url = fc.constantFrom(undefined, null, 'https://elsewhere.example/x', 5);
+  const url = fc.constantFrom(undefined, null, 'https://elsewhere.example/x');
   const keyOf = (extension: string) =>
     fc.constantFrom(...['a', 'b-x'].map((name) => `${name}-1-0${extension}`));
   const body = fc.record({ sha256: digests, url, depends: fc.array(fc.string()) });
@@ -202,7 +208,7 @@ describe('repodata that leads elsewhere', () => {
         }
         expect(listings).toEqual(await listingsOf(foreign, 'noarch'));
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -344,8 +350,14 @@ describe('the table of a pack', () => {
       fc.asyncProperty(built, fc.option(fc.webUrl()), async (text, baseUrl) => {
         const { table } = await packOf(text);
         const written: PackTable = { ...table, baseUrl: baseUrl ?? undefined };
-        expect(decodePackTable(encodePackTable(written))).toEqual({ ...written, rows: expect.anything() });
-        expect(Buffer.from(decodePackTable(encodePackTable(written))!.rows)).toEqual(Buffer.from(table.rows));
+        const bytes = encodePackTable(written);
+        expect(encodePackTable(decodePackTable(bytes)!)).toEqual(bytes);
+        const { names, digest, recordCount } = decodePackTable(bytes)!;
+        expect({ names, digest, recordCount }).toEqual({
+          names: table.names,
+          digest: table.digest,
+          recordCount: table.recordCount,
+        });
       }),
       { numRuns: 50 },
     );
@@ -372,7 +384,7 @@ describe('the table of a pack', () => {
   ])('is not read with %s', async (_what, change) => {
     const packages = { 'a-1-0.tar.bz2': record('a', '1'), 'b-1-0.tar.bz2': record('b', '1') };
     const { table } = await packOf(JSON.stringify({ packages }));
-    expect(decodePackTable(encodePackTable({ ...table, ...change(table) } as PackTable))).toBeUndefined();
+    expect(decodePackTable(encodePackTable({ ...table, ...change(table) }))).toBeUndefined();
   });
 });
 
