@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FerryError } from '#ferry/errors.js';
-import type { ServedChannel } from '#ferry/serve/channel/served-channel.js';
+import type { ServedChannel } from '#ferry/serve/channels/served-channel.js';
 import { createPages } from '#ferry/serve/pages/pages.js';
 import { openBrowser, type BrowserLook } from '../support/browser.js';
 import { FIXTURE_CHANNEL, HAS_REAL_CHANNELS, realChannel } from '../support/channels.js';

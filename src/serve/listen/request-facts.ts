@@ -5,6 +5,8 @@ export interface RequestFacts {
   readonly ifNoneMatch: string;
   readonly authorization: string;
   readonly userAgent: string;
+  /** How many `Host` headers there are. */
+  readonly hosts: number;
   /** Whether a body comes with it. */
   readonly hasBody: boolean;
   readonly expects: boolean;
@@ -31,6 +33,7 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
     ifNoneMatch: '',
     authorization: '',
     userAgent: '',
+    hosts: 0,
     hasBody: false,
     expects: false,
     wantsUpgrade: false,
@@ -54,6 +57,9 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
         break;
       case 'user-agent':
         facts.userAgent = value;
+        break;
+      case 'host':
+        facts.hosts += 1;
         break;
       case 'content-length':
         // Node has refused what is no number.
