@@ -53,7 +53,7 @@ beforeAll(async () => {
 });
 afterAll(async () => stores[Symbol.asyncDispose]());
 
-const [today, old] = RATTLER_RELEASES;
+const [today, middle, old] = RATTLER_RELEASES;
 const install = async (release: string, job: RattlerJob) => rattlerInstalls(pythons[release]!, job);
 const urlsOf = (store: Store, channels: readonly string[]): string[] =>
   channels.map((name) => `${stores.gateways[store].url}/${name}`);
@@ -94,6 +94,7 @@ describe.each(STORES)('over a %s', (store) => {
   test.each([
     [today, true],
     [today, false],
+    [middle, true],
     [old, false],
   ])('%s installs what it does from the source (sharded: %s)', async (release, sharded) => {
     for (const [channels, specs] of PROBLEMS) {
