@@ -26,10 +26,8 @@ export interface FillRunOptions extends Pick<
 > {
   readonly source: ChannelSource;
   readonly workers: WorkerPool;
-  /** Whether a marker that stands in a subdir is to be waited for. */
+  /** Whether somebody else's run is to be waited for. */
   readonly mustWait: (look: SubdirLook) => boolean;
-  /** Whether a marker that stands in a subdir is our own, so that a run is needed to take it away. */
-  readonly isOwnMarker: (look: SubdirLook) => boolean;
   /** Archives that were put before, and are only looked at: their names are enough. */
   readonly confirming: ReadonlySet<FillableArchive>;
   /** The repodata that our last run published in a subdir; while that stands, nobody took anything off it. */
@@ -79,9 +77,11 @@ export async function fillStore(
       const isConfirming = options.confirming.has(archive);
       return isListed(look, isConfirming ? { ...archive, sha256: undefined } : archive);
     });
+    // As long as no ledger vouches for the list, it may not stay: a run is needed to say so.
+    const isDone = there.length === wanted.length && state.trust === 'vouched';
+    if (!isDone && options.mustWait(look)) continue;
     listed.push(...there);
-    const isDone = there.length === wanted.length && isInOrder(look, options);
-    if (isDone || options.mustWait(look)) continue;
+    if (isDone) continue;
     looks.push(look);
     tried.push(...wanted.filter((archive) => !there.includes(archive)));
   }
@@ -110,13 +110,6 @@ export async function fillStore(
     signal,
   });
   return { listed, tried, report };
-}
-
-/** Whether a ledger vouches for what is listed, and no run of ours is left to be ended. */
-function isInOrder(look: SubdirLook, { isOwnMarker }: FillRunOptions): boolean {
-  const { trust, ledger } = look.state;
-  if (trust === 'vouched') return true;
-  return trust === 'interrupted' && ledger?.running !== undefined && !isOwnMarker(look);
 }
 
 /**

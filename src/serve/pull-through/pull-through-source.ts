@@ -105,7 +105,8 @@ export class PullThroughSource implements ChannelSource {
       using patience = new Patience(this.#patienceMs, signal);
       try {
         const { repository, descriptor } = stored;
-        if (await repository.exists(descriptor, { signal: patience.signal })) return { size: descriptor.size };
+        if (await repository.exists(descriptor, { signal: patience.signal }))
+          return { size: descriptor.size };
       } catch (error) {
         this.#noteStoreFault(archive, stored, patience.reasonOf(error), signal);
       }

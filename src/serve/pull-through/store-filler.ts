@@ -244,10 +244,6 @@ export class StoreFiller {
         stopGraceMs: this.#options.stopGraceMs ?? DEFAULT_STOP_GRACE_MS,
         ...{ source: source.channel, workers, confirming },
         mustWait: (look) => !isLast && this.#mustWait(look),
-        isOwnMarker: ({ subdir, state }) => {
-          const running = state.ledger?.running;
-          return running !== undefined && this.#pauses.isOwn(subdir, running);
-        },
         ownLatest: (subdir) => this.#ownLatest.get(subdir),
         withNoarch: !this.#hasNoarch && !subdirs.some((subdir) => this.#pauses.hasFailed(subdir)),
         stop: this.#stop.signal,
