@@ -10,12 +10,13 @@ import { createGateway, type Gateway } from '../../serve/gateway.js';
 import { listen, type Listener } from '../../serve/listen/listener.js';
 import { createMetrics, type Metrics } from '../../serve/metrics.js';
 import { createShardMaker } from '../../serve/shards/shard-maker.js';
-import { cacheFolder } from '../cache-folder.js';
+import { cacheFolder, lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
 import { addConnectionOptions, parseCount, parseTempLimit, type LocationFlags } from '../options.js';
 import { printLine, say, type OutputFlags } from '../output.js';
-import { offerChannel, parseServedLocations, type ServedLocation } from '../served-channels.js';
+import { openPullThrough } from '../pull-through.js';
+import { offerChannel, parseServed, type ServedLocation } from '../served-channels.js';
 import { formatStore, shownLocation } from '../locations.js';
 import { openAccessLog, readAccessControl, readTls, type OpenAccessLog } from '../serve-files.js';
 import { Session } from '../session.js';
@@ -43,6 +44,8 @@ interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose
   readonly schema: string;
   readonly listen: ListenAddress;
   readonly publicUrl?: string;
+  readonly upstream?: string;
+  readonly store?: string;
   readonly refresh: number;
   readonly redirect?: boolean;
   readonly proxy?: boolean;
@@ -67,9 +70,11 @@ export function addServeCommand(program: Command, context: CommandContext): void
       'Serves channels of any kind over HTTP, so that every conda client can install from them: conda, mamba, pixi and what speaks oci://. What was served is kept in a cache.',
     )
     .argument(
-      '<channel...>',
+      '[channel...]',
       'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name; as NAME=CHANNEL to serve it under another name',
     )
+    .option('--upstream <channel>', 'channel to serve out of --store, and from there what that lacks')
+    .option('--store <location>', 'where to keep what was served of --upstream: oci://… or oci-layout:…')
     .option('--listen <host:port>', 'address to listen on', parseListen, parseListen(DEFAULT_LISTEN))
     .option('--public-url <url>', 'where clients reach it, for the commands on its pages', parsePublicUrl)
     .option('--schema <id>', 'layout of channels in registries: v0 or v1', 'v0')
@@ -110,6 +115,7 @@ SIGINT or SIGTERM stops it in order; exit status 0 then.
 
 Examples:
   conda-ferry serve oci://ghcr.io/org/conda-forge
+  conda-ferry serve --upstream conda-forge --store oci://127.0.0.1:5000/mirror
   conda-ferry serve oci-layout:./mirror tools=./channel --listen 127.0.0.1:8080
   conda install -c http://127.0.0.1:8000/conda-forge zlib`,
     )
@@ -119,7 +125,7 @@ Examples:
 
 async function serve(texts: readonly string[], flags: ServeFlags, context: CommandContext): Promise<void> {
   const { output, environment } = context;
-  const served = parseServedLocations(texts);
+  const { served, pulled } = parseServed(texts, flags);
   const tls = await readTls(flags);
   if (flags.redirect === true && flags.proxy === true)
     throw new FerryError('USAGE', '--redirect and --proxy do not go together');
@@ -149,12 +155,22 @@ async function serve(texts: readonly string[], flags: ServeFlags, context: Comma
       },
     },
   });
+  const openPulled = { session, cache, lockFolder: lockFolder(environment), talk, tempDir: flags.tempDir };
+  await using filling = pulled && (await openPullThrough(pulled, flags.schema, { ...openPulled, signal }));
   const failed = (error: unknown): void => {
     metrics.upstream(isFerryError(error) ? error.code : 'INTERNAL');
   };
   await using gateway = createGateway({
     ...{ mode, cache, temp, workers: session.workers, now: Date.now, publicUrl: flags.publicUrl },
-    channels: served.map((channel) => offerChannel(channel, session, flags.schema)),
+    channels: served.map((channel) =>
+      channel === pulled?.upstream && filling !== undefined
+        ? filling.offered
+        : offerChannel(channel, session, flags.schema),
+    ),
+    onGiven: (channel, subdir, record) => {
+      if (channel.name === pulled?.upstream.name && channel.label === undefined)
+        filling?.note(subdir, record);
+    },
     times: {
       ...{ freshMs: flags.refresh, patienceMs: PATIENCE_MS, firstMs: FIRST_MS },
       ...{ retryMs: Math.min(RETRY_MS, flags.refresh), limitMs: LIMIT_MS },
@@ -191,6 +207,7 @@ async function serve(texts: readonly string[], flags: ServeFlags, context: Comma
   await aborted(signal);
   talk('stopping');
   await listener.close(flags.grace);
+  await filling?.close(flags.grace);
 }
 
 function announcement(
