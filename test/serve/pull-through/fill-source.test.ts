@@ -68,5 +68,6 @@ test('an archive of which the cache gives a part only goes on from upstream', as
   const { channel } = await open(scene);
   const read = await collect(channel.openArchive(noteOf(aa)), 1_000_000, 'test');
   expect(Buffer.from(read)).toEqual(Buffer.from(aa.bytes));
-  expect(scene.fetched()).toEqual([`noarch/${aa.filename}`]);
+  // Which is seen to have been asked once its answer is through.
+  await expect.poll(() => scene.fetched()).toEqual([`noarch/${aa.filename}`]);
 });

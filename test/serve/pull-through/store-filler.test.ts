@@ -17,6 +17,7 @@ import { faultsOf, layoutReader, listedRecords, registryReader } from '../../sup
 import { HAS_REAL_CHANNELS, realChannel } from '../../support/channels.js';
 import { failingRegistry } from '../../support/failing-registry.js';
 import { tempFolder } from '../../support/temp.js';
+import { watchedRegistry } from '../../support/watched-registry.js';
 import { mirrorChannel, workers } from '../../support/workers.js';
 import { conda, noteOf, Scene, type Archive, type Subdirs } from './scene.js';
 
@@ -234,6 +235,58 @@ describe('two gateways on one store', () => {
     }
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
     expect([one.filler.stats.waiting, two.filler.stats.waiting]).toEqual([0, 0]);
+    expect(await scene.faults('noarch')).toEqual([]);
+  });
+
+  /** A store in which somebody does something between the first write to it and the next. */
+  function interrupted(scene: Scene, meanwhile: () => Promise<void>): ChannelStore {
+    let isBetween = false;
+    const registry = watchedRegistry(scene.store().registry, {
+      after: async () => {
+        if (isBetween) return;
+        isBetween = true;
+        await meanwhile();
+      },
+    });
+    return new ChannelStore(registry, 'c', schemaV0);
+  }
+
+  const [dd, ee] = [conda('dd'), conda('ee')];
+
+  test('who comes second looks again, and takes nothing away that the other listed', async () => {
+    const scene = await Scene.open(here(aa, bb, cc));
+    await mirror(scene);
+    await scene.offer(here(aa, bb, cc, dd, ee));
+    const first = scene.filler();
+    const store = interrupted(scene, async () => {
+      first.filler.note(noteOf(dd));
+      await first.filler.flush();
+    });
+    const second = scene.filler({ store });
+    second.filler.note(noteOf(ee));
+    await second.filler.flush();
+    expect(first.events).toEqual(['filled noarch: 1']);
+    expect(second.events.at(-1)).toBe('failed noarch: TAG_MOVED, again in 5000');
+    expect(await scene.listed()).toContain(dd.filename);
+    const filled = second.until('filled');
+    await second.clock.advance(5_000);
+    await filled;
+    expect(await scene.published()).toBe(await scene.upstreamText());
+    expect(await scene.faults('noarch')).toEqual([]);
+  });
+
+  test('a mirror run that ends meanwhile loses nothing that it listed', async () => {
+    const scene = await Scene.open(here(aa));
+    await mirror(scene);
+    await scene.offer(here(aa, bb, cc, dd, ee));
+    const { filler, clock } = scene.filler({ store: interrupted(scene, async () => mirror(scene)) });
+    filler.note(noteOf(bb));
+    await filler.flush();
+    expect(await scene.published()).toBe(await scene.upstreamText());
+    // What it looks at is whole by then, so nothing is left to do.
+    await clock.advance(5_000);
+    await expect.poll(() => filler.stats.waiting).toBe(0);
+    expect(await scene.published()).toBe(await scene.upstreamText());
     expect(await scene.faults('noarch')).toEqual([]);
   });
 
