@@ -37,7 +37,7 @@ export interface FaultyLine {
   readonly host: string;
   mode: LineMode;
   /** Which requests it happens to. @defaultValue all */
-  only: (request: IncomingMessage) => boolean;
+  only: (request: Pick<IncomingMessage, 'url'>) => boolean;
   /** Lines of requests that came, such as `GET /v2/…`. */
   readonly requests: string[];
   /** Nobody listens any more: connections are refused. */
@@ -88,7 +88,11 @@ export async function startFaultyLine(upstream: string): Promise<FaultyLine> {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  const forward = async (incoming: IncomingMessage, response: ServerResponse, mode: LineMode): Promise<void> => {
+  const forward = async (
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    mode: LineMode,
+  ): Promise<void> => {
     const { method, url: path, headers } = incoming;
     const onward = httpRequest({ hostname, port: upstreamPort, path, method, headers });
     onward.on('error', () => response.destroy());

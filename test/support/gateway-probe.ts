@@ -40,7 +40,9 @@ export async function probe(
       clearTimeout(timer);
       resolve({ path, status, headers: got, body, ms: performance.now() - started });
     };
-    const request = httpRequest({ hostname, port, path, headers, method, agent: false }, (response) => {
+    // Small answers are repeated for a second, but not to who sends a cookie.
+    const sent = { cookie: 'fresh=1', ...headers };
+    const request = httpRequest({ hostname, port, path, headers: sent, method, agent: false }, (response) => {
       buffer(response).then(
         (body) => settle(response.statusCode ?? 0, response.headers, body),
         () => settle(0, response.headers, Buffer.alloc(0)),
@@ -92,7 +94,11 @@ export function archivesOf(truth: Truth): string[] {
  * What is wrong with an answer for something that is there: wrong bytes, a 404, an error that does not say to come again.
  * @param allowed statuses of failures that may be
  */
-export function faultOf(probed: Probed, truth: Truth, allowed: readonly number[] = [502, 503]): string | undefined {
+export function faultOf(
+  probed: Probed,
+  truth: Truth,
+  allowed: readonly number[] = [502, 503],
+): string | undefined {
   const { path, status, headers } = probed;
   const tell = (what: string): string => `${path}: ${what}`;
   if (status === 200) {
@@ -102,7 +108,8 @@ export function faultOf(probed: Probed, truth: Truth, allowed: readonly number[]
   }
   if (status === 0) return allowed.includes(0) ? undefined : tell('the connection ended');
   if (!allowed.includes(status)) return tell(`status ${status}: ${probed.body.toString().slice(0, 200)}`);
-  if (status === 503 && !/^[1-9]\d*$/.test(headers['retry-after'] ?? '')) return tell('503 without Retry-After');
+  if (status === 503 && !/^[1-9]\d*$/.test(headers['retry-after'] ?? ''))
+    return tell('503 without Retry-After');
   if (status === 503 && Number(headers['retry-after']) > 3600) return tell('an absurd Retry-After');
   return undefined;
 }
@@ -116,7 +123,8 @@ export async function probeAll(
   const probed: Probed[] = [];
   const left = [...paths];
   const take = async (): Promise<void> => {
-    for (let path = left.shift(); path !== undefined; path = left.shift()) probed.push(await probe(origin, path));
+    for (let path = left.shift(); path !== undefined; path = left.shift())
+      probed.push(await probe(origin, path));
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, paths.length) }, take));
   return probed;

@@ -60,7 +60,9 @@ export async function startGatewayProcess(
   });
   const heard = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
-    child[name].setEncoding('utf8').on('data', (text: string) => (heard[name] = (heard[name] + text).slice(-1e6)));
+    child[name]
+      .setEncoding('utf8')
+      .on('data', (text: string) => (heard[name] = (heard[name] + text).slice(-1e6)));
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
@@ -94,7 +96,8 @@ export async function startGatewayProcess(
 
 async function heldBy(pid: number): Promise<Held> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  const mib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024;
+  const mib = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024;
   const handles = (await readdir(`/proc/${pid}/fd`)).length;
   return { residentMib: mib('VmRSS'), peakMib: mib('VmHWM'), handles };
 }

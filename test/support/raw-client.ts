@@ -71,7 +71,7 @@ export async function sendRaw(origin: string, request: RawRequest, maxMs = 30_00
 /** All answers that are there whole. */
 function answersIn(bytes: Buffer, isHead: boolean): RawAnswer[] {
   const answers: RawAnswer[] = [];
-  for (let start = 0; start < bytes.byteLength; ) {
+  for (let start = 0; start < bytes.byteLength;) {
     const headEnd = bytes.indexOf('\r\n\r\n', start);
     if (headEnd < 0) break;
     const head = bytes.subarray(start, headEnd).toString('latin1');

@@ -108,7 +108,8 @@ export class Exchanger {
     const sent = incoming.url ?? '';
     const method = incoming.method ?? '';
     const facts = readRequestFacts(incoming.rawHeaders);
-    const hotKey = facts.hasBody || facts.expects ? undefined : this.#hot.keyOf(method, sent, facts);
+    const isPlain = !facts.hasBody && !facts.expects && facts.hosts <= 1;
+    const hotKey = !isPlain ? undefined : this.#hot.keyOf(method, sent, facts);
     if (this.#isClosing || facts.wantsUpgrade) outgoing.shouldKeepAlive = false;
     const hot = hotKey === undefined ? undefined : this.#hot.get(hotKey, startedMs);
     if (hot !== undefined) {

@@ -33,6 +33,8 @@ export function refuseRequest(method: string, target: string, facts: RequestFact
   if (method === 'TRACE' || method === 'CONNECT') {
     return { status: 405, text: 'method not allowed', headers: ['Allow', 'GET, HEAD'] };
   }
+  // Whoever looks at the other one would take it for another request. @see RFC 9112, section 3.2
+  if (facts.hosts > 1) return { status: 400, text: 'one host is enough' };
   if (facts.expects) return { status: 417, text: 'nothing can be expected here' };
   if (facts.hasBody) return { status: 413, text: 'requests with a body are not taken' };
   if (target === '*' && method === 'OPTIONS') {
