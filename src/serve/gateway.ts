@@ -58,7 +58,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { cache, mode, temp, onGiven, metrics } = options;
   const channels = new ChannelSet(options.channels, options);
   const desk = new ArchiveDesk({
-    ...{ mode, temp, onGiven },
+    ...{ mode, temp, onGiven, patienceMs: options.times.firstMs },
     content: (origin, signal) => cache.get(origin, { signal }),
     cached: (digest) => cache.find(digest),
   });
@@ -142,12 +142,17 @@ function resolveRepository(channels: ChannelSet, name: string): ReturnType<typeo
   return channel && repositoryOf(channel, name.slice(slash + 1));
 }
 
-function repositoryOf({ store, wasReadable }: GatewayChannel, rest: string) {
+function repositoryOf(channel: GatewayChannel, rest: string) {
+  const { store } = channel;
   if (store === undefined) return undefined;
   const leaf = rest.slice(rest.lastIndexOf('/') + 1);
   // Clients probe for files that a channel may do without by the repositories they would have.
   const isPackage = store.schema.readLeaf(leaf).kind === 'package' && !/\.(?:json|zst)$/.test(leaf);
-  const isOptional = !isPackage && (wasReadable || leaf !== store.schema.metadataRepository('repodata.json'));
+  const isRepodata = leaf === store.schema.metadataRepository('repodata.json');
+  // What was there and is refused now is no absence.
+  const isOptional = isRepodata
+    ? () => channel.mayLackRepodata(rest.slice(0, Math.max(0, rest.length - leaf.length - 1)))
+    : !isPackage;
   return { repository: store.registry.repository(join(store.path, rest)), isOptional };
 }
 

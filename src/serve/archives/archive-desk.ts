@@ -3,6 +3,7 @@ import type { RepodataRecord } from '../../conda/package-record.js';
 import { isSidecarDigest, MAX_SIDECAR_BYTES, sidecarFilename } from '../../conda/sidecar.js';
 import { FerryError, IntegrityError, isFerryError } from '../../errors.js';
 import type { Bytes, OpenBytes } from '../../io/bytes.js';
+import { withDeadline } from '../../io/deadline.js';
 import { sha256Digest, type Digest } from '../../io/digest.js';
 import type { TempFolder } from '../../io/temp-folder.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
@@ -29,6 +30,8 @@ export interface ArchiveDeskOptions {
   /** Content that is in the cache. */
   readonly cached: (digest: Digest) => Promise<Content | undefined>;
   readonly temp: TempFolder;
+  /** How long somebody waits for an archive, in milliseconds; what is fetched then goes on for those who ask again. */
+  readonly patienceMs: number;
   /** Told of archives that were found to be listed and given. */
   readonly onGiven?: ((channel: GatewayChannel, subdir: string, record: RepodataRecord) => void) | undefined;
 }
@@ -40,6 +43,13 @@ export type GivenArchive =
   | { readonly kind: 'held'; readonly content: HeldFile }
   | { readonly kind: 'elsewhere'; readonly url: URL }
   | { readonly kind: 'absent' };
+
+/** Nothing but its bytes tells what they are. */
+interface GivenUnknown {
+  readonly kind: 'unknown';
+  readonly open: OpenBytes;
+  readonly record: RepodataRecord | undefined;
+}
 
 /** Why something was not given, and whether the repodata promises it. */
 export class NotGiven extends Error {
@@ -69,8 +79,28 @@ export class ArchiveDesk {
     channel: GatewayChannel,
     subdir: string,
     filename: string,
-    { isHead, signal }: { readonly isHead: boolean; readonly signal: AbortSignal },
+    options: { readonly isHead: boolean; readonly signal: AbortSignal },
   ): Promise<GivenArchive> {
+    const given = await withDeadline(this.#options.patienceMs, options.signal, (signal) =>
+      this.#give(channel, subdir, filename, { ...options, signal }),
+    );
+    if (given.kind !== 'unknown') return given;
+    try {
+      // Nobody shares it, so that it would begin anew each time.
+      return { kind: 'held', content: await this.#fetchUnknown(given.open, given.record, options.signal) };
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (given.record === undefined && isAbsence(error)) return { kind: 'absent' };
+      throw new NotGiven(error, given.record !== undefined);
+    }
+  }
+
+  async #give(
+    channel: GatewayChannel,
+    subdir: string,
+    filename: string,
+    { isHead, signal }: { readonly isHead: boolean; readonly signal: AbortSignal },
+  ): Promise<GivenArchive | GivenUnknown> {
     const found = await findArchive(channel, subdir, filename, signal).catch((error: unknown) => {
       // As long as nobody can tell, it may well be listed.
       throw new NotGiven(error, true);
@@ -79,8 +109,7 @@ export class ArchiveDesk {
     const isListed = found.status === 'listed';
     try {
       const located = await locateArchive(channel, subdir, filename, record, signal);
-      if (located.digest === undefined)
-        return { kind: 'held', content: await this.#fetchUnknown(located.open, record, signal) };
+      if (located.digest === undefined) return { kind: 'unknown', open: located.open, record };
       const { digest, size } = located;
       const cached = await this.#options.cached(digest);
       if (cached !== undefined) {
@@ -108,6 +137,18 @@ export class ArchiveDesk {
    * @see CEP draft, conda/ceps pull 142
    */
   async sidecar(
+    channel: GatewayChannel,
+    subdir: string,
+    filename: string,
+    sha256: string | undefined,
+    signal: AbortSignal,
+  ): Promise<GivenArchive> {
+    return withDeadline(this.#options.patienceMs, signal, (ends) =>
+      this.#giveSidecar(channel, subdir, filename, sha256, ends),
+    );
+  }
+
+  async #giveSidecar(
     channel: GatewayChannel,
     subdir: string,
     filename: string,

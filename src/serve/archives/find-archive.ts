@@ -1,11 +1,6 @@
 import type { RepodataRecord } from '../../conda/package-record.js';
 import { parseArchiveFilename } from '../../conda/names.js';
-import { FerryError } from '../../errors.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
-import type { Generation, ShardSet } from '../channels/served-channel.js';
-
-/** How long an archive waits for the shards that tell of it; repodata of a million records takes half of that. */
-const SHARDS_PATIENCE_MS = 25_000;
 
 /** What a channel says of a file name. */
 export type FoundArchive =
@@ -33,7 +28,7 @@ export async function findArchive(
   const { name } = parseArchiveFilename(filename);
   const generation = await channel.generation(subdir, { signal });
   if (generation === undefined) return { status: 'unlisted' };
-  const shards = await waitForShards(generation, signal);
+  const shards = await generation.whenSharded(signal);
   const listing = await shards.listing(name, { signal });
   const found = listing?.records.find((record) => record.filename === filename);
   if (found === undefined) {
@@ -48,17 +43,4 @@ export async function findArchive(
     record: found.record,
     attestations: typeof attestations === 'string' ? attestations : undefined,
   };
-}
-
-async function waitForShards(generation: Generation, signal: AbortSignal): Promise<ShardSet> {
-  const patience = AbortSignal.any([signal, AbortSignal.timeout(SHARDS_PATIENCE_MS)]);
-  try {
-    return await generation.whenSharded(patience);
-  } catch (cause) {
-    signal.throwIfAborted();
-    if (!patience.aborted) throw cause;
-    throw new FerryError('TIMEOUT', `the repodata of \`${generation.subdir}\` is still being read`, {
-      cause,
-    });
-  }
 }

@@ -2,7 +2,7 @@ import { OciChannel } from '../../artifact/oci-channel.js';
 import type { ChannelStore } from '../../artifact/channel-store.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import { isSubdir, KNOWN_SUBDIRS } from '../../conda/names.js';
-import { isFerryError } from '../../errors.js';
+import { FerryError, isFerryError } from '../../errors.js';
 import { openerOf, type Bytes } from '../../io/bytes.js';
 import { HeldFile, streamContent } from '../held-file.js';
 import { DocumentForms, type FormTools } from './document-forms.js';
@@ -119,8 +119,14 @@ export class GatewayChannel implements ServedChannel {
     return [...this.#repodata.values()].some(({ last }) => last !== undefined && last !== ABSENT);
   }
 
+  /** Whether a registry that refuses the repodata of a subdir says that there is none: others can be read, and it never could. */
+  async mayLackRepodata(subdir: string, signal?: AbortSignal): Promise<boolean> {
+    const last = this.#repodata.get(subdir)?.last;
+    return (last === undefined || last === ABSENT) && (await this.#isReadable(signal)) === true;
+  }
+
   /** What each subdir that was asked for has now, without asking: for people and for metrics. */
-  *known(): Generator<Generation> {
+  *known(): Generator<SubdirGeneration> {
     for (const { last } of this.#repodata.values()) if (last !== undefined && last !== ABSENT) yield last;
   }
 
@@ -215,6 +221,9 @@ export class GatewayChannel implements ServedChannel {
         if (last === undefined && (await this.#isAbsence(error, signal))) return ABSENT;
         throw error;
       });
+      // Strangers are told the same of what is absent, and it was there when we were none.
+      if (taken === 'absent' && last !== undefined && (await this.#isReadable(signal)) === false)
+        throw new FerryError('DENIED', `nothing of \`${this.name}\` can be read any more`);
       if (taken === 'unchanged' || taken === 'absent') return taken;
       await taken.original?.release();
       const forms = new DocumentForms(taken.text, taken.zst, { temp, workers });
@@ -224,15 +233,29 @@ export class GatewayChannel implements ServedChannel {
 
   /**
    * Whether a refusal means that a file is not there: registries tell strangers the same of what is absent and of what is
-   * private. It does as long as anything of the channel can be read.
+   * private. It does as long as anything of the channel can be read; where that was so and no more is, credentials have ended.
    * @see ghcr/G5
    */
   async #isAbsence(error: unknown, signal: AbortSignal): Promise<boolean> {
     if (!isFerryError(error, 'DENIED') && !isFerryError(error, 'UNAUTHORIZED')) return false;
-    if (this.wasReadable) return true;
-    if (this.store === undefined) return false;
+    const isReadable = await this.#isReadable(signal);
+    if (isReadable !== undefined || this.store === undefined) return isReadable === true;
     try {
       return ((await this.source.subdirs({ signal })) ?? []).length > 0;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Whether what could be read before can be read now; `undefined` where nothing ever could. */
+  async #isReadable(signal: AbortSignal | undefined): Promise<boolean | undefined> {
+    const readable = [...this.known()].find(({ from }) => from !== undefined);
+    if (readable?.from === undefined) return undefined;
+    const { file, validators: unless } = readable.from;
+    try {
+      const answer = await this.source.openMetadata(`${readable.subdir}/${file}`, { unless, signal });
+      if (answer.status === 'found') await dismiss(answer.body);
+      return answer.status !== 'absent';
     } catch {
       return false;
     }

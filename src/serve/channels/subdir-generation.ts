@@ -1,9 +1,13 @@
+import { isFerryError } from '../../errors.js';
 import type { OpenBytes } from '../../io/bytes.js';
 import { untilAborted } from '../../io/single-flight.js';
 import type { Content } from '../content.js';
 import { DocumentForms, type FormTools } from './document-forms.js';
 import type { Encoding, Generation, ShardSet, Staleness } from './served-channel.js';
 import type { TakenDocument, TakenFrom } from './take-repodata.js';
+
+/** How long nobody tries again to make shards: it takes a processor for seconds. */
+const SHARDS_RETRY_MS = 3000;
 
 /** Shards with what they hold on to. */
 export interface HeldShards extends ShardSet {
@@ -43,8 +47,12 @@ export class SubdirGeneration implements Generation {
   /** How to ask the source whether it changed; another form of the same text may take its place. */
   from: TakenFrom | undefined;
   readonly #forms: DocumentForms;
-  readonly #sharding: Promise<HeldShards>;
+  readonly #original: TakenDocument['original'];
+  readonly #makeShards: () => Promise<HeldShards>;
+  #sharding: Promise<HeldShards>;
   #shards: ShardSet | undefined;
+  /** When making them may be tried again; `undefined` unless it failed of what passes. */
+  #retryAtMs: number | undefined;
 
   constructor({ subdir, taken, modified, makeShards, tools }: GenerationParts) {
     this.subdir = subdir;
@@ -53,23 +61,42 @@ export class SubdirGeneration implements Generation {
     this.#forms = new DocumentForms(taken.text, taken.zst, tools);
     this.plain = this.#forms.plain;
     const { openBytes: open, size } = taken.original ?? taken.text;
-    this.#sharding = makeShards({ open, size, subdir, modified });
-    this.#sharding.then(
-      (shards) => {
-        this.#shards = shards;
-        void taken.original?.release();
-      },
-      // Whoever waits for them hears of it.
-      () => taken.original?.release(),
-    );
+    this.#original = taken.original;
+    this.#makeShards = () => makeShards({ open, size, subdir, modified });
+    this.#sharding = this.#shard();
   }
 
   get shards(): ShardSet | undefined {
+    this.#tryAgain();
     return this.#shards;
   }
 
   async whenSharded(signal?: AbortSignal): Promise<ShardSet> {
+    this.#tryAgain();
     return untilAborted(this.#sharding, signal);
+  }
+
+  #shard(): Promise<HeldShards> {
+    const sharding = this.#makeShards();
+    sharding.then(
+      (shards) => {
+        this.#shards = shards;
+        void this.#original?.release();
+      },
+      // Whoever waits for them hears of it.
+      (error: unknown) => {
+        const isLasting = isFerryError(error, 'REPODATA_INVALID') || isFerryError(error, 'SIZE_EXCEEDED');
+        this.#retryAtMs = isLasting ? undefined : performance.now() + SHARDS_RETRY_MS;
+      },
+    );
+    return sharding;
+  }
+
+  /** No archive is given without shards, and a disk is not full for ever. */
+  #tryAgain(): void {
+    if (this.#retryAtMs === undefined || performance.now() < this.#retryAtMs) return;
+    this.#retryAtMs = undefined;
+    this.#sharding = this.#shard();
   }
 
   readyForm(encoding: Encoding): Content | undefined {
@@ -98,6 +125,8 @@ export class SubdirGeneration implements Generation {
   /** Lets go of everything but the shards. */
   async releaseForms(): Promise<void> {
     await this.#sharding.catch(() => undefined);
+    this.#retryAtMs = undefined;
+    await this.#original?.release();
     await this.#forms.release();
   }
 

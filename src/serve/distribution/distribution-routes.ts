@@ -10,6 +10,7 @@ import type { Descriptor } from '../../oci/descriptor.js';
 import { IMAGE_INDEX, IMAGE_MANIFEST } from '../../oci/media-types.js';
 import { hasArtifactType } from '../../oci/referrers.js';
 import type { CallOptions, Repository } from '../../oci/storage.js';
+import { withDeadline } from '../../io/deadline.js';
 import type { ContentOrigin } from '../cache/content-source.js';
 import type { Content } from '../content.js';
 import { replyWithContent } from '../reply/content-reply.js';
@@ -36,7 +37,7 @@ export interface OfferedRepository {
    * @defaultValue false: a refusal is passed on as a failure
    * @see ghcr/G5
    */
-  readonly isOptional?: boolean | undefined;
+  readonly isOptional?: boolean | (() => Promise<boolean>) | undefined;
 }
 
 /** Options of {@link createDistributionRoutes}. */
@@ -47,7 +48,7 @@ export interface DistributionOptions {
   readonly content: (origin: ContentOrigin, options: CallOptions) => Promise<Content>;
   /** Names of all repositories; `undefined` where the stores cannot tell. @defaultValue they cannot */
   readonly catalog?: ((options: CallOptions) => Promise<readonly string[] | undefined>) | undefined;
-  /** How long a store may take for anything but a blob, in milliseconds. @defaultValue 25 seconds */
+  /** How long a client waits for what a store takes, in milliseconds; a blob comes on for those who ask again. @defaultValue 25 seconds */
   readonly timeLimitMs?: number | undefined;
   /** Clock, in milliseconds. @defaultValue `performance.now` */
   readonly now?: (() => number) | undefined;
@@ -93,6 +94,7 @@ export function createDistributionRoutes(options: DistributionOptions): Hono {
 
 class DistributionRoutes {
   readonly #options: DistributionOptions;
+  readonly #timeLimitMs: number;
   readonly #manifests: ManifestReader;
   /** Tags and the catalog. */
   readonly #lists: HeldAnswers<readonly string[] | undefined>;
@@ -102,6 +104,7 @@ class DistributionRoutes {
   constructor(options: DistributionOptions) {
     const { timeLimitMs = DEFAULT_TIME_LIMIT_MS, now = () => performance.now() } = options;
     this.#options = options;
+    this.#timeLimitMs = timeLimitMs;
     const freshness = { maxAgeMs: TAG_MAX_AGE_MS, timeLimitMs, now };
     this.#manifests = new ManifestReader(freshness);
     this.#blobs = new BlobReader({ ...freshness, content: options.content });
@@ -136,7 +139,7 @@ class DistributionRoutes {
       if (offered === undefined) return unknownName(request, endPoint.name);
       return await this.#read(request, offered.repository, endPoint, query);
     } catch (error) {
-      if (offered?.isOptional === true && isRefusal(error)) return unknownName(request, endPoint.name);
+      if (isRefusal(error) && (await isOptional(offered))) return unknownName(request, endPoint.name);
       return replyWithFailure(request, error, absent);
     }
   }
@@ -184,10 +187,9 @@ class DistributionRoutes {
     { name, digest }: EndPointOf<'blob'>,
   ): Promise<Response> {
     const wanted = { name, repository, digest, size: this.#manifests.blobSize(name, digest) };
-    const signal = signalOf(request);
     const content = await (request.method === 'HEAD'
-      ? this.#blobs.stat(wanted, signal)
-      : this.#blobs.read(wanted, signal));
+      ? this.#blobs.stat(wanted, signalOf(request))
+      : withDeadline(this.#timeLimitMs, request.signal, (signal) => this.#blobs.read(wanted, { signal })));
     return replyWithContent(request, {
       content,
       mediaType: ANY_BYTES,
@@ -303,6 +305,11 @@ function signalOf(request: Request): CallOptions {
       return request.signal;
     },
   };
+}
+
+async function isOptional(offered: OfferedRepository | undefined): Promise<boolean> {
+  const told = offered?.isOptional;
+  return typeof told === 'function' ? told() : told === true;
 }
 
 function isRefusal(error: unknown): boolean {
