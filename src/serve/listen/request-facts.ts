@@ -10,8 +10,6 @@ export interface RequestFacts {
   /** Whether a body comes with it. */
   readonly hasBody: boolean;
   readonly expects: boolean;
-  /** How often it says which host is meant. */
-  readonly hosts: number;
   /** Whether it asks for another protocol, which it does not get. */
   readonly wantsUpgrade: boolean;
   /** Whether a part of something is asked for, or the answer depends on dates. */
@@ -38,7 +36,6 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
     hosts: 0,
     hasBody: false,
     expects: false,
-    hosts: 0,
     wantsUpgrade: false,
     isSpecial: false,
   };
