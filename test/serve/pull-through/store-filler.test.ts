@@ -116,7 +116,8 @@ describe('what was served is put into the store', () => {
     }
     await filler.flush();
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
-    expect(scene.fetched().sort()).toEqual([`noarch/${aa.filename}`, `noarch/${bb.filename}`]);
+    const once = [`noarch/${aa.filename}`, `noarch/${bb.filename}`];
+    await expect.poll(() => scene.fetched().sort()).toEqual(once);
     for await (const _ of source.openArchive(noteOf(aa)));
     expect(scene.fetched()).toHaveLength(2);
   });
@@ -169,8 +170,11 @@ describe('what was served is put into the store', () => {
       filler.note(noteOf(archive));
       await filler.flush();
     }
-    const reads = scene.server.requests.filter(({ path }) => path.endsWith('/noarch/repodata.json.zst'));
-    expect(reads.map(({ status }) => status)).toEqual([200, 304]);
+    const reads = (): number[] =>
+      scene.server.requests
+        .filter(({ path }) => path.endsWith('/noarch/repodata.json.zst'))
+        .map(({ status }) => status);
+    await expect.poll(reads).toEqual([200, 304]);
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
   });
 });
