@@ -42,7 +42,7 @@ test('repodata that did not change is read from here, and is said to be unchange
   // Who knows an older state is told of this one.
   const older = { unless: { etag: '"older"' } };
   expect(await textOf(await channel.openMetadata(PATH, older))).toBe(await scene.upstreamText());
-  expect(scene.server.requests.map(({ status }) => status)).toEqual([200, 304, 304, 304]);
+  await expect.poll(() => scene.server.requests.map(({ status }) => status)).toEqual([200, 304, 304, 304]);
   await scene.offer({ noarch: [aa, bb] });
   expect(await textOf(await channel.openMetadata(PATH, { unless: validators }))).toContain(bb.filename);
   await rm(join(scene.folder, PATH));
