@@ -68,9 +68,6 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
       case 'transfer-encoding':
         facts.hasBody = true;
         break;
-      case 'host':
-        facts.hosts += 1;
-        break;
       case 'expect':
         facts.expects = true;
         break;
