@@ -97,7 +97,7 @@ export async function serveChannels(
   const openPulled = { session, cache, lockFolder: lockFolder(environment), talk, tempDir: flags.tempDir };
   await using filling = pulled && (await openPullThrough(pulled, flags.schema, { ...openPulled, signal }));
   const failed = (error: unknown): void => {
-    metrics.upstream(isFerryError(error) ? error.code : 'INTERNAL');
+    metrics.upstreamFailed(isFerryError(error) ? error.code : 'INTERNAL');
   };
   await using gateway = createGateway({
     ...{ mode, cache, temp, workers: session.workers, now: Date.now, publicUrl: flags.publicUrl },
