@@ -345,3 +345,21 @@ describe('a channel that cannot be read', () => {
     expect((await get('/readyz')).status).toBe(200);
   });
 });
+
+describe('pages for people', () => {
+  test('show what is in an archive of any channel', async () => {
+    const store = await mirroredFixture();
+    const { get, getMade } = await openGateway({
+      channels: { stored: () => new OciChannel(store), plain: FIXTURE_CHANNEL },
+    });
+    for (const name of ['stored', 'plain']) {
+      await getMade(`/${name}/noarch/repodata_shards.msgpack.zst`);
+      const page = await get(`/${name}/-/ferry-tool/noarch/${NOARCH_ARCHIVE}`, { accept: 'text/html' });
+      expect(page.status).toBe(200);
+      const text = await page.text();
+      expect(text).toContain(sha256(await readFile(join(FIXTURE_CHANNEL, 'noarch', NOARCH_ARCHIVE))));
+      expect(text).toMatch(/site-packages|ferry/);
+      expect(text).not.toContain('not available');
+    }
+  });
+});
