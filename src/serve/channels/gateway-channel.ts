@@ -57,6 +57,7 @@ export class GatewayChannel implements ServedChannel {
   readonly #subdirs: Refreshed<readonly string[]>;
   /** Shards of what was served before, newest first. */
   readonly #formerShards = new Map<string, SubdirGeneration[]>();
+  #isClosed = false;
 
   constructor(options: GatewayChannelOptions) {
     this.name = options.name;
@@ -76,6 +77,11 @@ export class GatewayChannel implements ServedChannel {
     return this.source instanceof OciChannel ? this.source.store : undefined;
   }
 
+  /** Whether it was closed: what is asked of it then fails, and is to be asked of a new one. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async subdirs(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly string[]> {
     return (await this.#subdirs.get(options.signal)).value;
   }
@@ -85,6 +91,7 @@ export class GatewayChannel implements ServedChannel {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Generation | undefined> {
     if (!isSubdir(subdir)) return undefined;
+    this.#checkOpen();
     const path = `${subdir}/repodata.json`;
     const refreshed = remember(this.#repodata, subdir, () => this.#refresh(path, this.#loadRepodata(subdir)));
     const known = await refreshed.get(options.signal);
@@ -98,6 +105,7 @@ export class GatewayChannel implements ServedChannel {
     const file = path.slice(slash + 1);
     const isKnown = slash < 0 ? CHANNEL_FILES.has(file) : COMPANION_FILES.has(file);
     if (!isKnown || (slash >= 0 && !isSubdir(path.slice(0, slash)))) return undefined;
+    this.#checkOpen();
     const refreshed = remember(this.#companions, path, () => this.#refresh(path, this.#loadCompanion(path)));
     const { value, staleness } = await refreshed.get(signal);
     return value === ABSENT ? undefined : { ...value.document(), staleness };
@@ -136,11 +144,17 @@ export class GatewayChannel implements ServedChannel {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = [...this.#repodata.values(), ...this.#companions.values(), this.#subdirs];
     await Promise.all(all.map((refreshed) => refreshed.close()));
     for (const former of this.#formerShards.values())
       await Promise.all(former.map((generation) => generation.release()));
     this.#formerShards.clear();
+  }
+
+  /** Nobody would let go of what is read from now on. */
+  #checkOpen(): void {
+    if (this.#isClosed) throw new FerryError('TIMEOUT', `\`${this.name}\` was let go meanwhile`);
   }
 
   #refresh<T extends Releasable>(
