@@ -207,6 +207,9 @@ export class GatewayChannel implements ServedChannel {
       );
       if (taken === 'unchanged') return 'unchanged';
       if (taken === 'absent') {
+        // A disk that is not mounted says the same of what was on it, and clients would solve without.
+        if (last?.from !== undefined && !(await this.#hasOthers(subdir, signal)))
+          throw new FerryError('CHANNEL_NOT_FOUND', `nothing of \`${this.name}\` is there any more`);
         // The presence of this file is what makes a channel; clients give up without. @see CEP 26
         if (subdir !== 'noarch' || !(await this.#hasSubdirs(signal))) return ABSENT;
         if (last !== undefined && last.from === undefined) return 'unchanged';
@@ -267,13 +270,13 @@ export class GatewayChannel implements ServedChannel {
   }
 
   /** Whether what could be read before can be read now; `undefined` where nothing ever could. */
-  async #isReadable(signal: AbortSignal | undefined): Promise<boolean | undefined> {
-    const readable = [...this.known()].find(({ from }) => from !== undefined);
+  async #isReadable(signal: AbortSignal | undefined, except?: string): Promise<boolean | undefined> {
+    const readable = [...this.known()].find(({ from, subdir }) => from !== undefined && subdir !== except);
     if (readable?.from === undefined) return undefined;
     const { file, validators: unless } = readable.from;
     try {
       const answer = await this.source.openMetadata(`${readable.subdir}/${file}`, { unless, signal });
-      if (answer.status === 'found') await dismiss(answer.body);
+      if (answer.status === 'found') await this.#dismiss(answer.body);
       return answer.status !== 'absent';
     } catch {
       return false;
@@ -282,7 +285,15 @@ export class GatewayChannel implements ServedChannel {
 
   /** Whether there is a channel at all: nobody is told of an empty one where there is none. */
   async #hasSubdirs(signal: AbortSignal): Promise<boolean> {
-    if (this.wasReadable) return true;
+    return this.wasReadable || this.#findsAny(signal);
+  }
+
+  /** Whether a subdir of which nothing is left is all that is gone. */
+  async #hasOthers(subdir: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.#isReadable(signal, subdir)) ?? this.#findsAny(signal);
+  }
+
+  async #findsAny(signal: AbortSignal): Promise<boolean> {
     const listed = await this.source.subdirs({ signal }).catch((error: unknown) => {
       // A channel that is configured may be on a disk that is not there; a label is something that a client made up.
       if (this.label === undefined || !isFerryError(error, 'CHANNEL_NOT_FOUND')) throw error;
@@ -292,10 +303,17 @@ export class GatewayChannel implements ServedChannel {
     for (const subdir of LIKELY_SUBDIRS) {
       const answer = await this.source.openMetadata(`${subdir}/repodata.json`, { signal });
       if (answer.status === 'absent') continue;
-      if (answer.status === 'found') await dismiss(answer.body);
+      if (answer.status === 'found') await this.#dismiss(answer.body);
       return true;
     }
     return false;
+  }
+
+  /** Ends what nobody reads; an answer over a line is begun for that, or it would keep its connection. Stores have not asked yet. */
+  async #dismiss(body: Bytes): Promise<void> {
+    const pieces = body[Symbol.asyncIterator]();
+    if (this.store === undefined) await pieces.next();
+    await pieces.return?.();
   }
 
   async #findSubdirs(signal: AbortSignal): Promise<readonly string[]> {
@@ -349,11 +367,6 @@ class CompanionDocument implements Releasable {
   async release(): Promise<void> {
     await this.#forms.release();
   }
-}
-
-/** Ends what nobody reads. */
-async function dismiss(body: Bytes): Promise<void> {
-  await body[Symbol.asyncIterator]().return?.();
 }
 
 function dateOf(lastModified: string | undefined, now: () => number): Date {
