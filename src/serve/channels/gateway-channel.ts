@@ -201,7 +201,7 @@ export class GatewayChannel implements ServedChannel {
       const path = `${subdir}/repodata.json`;
       const taken = await takeRepodata(source, path, { ...options, unless: last?.from }).catch(
         async (error: unknown) => {
-          if (last === undefined && (await this.#isAbsence(error, signal))) return ABSENT;
+          if (last === undefined && (await this.isAbsence(error, signal))) return ABSENT;
           throw error;
         },
       );
@@ -240,7 +240,7 @@ export class GatewayChannel implements ServedChannel {
       const taken = await (
         isRepodata ? takeRepodata(source, path, options) : takeDocument(source, path, { ...options, check })
       ).catch(async (error: unknown) => {
-        if (last === undefined && (await this.#isAbsence(error, signal))) return ABSENT;
+        if (last === undefined && (await this.isAbsence(error, signal))) return ABSENT;
         throw error;
       });
       // Strangers are told the same of what is absent, and it was there when we were none.
@@ -258,7 +258,7 @@ export class GatewayChannel implements ServedChannel {
    * private. It does as long as anything of the channel can be read; where that was so and no more is, credentials have ended.
    * @see ghcr/G5
    */
-  async #isAbsence(error: unknown, signal: AbortSignal): Promise<boolean> {
+  async isAbsence(error: unknown, signal: AbortSignal): Promise<boolean> {
     if (!isFerryError(error, 'DENIED') && !isFerryError(error, 'UNAUTHORIZED')) return false;
     const isReadable = await this.#isReadable(signal);
     if (isReadable !== undefined || this.store === undefined) return isReadable === true;
@@ -374,13 +374,13 @@ function dateOf(lastModified: string | undefined, now: () => number): Date {
   return Number.isNaN(stated.getTime()) ? new Date(now()) : stated;
 }
 
-/** The value of a key, made where there is none; the oldest ones that nobody could load go. */
+/** The value of a key, made where there is none; the oldest ones that nobody could load go. What is being loaded would have no owner. */
 function remember<T>(map: Map<string, Refreshed<T>>, key: string, make: () => Refreshed<T>): Refreshed<T> {
   const known = map.get(key);
   if (known !== undefined) return known;
   if (map.size >= MAX_REMEMBERED) {
-    for (const [old, { last }] of map) {
-      if (last !== undefined && last !== ABSENT) continue;
+    for (const [old, { last, isAsking }] of map) {
+      if (isAsking || (last !== undefined && last !== ABSENT)) continue;
       map.delete(old);
       break;
     }

@@ -193,3 +193,23 @@ describe('a label that had to make room', () => {
     await response.arrayBuffer();
   });
 });
+
+test('who makes up subdirs does not make a channel forget what is being read', async () => {
+  let open: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (open = resolve));
+  const told = tellingSource(() => largeRepodata(0));
+  const slow: ChannelSource = {
+    ...told,
+    openMetadata: async (path, options) => {
+      if (path === 'noarch/repodata.json') await held;
+      return told.openMetadata(path, options);
+    },
+  };
+  const { gateway } = await openGateway({ channels: { c: () => slow } });
+  const channel = gateway.channels.get('c', undefined);
+  const waiting = channel?.generation('noarch');
+  for (let index = 0; index < 500; index += 1) await channel?.generation(`made-up${String(index)}`);
+  open?.();
+  await waiting;
+  expect([...(channel?.known() ?? [])].map(({ subdir }) => subdir)).toEqual(['noarch']);
+});
