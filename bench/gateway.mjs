@@ -164,6 +164,7 @@ end
 async function ask(host, script) {
   const args = ['-t1', `-c${String(CONNECTIONS)}`, `-d${String(SECONDS)}s`, '--latency', '-s', script];
   const { stdout } = await run('wrk', [...args, `http://${host}`]);
+  /** @type {Sample} */
   const sample = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
   if (sample.errors > 0) throw new Error(`${host} gave ${String(sample.errors)} wrong answers`);
   return sample;

@@ -15,6 +15,7 @@ import { bring } from './bring.mjs';
  * @property {string} module
  * @property {string} command package of the program below the module
  * @property {string} version
+ * @property {boolean} [isTest] whether the package holds tests, and the program runs them
  */
 
 /** @type {readonly Peer[]} */
@@ -28,6 +29,15 @@ const PEERS = [
     module: 'github.com/distribution/distribution/v3',
     command: 'cmd/registry',
     version: 'v3.1.2',
+  },
+  {
+    // The suite of the distribution specification. It has no releases; of the newest that module proxies hand out, Go's
+    // checksum database knows this one.
+    name: 'conformance',
+    module: 'github.com/opencontainers/distribution-spec/conformance',
+    command: '',
+    version: 'v0.0.0-20230516164017-7fcdf80f3c8b',
+    isTest: true,
   },
 ];
 
@@ -99,15 +109,9 @@ function build(peer, folder) {
   go(folder, ['mod', 'edit', `-require=${peer.module}@${peer.version}`]);
   mkdirSync(join(folder, 'bin'));
   const output = join(folder, 'bin', platform === 'win32' ? `${peer.name}.exe` : peer.name);
-  go(folder, [
-    'build',
-    '-mod=mod',
-    '-trimpath',
-    '-buildvcs=false',
-    '-o',
-    output,
-    `${peer.module}/${peer.command}`,
-  ]);
+  const goal = peer.command === '' ? peer.module : `${peer.module}/${peer.command}`;
+  const verb = peer.isTest === true ? ['test', '-c'] : ['build'];
+  go(folder, [...verb, '-mod=mod', '-trimpath', '-buildvcs=false', '-o', output, goal]);
 }
 
 /**

@@ -22,7 +22,7 @@ export interface ServedLocation {
  * Parses `LOCATION` or `NAME=LOCATION`; without a name, the last component of the location is it.
  * @throws ParseError `CHANNEL_INVALID`; FerryError `USAGE` for a name that cannot be, or stands twice
  */
-export function parseServedLocations(texts: readonly string[]): readonly ServedLocation[] {
+function parseServedLocations(texts: readonly string[]): readonly ServedLocation[] {
   const served = new Map<string, ServedLocation>();
   for (const text of texts) {
     const given = /^(?<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)=(?<location>.+)$/.exec(text)?.groups;
@@ -37,6 +37,34 @@ export function parseServedLocations(texts: readonly string[]): readonly ServedL
     served.set(name, { name, location });
   }
   return [...served.values()];
+}
+
+/** A channel that is served out of a store, which is filled from where the channel is. */
+export interface PulledChannel {
+  readonly upstream: ServedLocation;
+  readonly store: Location;
+}
+
+/**
+ * Parses all that is to be served.
+ * @throws as {@link parseServedLocations}; FerryError `USAGE` where nothing is, or one of `--upstream` and `--store` is missing
+ */
+export function parseServed(
+  texts: readonly string[],
+  { upstream, store }: { readonly upstream?: string; readonly store?: string },
+): { readonly served: readonly ServedLocation[]; readonly pulled: PulledChannel | undefined } {
+  if ((upstream === undefined) !== (store === undefined))
+    throw new FerryError('USAGE', '`--upstream` and `--store` belong together');
+  const all = upstream === undefined ? texts : [upstream, ...texts];
+  if (all.length === 0)
+    throw new FerryError('USAGE', 'there is nothing to serve', {
+      hint: 'name a channel, such as oci://host/path',
+    });
+  const served = parseServedLocations(all);
+  const first = served[0];
+  const pulled =
+    store === undefined || first === undefined ? undefined : { upstream: first, store: parseLocation(store) };
+  return { served, pulled };
 }
 
 function whyNot(name: string, served: ReadonlyMap<string, unknown>): string | undefined {

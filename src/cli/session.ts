@@ -29,6 +29,12 @@ const GITHUB_OWNER = /^[a-z0-9][a-z0-9-]*$/i;
 // Many servers answer 404 to those who may not know of a channel.
 const PRIVATE_CHANNEL_HINT = `if the channel is private, ${CHANNEL_CREDENTIALS_HINT}`;
 
+/** Options of a {@link Session}. */
+export interface SessionOptions extends NetworkOptions {
+  /** Called for every request that goes out. */
+  readonly onRequest?: (() => void) | undefined;
+}
+
 /** What one command has open; closed together at its end. */
 export class Session implements AsyncDisposable {
   readonly #open: AsyncDisposable[] = [];
@@ -36,10 +42,12 @@ export class Session implements AsyncDisposable {
   readonly network: Network;
   readonly #flags: LocationFlags;
   readonly #hints: CommandContext['hints'];
+  readonly #onRequest: (() => void) | undefined;
   #workers: WorkerPool | undefined;
 
-  constructor(context: CommandContext, flags: LocationFlags, options?: NetworkOptions) {
+  constructor(context: CommandContext, flags: LocationFlags, options: SessionOptions = {}) {
     this.network = new Network(context, flags, options);
+    this.#onRequest = options.onRequest;
     this.#flags = flags;
     this.#hints = context.hints;
   }
@@ -267,6 +275,7 @@ export class Session implements AsyncDisposable {
   #counter(side: 'source' | 'destination'): (request: HttpRequest) => void {
     return () => {
       this.#requests[side] += 1;
+      this.#onRequest?.();
     };
   }
 }

@@ -4,7 +4,9 @@ import { loadZstd } from './zstd-binding.js';
 
 /** 2^27 bytes: what the reference decoder takes without being told otherwise. */
 const MAX_WINDOW_LOG = 27;
-const OUTPUT_BYTES = 1024 * 1024;
+const MAX_OUTPUT_BYTES = 1024 * 1024;
+/** Most of what is small fits into one piece of so many times its size. */
+const USUAL_EXPANSION = 8;
 /** Repodata shrinks to a tenth; beyond a hundredth somebody wants our memory. */
 const MAX_EXPANSION = 100;
 const EXPANSION_FREE_BYTES = 64 * 1024 * 1024;
@@ -19,11 +21,12 @@ export async function decompressZstd(bytes: Uint8Array, maxBytes: number, what: 
   const context = new DCtx();
   context.setParameter(DParameter.windowLogMax, MAX_WINDOW_LOG);
   const parts: Uint8Array[] = [];
+  const outputBytes = Math.min(MAX_OUTPUT_BYTES, USUAL_EXPANSION * Math.max(1024, bytes.byteLength));
   let size = 0;
   let rest = bytes;
   for (let hint = 1, isFull = false; rest.byteLength > 0 || isFull || hint !== 0;) {
     if (rest.byteLength === 0 && !isFull) throw damaged(what, 'it ends early');
-    const output = new Uint8Array(OUTPUT_BYTES);
+    const output = new Uint8Array(outputBytes);
     let produced: number;
     let consumed: number;
     try {
@@ -37,8 +40,8 @@ export async function decompressZstd(bytes: Uint8Array, maxBytes: number, what: 
       throw damaged(what, `it expands to more than ${String(MAX_EXPANSION)} times its size`);
     }
     if (size > maxBytes) throw new IntegrityError('SIZE_EXCEEDED', what, maxBytes, size);
-    isFull = hint !== 0 && produced === OUTPUT_BYTES;
-    parts.push(produced === OUTPUT_BYTES ? output : output.slice(0, produced));
+    isFull = hint !== 0 && produced === outputBytes;
+    parts.push(produced === outputBytes ? output : output.slice(0, produced));
   }
   return concatBytes(parts);
 }

@@ -34,8 +34,10 @@ export interface GatewayOptions
     Pick<ArchiveDeskOptions, 'mode' | 'onGiven'> {
   readonly channels: readonly OfferedChannel[];
   readonly cache: ContentCache;
-  /** The metrics in their text form, if there are any. */
-  readonly metrics?: (() => Promise<{ readonly text: string; readonly contentType: string }>) | undefined;
+  /** Answers `/metrics`. @defaultValue there is no such page */
+  readonly metrics?: (() => Promise<Response>) | undefined;
+  /** Told what requests fail with. */
+  readonly onFailed?: ((error: unknown) => void) | undefined;
   /** Where clients reach the gateway, such as `https://conda.example.org`. @defaultValue the address it listens on */
   readonly publicUrl?: string | undefined;
   /** Version of conda-ferry, for the pages. */
@@ -62,7 +64,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   });
   const health = createHealthRoutes(channels);
   const answerForChannels = createChannelRoutes({
-    ...{ channels, desk, now: options.now },
+    ...{ channels, desk, now: options.now, onFailed: options.onFailed },
     maxAgeSeconds: Math.ceil(options.times.freshMs / 1000),
   });
 
@@ -84,9 +86,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     const answer = health(context.req.path);
     if (answer !== undefined) return noteAnswer(answer, { route: 'health' });
     if (context.req.path === '/metrics' && metrics !== undefined) {
-      const { text, contentType } = await metrics();
-      const headers = { 'content-type': contentType, 'cache-control': 'no-store' };
-      return noteAnswer(new Response(text, { headers }), { route: 'metrics' });
+      return noteAnswer(await metrics(), { route: 'metrics' });
     }
     return next();
   });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FerryError } from '#ferry/errors.js';
-import type { ServedChannel } from '#ferry/serve/channel/served-channel.js';
+import type { ServedChannel } from '#ferry/serve/channels/served-channel.js';
 import { createPages } from '#ferry/serve/pages/pages.js';
 import { openBrowser, type BrowserLook } from '../support/browser.js';
 import { FIXTURE_CHANNEL, HAS_REAL_CHANNELS, realChannel } from '../support/channels.js';
@@ -19,7 +19,7 @@ const SCREENSHOTS = join(tmpdir(), 'ferry-screenshots');
 
 const LOOKS: readonly (BrowserLook & { readonly name: string })[] = [
   { name: 'light-wide', colorScheme: 'light', width: 1280 },
-  { name: 'dark-wide', colorScheme: 'dark', width: 1280 },
+  { name: 'dark-medium', colorScheme: 'dark', width: 968 },
   { name: 'light-narrow', colorScheme: 'light', width: 320 },
   { name: 'dark-zoomed', colorScheme: 'dark', width: 1280, zoom: 2 },
 ];
@@ -78,7 +78,9 @@ describe.each(LOOKS)('pages in Chromium, $name', ({ name: look, ...options }) =>
       await page.screenshot({ path: join(SCREENSHOTS, `${name}-${look}.png`), fullPage: true });
       expect([name, await page.evaluate(auditPage)]).toEqual([name, []]);
       // What is closed is read, too.
-      for (const summary of await page.locator('summary').all()) await summary.click();
+      await page.locator('details').evaluateAll((all) => {
+        for (const details of all) (details as unknown as { open: boolean }).open = true;
+      });
       expect([name, await page.evaluate(auditPage)]).toEqual([name, []]);
       if (name === 'archive' || name === 'package')
         await page.screenshot({ path: join(SCREENSHOTS, `${name}-open-${look}.png`), fullPage: true });

@@ -22,7 +22,7 @@ import {
   type Store,
 } from '../support/clients/served-stores.js';
 import { TOOLS_CHOSEN, TOOLS_FILES, TOOLS_SPECS } from '../support/clients/tools-channel.js';
-import type { LoggedRequest } from '../support/gateway.js';
+import type { SeenByGateway } from '../support/gateway.js';
 import { tempFolder } from '../support/temp.js';
 
 const CLIENTS = {
@@ -45,11 +45,11 @@ afterAll(async () => {
   if (isAnyThere) await stores[Symbol.asyncDispose]();
 });
 
-const lineOf = ({ method, path, status }: LoggedRequest): string =>
+const lineOf = ({ method, path, status }: SeenByGateway): string =>
   `${method} ${decodeURIComponent(path)} ${status}`;
 
 /** What any of them may ask for, whatever its release: nothing failed, and what is not there is no more than that. */
-function expectSensible(requests: readonly LoggedRequest[]): void {
+function expectSensible(requests: readonly SeenByGateway[]): void {
   const archives = requests.filter(({ path }) => /\.(?:conda|tar\.bz2)$/.test(path));
   expect(archives.map(({ path }) => decodeURIComponent(path.replace(/^.*\//, ''))).sort()).toEqual([
     ...TOOLS_CHOSEN,
@@ -88,16 +88,16 @@ describe.skipIf(CLIENTS.conda === undefined)(`conda${whyNoClient('conda')}`, () 
       async (solver) => {
         const { gateways } = stores;
         const user = await userOf(store, solver);
-        await gateways[store].take();
+        gateways[store].take();
         const prefix = join(user.home, 'env');
         await runClient(conda, create(prefix, 'tools', TOOLS_SPECS), user);
-        expectSensible(await gateways[store].take());
+        expectSensible(gateways[store].take());
         expect(await installedIn(python, prefix)).toEqual({ files: TOOLS_FILES, meta: META });
 
         // The second time all of it is in its cache, or is said not to have changed.
         const again = join(user.home, 'again');
         await runClient(conda, create(again, 'tools', TOOLS_SPECS), user);
-        const requests = await gateways[store].take();
+        const requests = gateways[store].take();
         const whole = requests.filter(({ status, path }) => status === 200 && !/[0-9a-f]{64}\./.test(path));
         expect(whole.map(lineOf)).toEqual([]);
         expect(await installedIn(python, again)).toEqual({ files: TOOLS_FILES, meta: META });
@@ -140,11 +140,11 @@ describe.skipIf(CLIENTS.micromamba === undefined)(`micromamba${whyNoClient('micr
     const { gateways } = stores;
     const user = await userOf(store);
     const prefix = join(user.home, 'env');
-    await gateways[store].take();
+    gateways[store].take();
     const channel = ['--override-channels', '--channel', `${gateways[store].url}/tools`];
     const args = ['create', '--yes', '--prefix', prefix, '--platform', 'linux-64', ...channel];
     await runClient(CLIENTS.micromamba!, [...args, ...TOOLS_SPECS], user);
-    expectSensible(await gateways[store].take());
+    expectSensible(gateways[store].take());
     expect(await installedIn(python, prefix)).toEqual({ files: TOOLS_FILES, meta: META });
   });
 });
@@ -162,9 +162,9 @@ platforms = ["linux-64"]
 `;
     const dependencies = ['[dependencies]', ...TOOLS_SPECS.map((name) => `${name} = "*"`)].join('\n');
     await writeFile(manifest, `${workspace}\n${dependencies}\n`);
-    await gateways[store].take();
+    gateways[store].take();
     await runClient(CLIENTS.pixi!, ['install', '--manifest-path', manifest], user);
-    expectSensible(await gateways[store].take());
+    expectSensible(gateways[store].take());
     const { files } = await installedIn(python, pixiPrefix(manifest));
     expect(files).toMatchObject(TOOLS_FILES);
   });

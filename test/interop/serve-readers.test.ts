@@ -47,7 +47,7 @@ afterAll(async () => stores[Symbol.asyncDispose]());
 describe.each(STORES)('over a %s', (store) => {
   test('conda-package-streaming reads what it needs of an archive and no more', async () => {
     const gateway = stores.gateways[store];
-    await gateway.take();
+    gateway.take();
     const paths = [
       '/tools/linux-64/tools-big-1.0-0.conda',
       '/ferry/linux-64/ferry-lib-1!2.0-h0_1.conda',
@@ -66,7 +66,7 @@ describe.each(STORES)('over a %s', (store) => {
     ]);
     // Of the archive's 300 kB.
     expect(found[0]?.received).toBeLessThan(50_000);
-    const requests = await gateway.take();
+    const requests = gateway.take();
     const statuses = requests.map(({ path, status }) => `${decodeURIComponent(path)} ${status}`);
     expect(statuses.filter((line) => line.endsWith('.tar.bz2 200')).length).toBe(1);
     // The registry itself answers where the gateway leads there.
@@ -76,7 +76,7 @@ describe.each(STORES)('over a %s', (store) => {
 
   test('conda-mirror copies a channel and finds each archive as the repodata has it', async () => {
     const gateway = stores.gateways[store];
-    await gateway.take();
+    gateway.take();
     const [target, temp] = [join(await tempFolder(), 'mirror'), await tempFolder()];
     await mkdir(target);
     const args = [
@@ -94,7 +94,7 @@ describe.each(STORES)('over a %s', (store) => {
       const bytes = await readFile(join(target, 'linux-64', filename));
       expect(createHash('sha256').update(bytes).digest('hex'), filename).toBe(sha256);
     }
-    const lines = (await gateway.take()).map(({ path, status }) => `${decodeURIComponent(path)} ${status}`);
+    const lines = gateway.take().map(({ path, status }) => `${decodeURIComponent(path)} ${status}`);
     expect(lines.shift()).toBe('/ferry/linux-64/repodata.json 200');
     expect(lines.map((line) => line.replace(/ (?:200|307)$/, '')).sort()).toEqual(
       records.map(([filename]) => `/ferry/linux-64/${filename}`).sort(),

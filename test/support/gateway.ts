@@ -1,62 +1,77 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { ask } from './ask.js';
 import { ROOT, testEnvironment } from './ferry.js';
 
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 const POLL_MS = 50;
 const POLLS = 600;
+const STOP_MS = 20_000;
 
-/** A line of the gateway's access log. */
-export interface LoggedRequest {
+/** A request and how it was answered. */
+export interface SeenByGateway {
   readonly method: string;
   /** As the client sent it, without a query. */
   readonly path: string;
   readonly status: number;
 }
 
-/** A running `conda-ferry serve`. */
+/** A running `conda-ferry serve`, with somebody in front of it who keeps count. */
 export interface Gateway extends AsyncDisposable {
-  /** Such as `http://127.0.0.1:34567`. */
+  /** Where clients reach it, such as `http://127.0.0.1:34567`. */
   readonly url: string;
-  /** Requests of others so far, oldest first; `take` forgets them. */
-  take(): Promise<readonly LoggedRequest[]>;
+  /** Requests since the last time that this was asked, in the order of their answers. */
+  take(): readonly SeenByGateway[];
   /** All that it wrote to stderr. */
   said(): string;
-  /** Waits until each of these subdirs has its shards, and forgets that it asked. */
+  /** Waits until each of these, such as `tools/noarch`, has its shards, and forgets that it asked. */
   whenSharded(subdirs: readonly string[]): Promise<void>;
+  /** Stops it in order and gives its exit status; `undefined` where it had to be killed. */
+  stop(): Promise<number | undefined>;
 }
 
-/** Starts the built command on a free port of 127.0.0.1 and waits until it is ready. */
+/** Starts the built command on a free port of 127.0.0.1 with a cache of its own. */
 export async function startGateway(
   channels: readonly string[],
   flags: readonly string[] = [],
 ): Promise<Gateway> {
-  const host = `127.0.0.1:${await freePort()}`;
-  const url = `http://${host}`;
-  const args = ['serve', ...channels, '--listen', host, ...flags];
-  const child = spawn(process.execPath, [MAIN, ...args], { env: testEnvironment(), cwd: ROOT });
+  const cache = await mkdtemp(join(tmpdir(), 'ferry-gateway-'));
+  const args = ['serve', ...channels, '--listen', '127.0.0.1:0', '--cache-dir', cache, ...flags];
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: testEnvironment(),
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const heard = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
     child[name].setEncoding('utf8').on('data', (text: string) => (heard[name] += text));
-  let taken = 0;
-  const requests = (): readonly LoggedRequest[] => parseAccessLog(heard.stderr);
-  const gateway: Gateway = {
+  let recorder: Recorder | undefined;
+  const stop = async (): Promise<number | undefined> => {
+    await recorder?.[Symbol.asyncDispose]();
+    const status = await stopChild(child);
+    await rm(cache, { recursive: true, force: true });
+    return status;
+  };
+  try {
+    const own = await until(() => {
+      if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
+      return /^serving at (\S+)$/m.exec(heard.stdout)?.[1];
+    }, 'it says nothing');
+    recorder = await startRecorder(new URL(own));
+  } catch (error) {
+    await stop();
+    throw new Error(`the gateway did not come up: ${heard.stdout}${heard.stderr}`, { cause: error });
+  }
+  const { url, seen } = recorder;
+  return {
     url,
-    take: async () => {
-      // What is answered last is logged last: a request of ours marks the end.
-      const mark = `/mark-${taken}-${Date.now()}`;
-      await ask(`${url}${mark}`);
-      const end = await until(() => {
-        const index = requests().findIndex(({ path }) => path === mark);
-        return index === -1 ? undefined : index;
-      }, 'the access log names no request');
-      const found = requests().slice(taken, end);
-      taken = end + 1;
-      return found;
-    },
+    take: () => seen.splice(0),
     said: () => heard.stderr,
     whenSharded: async (subdirs) => {
       for (const subdir of subdirs) {
@@ -65,22 +80,51 @@ export async function startGateway(
           return status === 200 ? status : undefined;
         }, `no shards of ${subdir}`);
       }
-      await gateway.take();
+      seen.length = 0;
     },
-    [Symbol.asyncDispose]: async () => stop(child),
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      await stop();
+    },
   };
-  try {
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
-      const reply = await ask(`${url}/healthz`).catch(() => undefined);
-      return reply?.status === 200 ? true : undefined;
-    }, 'no answer');
-    await gateway.take();
-    return gateway;
-  } catch (error) {
-    await stop(child);
-    throw new Error(`the gateway did not come up: ${heard.stdout}${heard.stderr}`, { cause: error });
-  }
+}
+
+interface Recorder extends AsyncDisposable {
+  readonly url: string;
+  readonly seen: SeenByGateway[];
+}
+
+/** Hands everything on, as it is, and notes what was asked and how it was answered. */
+async function startRecorder(target: URL): Promise<Recorder> {
+  const seen: SeenByGateway[] = [];
+  const server = createServer((incoming, response) => {
+    const { method = '', url = '', headers } = incoming;
+    const options = { host: target.hostname, port: target.port, path: url, method, headers };
+    const onward = httpRequest(options, (answer) => {
+      const status = answer.statusCode ?? 0;
+      seen.push({ method, path: url.replace(/\?.*$/, ''), status });
+      response.writeHead(status, answer.rawHeaders);
+      answer.pipe(response);
+      answer.on('error', () => response.destroy());
+    });
+    onward.on('error', () => response.destroy());
+    response.on('close', () => {
+      if (!response.writableFinished) onward.destroy();
+    });
+    incoming.pipe(onward);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    [Symbol.asyncDispose]: async () => {
+      if (!server.listening) return;
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
 }
 
 async function until<T>(look: () => T | undefined | Promise<T | undefined>, otherwise: string): Promise<T> {
@@ -92,35 +136,12 @@ async function until<T>(look: () => T | undefined | Promise<T | undefined>, othe
   throw new Error(`${otherwise} after ${(POLLS * POLL_MS) / 1000} s`);
 }
 
-/** Lines of the access log are JSON documents; others are talk. */
-export function parseAccessLog(text: string): LoggedRequest[] {
-  return text.split('\n').flatMap((line) => {
-    if (!line.startsWith('{') || !line.endsWith('}')) return [];
-    const { method, path, url, status } = JSON.parse(line) as {
-      method?: string;
-      path?: string;
-      url?: string;
-      status?: number;
-    };
-    const target = path ?? url;
-    if (method === undefined || target === undefined || status === undefined) return [];
-    return [{ method, path: target.replace(/\?.*$/, ''), status }];
-  });
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-  await once(child, 'exit');
-  clearTimeout(timer);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+async function stopChild(child: ChildProcessByStdio<null, Readable, Readable>): Promise<number | undefined> {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+    await once(child, 'exit');
+    clearTimeout(timer);
+  }
+  return child.exitCode ?? undefined;
 }

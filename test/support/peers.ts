@@ -3,6 +3,7 @@ const VARIABLES = {
   oras: 'CONDA_FERRY_PEER_ORAS',
   olareg: 'CONDA_FERRY_PEER_OLAREG',
   distribution: 'CONDA_FERRY_PEER_DISTRIBUTION',
+  conformance: 'CONDA_FERRY_PEER_CONFORMANCE',
 } as const;
 
 /** A program of others to test with. */

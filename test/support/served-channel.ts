@@ -12,7 +12,7 @@ import type {
   ServedChannel,
   ShardSet,
   Staleness,
-} from '#ferry/serve/channel/served-channel.js';
+} from '#ferry/serve/channels/served-channel.js';
 import type { Content } from '#ferry/serve/content.js';
 import type { ReadShownInfo } from '#ferry/serve/pages/archive-page.js';
 import { shownInfoOf } from '#ferry/serve/pages/read-info.js';
@@ -121,8 +121,8 @@ function generation(
     modified: MODIFIED,
     staleness,
     plain: content,
-    zstd: content,
-    gzip: content,
+    readyForm: () => content,
+    form: async () => Promise.resolve(content),
     shards: shards === undefined ? made : undefined,
     whenSharded: async (signal) => {
       if (shards === undefined) return made;
@@ -137,9 +137,9 @@ function generation(
 }
 
 function shardSet(records: readonly NamedRecord[], removed: readonly string[]): ShardSet {
-  const listings = new Map<string, { name: string; records: NamedRecord[]; removed: string[] }>();
+  const listings = new Map<string, PackageListing & { records: NamedRecord[]; removed: string[] }>();
   const listing = (name: string) => {
-    const known = listings.get(name) ?? { name, records: [], removed: [] };
+    const known = listings.get(name) ?? { name, records: [], removed: [], invalid: [] };
     listings.set(name, known);
     return known;
   };

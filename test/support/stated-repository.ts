@@ -5,7 +5,6 @@ export type BlobPowers = Pick<Repository, 'statBlob' | 'openBlob'>;
 
 /** A repository to read, with powers that it does not have by itself. */
 export function statedRepository(inner: Repository, powers: BlobPowers): Repository {
-  const { referrers } = inner;
   return {
     name: inner.name,
     exists: (...args) => inner.exists(...args),
@@ -15,7 +14,7 @@ export function statedRepository(inner: Repository, powers: BlobPowers): Reposit
     fetchManifest: (...args) => inner.fetchManifest(...args),
     tag: (...args) => inner.tag(...args),
     tags: (...args) => inner.tags(...args),
-    ...(referrers === undefined ? {} : { referrers: referrers.bind(inner) }),
+    ...(inner.referrers === undefined ? {} : { referrers: inner.referrers.bind(inner) }),
     ...powers,
   };
 }

@@ -6,18 +6,20 @@ import { quietSignal } from '../../io/quiet-signal.js';
 import { TempFolder } from '../../io/temp-folder.js';
 import type { DeliveryMode } from '../../serve/archives/archive-desk.js';
 import { ContentCache } from '../../serve/cache/content-cache.js';
-import { createGateway } from '../../serve/gateway.js';
+import { createGateway, type Gateway } from '../../serve/gateway.js';
 import { listen, type Listener } from '../../serve/listen/listener.js';
+import { createMetrics, type Metrics } from '../../serve/metrics.js';
 import { createShardMaker } from '../../serve/shards/shard-maker.js';
-import { cacheFolder } from '../cache-folder.js';
+import { cacheFolder, lockFolder } from '../cache-folder.js';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
 import { addConnectionOptions, parseCount, parseTempLimit, type LocationFlags } from '../options.js';
 import { printLine, say, type OutputFlags } from '../output.js';
-import { offerChannel, parseServedLocations, type ServedLocation } from '../served-channels.js';
+import { openPullThrough } from '../pull-through.js';
+import { offerChannel, parseServed, type ServedLocation } from '../served-channels.js';
 import { formatStore, shownLocation } from '../locations.js';
+import { openAccessLog, readAccessControl, readTls, type OpenAccessLog } from '../serve-files.js';
 import { Session } from '../session.js';
-import { readTextFile } from '../text-file.js';
 import { VERSION } from '../version.js';
 
 const DEFAULT_LISTEN = '127.0.0.1:8000';
@@ -42,6 +44,8 @@ interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose
   readonly schema: string;
   readonly listen: ListenAddress;
   readonly publicUrl?: string;
+  readonly upstream?: string;
+  readonly store?: string;
   readonly refresh: number;
   readonly redirect?: boolean;
   readonly proxy?: boolean;
@@ -50,6 +54,9 @@ interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose
   readonly tempDir?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly userFile?: string;
+  readonly tokenFile?: string;
+  readonly accessLog?: string;
   readonly maxConnections?: number;
   readonly grace: number;
 }
@@ -63,9 +70,11 @@ export function addServeCommand(program: Command, context: CommandContext): void
       'Serves channels of any kind over HTTP, so that every conda client can install from them: conda, mamba, pixi and what speaks oci://. What was served is kept in a cache.',
     )
     .argument(
-      '<channel...>',
+      '[channel...]',
       'any channel: oci://host/path, oci-layout:./dir, URL, ./folder, channel name; as NAME=CHANNEL to serve it under another name',
     )
+    .option('--upstream <channel>', 'channel to serve out of --store, and from there what that lacks')
+    .option('--store <location>', 'where to keep what was served of --upstream: oci://… or oci-layout:…')
     .option('--listen <host:port>', 'address to listen on', parseListen, parseListen(DEFAULT_LISTEN))
     .option('--public-url <url>', 'where clients reach it, for the commands on its pages', parsePublicUrl)
     .option('--schema <id>', 'layout of channels in registries: v0 or v1', 'v0')
@@ -87,6 +96,9 @@ export function addServeCommand(program: Command, context: CommandContext): void
     .option('--temp-dir <dir>', 'folder for temporary files')
     .option('--tls-cert <file>', 'certificate with its chain, to speak https')
     .option('--tls-key <file>', 'key of the certificate')
+    .option('--user-file <file>', 'let in only these: a line name:password for each')
+    .option('--token-file <file>', 'let in only these: a line with a token for each')
+    .option('--access-log <file>', 'append a line of JSON for each request; - for stderr')
     .option('--max-connections <n>', 'connections at once', parseCount)
     .option(
       '--grace <time>',
@@ -103,6 +115,7 @@ SIGINT or SIGTERM stops it in order; exit status 0 then.
 
 Examples:
   conda-ferry serve oci://ghcr.io/org/conda-forge
+  conda-ferry serve --upstream conda-forge --store oci://127.0.0.1:5000/mirror
   conda-ferry serve oci-layout:./mirror tools=./channel --listen 127.0.0.1:8080
   conda install -c http://127.0.0.1:8000/conda-forge zlib`,
     )
@@ -112,7 +125,7 @@ Examples:
 
 async function serve(texts: readonly string[], flags: ServeFlags, context: CommandContext): Promise<void> {
   const { output, environment } = context;
-  const served = parseServedLocations(texts);
+  const { served, pulled } = parseServed(texts, flags);
   const tls = await readTls(flags);
   if (flags.redirect === true && flags.proxy === true)
     throw new FerryError('USAGE', '--redirect and --proxy do not go together');
@@ -122,13 +135,42 @@ async function serve(texts: readonly string[], flags: ServeFlags, context: Comma
     if (flags.quiet !== true) say(output, line);
   };
 
-  await using session = new Session(context, flags, { isImpatient: true });
+  const control = await readAccessControl(flags);
+  const metrics = createMetrics();
+  await using log = await openAccessLog(flags.accessLog, output);
+  const openOptions = {
+    isImpatient: true,
+    onRequest: () => {
+      metrics.upstream();
+    },
+  };
+  await using session = new Session(context, flags, openOptions);
   await using temp = await TempFolder.create(flags.tempDir);
   const cacheDir = flags.cacheDir ?? join(cacheFolder(environment), 'serve');
-  await using cache = await ContentCache.open(openBlobFolder(cacheDir), { maxBytes: flags.cacheSize });
+  await using cache = await ContentCache.open(openBlobFolder(cacheDir), {
+    maxBytes: flags.cacheSize,
+    reporter: {
+      troubled: (error) => {
+        talk(`warning: the cache: ${messageFor(error)}`);
+      },
+    },
+  });
+  const openPulled = { session, cache, lockFolder: lockFolder(environment), talk, tempDir: flags.tempDir };
+  await using filling = pulled && (await openPullThrough(pulled, flags.schema, { ...openPulled, signal }));
+  const failed = (error: unknown): void => {
+    metrics.upstream(isFerryError(error) ? error.code : 'INTERNAL');
+  };
   await using gateway = createGateway({
     ...{ mode, cache, temp, workers: session.workers, now: Date.now, publicUrl: flags.publicUrl },
-    channels: served.map((channel) => offerChannel(channel, session, flags.schema)),
+    channels: served.map((channel) =>
+      channel === pulled?.upstream && filling !== undefined
+        ? filling.offered
+        : offerChannel(channel, session, flags.schema),
+    ),
+    onGiven: (channel, subdir, record) => {
+      if (channel.name === pulled?.upstream.name && channel.label === undefined)
+        filling?.note(subdir, record);
+    },
     times: {
       ...{ freshMs: flags.refresh, patienceMs: PATIENCE_MS, firstMs: FIRST_MS },
       ...{ retryMs: Math.min(RETRY_MS, flags.refresh), limitMs: LIMIT_MS },
@@ -137,22 +179,35 @@ async function serve(texts: readonly string[], flags: ServeFlags, context: Comma
     onStale: (path, error) => {
       if (flags.verbose === true) talk(`warning: ${path}: ${messageFor(error)}`);
     },
+    onFailed: failed,
+    metrics: () => metrics.response(),
     toolVersion: VERSION,
   });
+  const fetch = (request: Request): Promise<Response> => gateway.fetch(request);
   const listener = await listen({
-    ...{ ...flags.listen, tls, fetch: (request) => gateway.fetch(request) },
+    ...{ ...flags.listen, tls, fetch: control === undefined ? fetch : control.guard(fetch) },
     ...(flags.maxConnections === undefined ? {} : { limits: { maxConnections: flags.maxConnections } }),
     reporter: {
+      answered: (event) => {
+        metrics.answered(event);
+        log?.write(event);
+      },
       failed: ({ method, target, error }) => {
+        metrics.failed();
         talk(`error: ${method} ${shownLocation(target)}: ${messageFor(error)}`);
+      },
+      dropped: () => {
+        metrics.dropped();
       },
     },
   });
+  observe(metrics, { listener, cache, gateway, log });
   for (const line of announcement(served, listener, flags)) printLine(output, line);
   void gateway.warmUp(signal);
   await aborted(signal);
   talk('stopping');
   await listener.close(flags.grace);
+  await filling?.close(flags.grace);
 }
 
 function announcement(
@@ -177,7 +232,13 @@ function shown(location: ServedLocation['location']): string {
 async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
   });
 }
 
@@ -186,11 +247,28 @@ function messageFor(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-async function readTls({ tlsCert, tlsKey }: ServeFlags): Promise<{ cert: string; key: string } | undefined> {
-  if (tlsCert === undefined && tlsKey === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined)
-    throw new FerryError('USAGE', '--tls-cert and --tls-key belong together');
-  return { cert: await readTextFile(tlsCert), key: await readTextFile(tlsKey) };
+/** Names where the metrics get what nobody tells them. */
+function observe(
+  metrics: Metrics,
+  parts: {
+    readonly listener: Listener;
+    readonly cache: ContentCache;
+    readonly gateway: Gateway;
+    readonly log: OpenAccessLog | undefined;
+  },
+): void {
+  const { listener, cache, gateway, log } = parts;
+  metrics.observe({
+    connections: () => listener.connections,
+    cache: () => ({ ...cache.stats, entries: cache.stats.blobs }),
+    generations: () =>
+      gateway.channels.all().flatMap((channel) =>
+        Array.from(channel.known(), ({ subdir, modified, staleness }) => ({
+          ...{ channel: channel.name, subdir, modified, staleSince: staleness?.since },
+        })),
+      ),
+    droppedLogLines: () => log?.dropped ?? 0,
+  });
 }
 
 /** Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `PORT`. */

@@ -2,6 +2,7 @@ import { FerryError } from '../../errors.js';
 import type { Bytes } from '../../io/bytes.js';
 import { DocumentScanner, decodeJson, type DocumentHandler, type MemberTask } from './document-scanner.js';
 import { OPEN_BRACE } from './json-bytes.js';
+import { namesUrl } from './names-url.js';
 import { checkRepodataInfo } from './read-repodata.js';
 import type { ScannedRecord } from './scanned-record.js';
 import { KNOWN_REVISION } from './sections.js';
@@ -66,8 +67,8 @@ class Watch implements DocumentHandler {
     if ('base_url' in info || 'channel_relations' in info) this.leadsElsewhere = true;
   }
 
-  record(record: ScannedRecord): void {
+  record(record: ScannedRecord, bytes: Uint8Array): void {
     this.recordCount += 1;
-    if (record.namesUrl) this.leadsElsewhere = true;
+    if (!this.leadsElsewhere && namesUrl(record, bytes)) this.leadsElsewhere = true;
   }
 }

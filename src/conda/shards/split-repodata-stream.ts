@@ -13,6 +13,7 @@ import {
   type MemberTask,
 } from '../repodata/document-scanner.js';
 import { BACKSLASH } from '../repodata/json-bytes.js';
+import { namesUrl } from '../repodata/names-url.js';
 import type { ScannedRecord } from '../repodata/scanned-record.js';
 import { NO_SLICE, RecordBuckets, type RepodataPart, type Slice } from './record-buckets.js';
 import { SHARD_SECTIONS, type JsonObject, type ShardContent } from './shard-files.js';
@@ -164,17 +165,6 @@ class Sorter implements DocumentHandler {
     }
     return name.byteLength === 0 ? undefined : hashOf(name) % this.#buckets.count;
   }
-}
-
-/** The scanner does not see a key that is spelled with escapes. */
-function namesUrl(
-  { namesUrl: isSeen, isPlain, valueStart, valueEnd }: ScannedRecord,
-  bytes: Uint8Array,
-): boolean {
-  if (isSeen) return true;
-  if (isPlain || !bytes.subarray(valueStart, valueEnd).includes(BACKSLASH)) return false;
-  const value = decodeJson(bytes, valueStart, valueEnd) as { readonly url?: unknown } | null;
-  return value?.url !== undefined && value.url !== null;
 }
 
 /** Where what is said of one package stands. */

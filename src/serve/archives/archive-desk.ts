@@ -112,7 +112,10 @@ export class ArchiveDesk {
       if (located.digest === undefined) return { kind: 'unknown', open: located.open, record };
       const { digest, size } = located;
       const cached = await this.#options.cached(digest);
-      if (cached !== undefined) return { kind: 'content', content: cached, isListed };
+      if (cached !== undefined) {
+        if (record !== undefined && !isHead) this.#options.onGiven?.(channel, subdir, record);
+        return { kind: 'content', content: cached, isListed };
+      }
       if (isHead && size !== undefined)
         return { kind: 'content', content: { digest, size, open: () => notToBeRead(digest) }, isListed };
       const elsewhere = await this.#elsewhere(located.locate, signal);

@@ -108,8 +108,8 @@ export class Exchanger {
     const sent = incoming.url ?? '';
     const method = incoming.method ?? '';
     const facts = readRequestFacts(incoming.rawHeaders);
-    const isPlain = !facts.hasBody && !facts.expects && facts.hosts <= 1;
-    const hotKey = !isPlain ? undefined : this.#hot.keyOf(method, sent, facts);
+    const hotKey =
+      facts.hasBody || facts.expects || facts.hosts !== 1 ? undefined : this.#hot.keyOf(method, sent, facts);
     if (this.#isClosing || facts.wantsUpgrade) outgoing.shouldKeepAlive = false;
     const hot = hotKey === undefined ? undefined : this.#hot.get(hotKey, startedMs);
     if (hot !== undefined) {
@@ -144,7 +144,8 @@ export class Exchanger {
       hotKey,
       startedMs,
     };
-    const refusal = refuseRequest(method, sent, facts) ?? this.#refuseTarget(sent, target);
+    const refusal =
+      refuseRequest(method, sent, facts, incoming.httpVersion === '1.0') ?? this.#refuseTarget(sent, target);
     connection.isBusy = true;
     if (refusal !== undefined) {
       this.#refuse(exchange, refusal);

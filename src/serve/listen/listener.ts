@@ -8,6 +8,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import { isIPv6, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { FerryError, isSystemError } from '../../errors.js';
 import { Connection } from './connection.js';
 import { Exchanger, type Fetch } from './exchange.js';
@@ -49,6 +50,9 @@ export interface Listener {
 
 // How often Node looks for connections that are too slow with a request; by default that is every 30 seconds.
 const CHECK_INTERVAL_MS = 5000;
+
+// A handler that does not heed that its client is gone is not waited for longer than this.
+const LAST_MS = 1000;
 
 /**
  * Serves what `fetch` answers. It may throw: the client gets 500, and the reporter is told.
@@ -128,7 +132,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         for (const connection of connections.values()) {
           if (connection.isIdle) connection.socket.destroySoon();
         }
-      }).then(() => exchanger.whenIdle());
+      }).then(() => Promise.race([exchanger.whenIdle(), delay(LAST_MS, undefined, { ref: false })]));
       try {
         await closing;
       } finally {
@@ -147,6 +151,8 @@ function createServer({ tls }: ListenOptions, limits: ListenLimits): HttpServer 
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxHeaderSize: limits.maxHeaderBytes,
     noDelay: true,
+    // Looked at with all else: Node's own answer lacks what every answer carries.
+    requireHostHeader: false,
   };
   let server: HttpServer;
   try {

@@ -5,11 +5,11 @@ export interface RequestFacts {
   readonly ifNoneMatch: string;
   readonly authorization: string;
   readonly userAgent: string;
+  /** How many `Host` headers there are. */
+  readonly hosts: number;
   /** Whether a body comes with it. */
   readonly hasBody: boolean;
   readonly expects: boolean;
-  /** How often it says which host is meant. */
-  readonly hosts: number;
   /** Whether it asks for another protocol, which it does not get. */
   readonly wantsUpgrade: boolean;
   /** Whether a part of something is asked for, or the answer depends on dates. */
@@ -33,9 +33,9 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
     ifNoneMatch: '',
     authorization: '',
     userAgent: '',
+    hosts: 0,
     hasBody: false,
     expects: false,
-    hosts: 0,
     wantsUpgrade: false,
     isSpecial: false,
   };
@@ -58,15 +58,15 @@ export function readRequestFacts(rawHeaders: readonly string[]): RequestFacts {
       case 'user-agent':
         facts.userAgent = value;
         break;
+      case 'host':
+        facts.hosts += 1;
+        break;
       case 'content-length':
         // Node has refused what is no number.
         if (!/^0*$/.test(value)) facts.hasBody = true;
         break;
       case 'transfer-encoding':
         facts.hasBody = true;
-        break;
-      case 'host':
-        facts.hosts += 1;
         break;
       case 'expect':
         facts.expects = true;

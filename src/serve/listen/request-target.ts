@@ -28,13 +28,22 @@ export function parseRequestTarget(target: string): string | undefined {
   return path;
 }
 
-/** Tells what cannot be answered, whatever it asks for; `undefined` where handlers may have a look. */
-export function refuseRequest(method: string, target: string, facts: RequestFacts): Refusal | undefined {
+/**
+ * Tells what cannot be answered, whatever it asks for; `undefined` where handlers may have a look.
+ * @param isOld whether it is HTTP/1.0
+ */
+export function refuseRequest(
+  method: string,
+  target: string,
+  facts: RequestFacts,
+  isOld: boolean,
+): Refusal | undefined {
   if (method === 'TRACE' || method === 'CONNECT') {
     return { status: 405, text: 'method not allowed', headers: ['Allow', 'GET, HEAD'] };
   }
-  // Whoever looks at the other one would take it for another request. @see RFC 9112, section 3.2
-  if (facts.hosts > 1) return { status: 400, text: 'one host is enough' };
+  // RFC 9112, section 3.2: as many as one. What it says does not matter here, but a proxy may have gone by it.
+  if (facts.hosts > 1 || (facts.hosts === 0 && !isOld))
+    return { status: 400, text: 'one Host header is needed' };
   if (facts.expects) return { status: 417, text: 'nothing can be expected here' };
   if (facts.hasBody) return { status: 413, text: 'requests with a body are not taken' };
   if (target === '*' && method === 'OPTIONS') {

@@ -168,20 +168,22 @@ async function sendStream(
   };
   outgoing.once('close', onClose);
   try {
+    const declared = declaredLength(response);
     const first = await readShort(reader);
     if (first.isDone) {
       const body = Buffer.concat(first.chunks);
+      checkLength(body.byteLength, declared, true);
       return sendWhole(delivery, response.status, headersOf(response, body.byteLength), body);
     }
-    const declared = declaredLength(response);
+    const firstBytes = first.chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    checkLength(firstBytes, declared, false);
     outgoing.writeHead(response.status, headersOf(response, undefined));
     for (const chunk of first.chunks) await write(delivery, chunk);
     for (let next = await first.next; !next.done; next = await reader.read()) {
-      // One byte more would be taken for the beginning of the next answer.
-      if (delivery.bytes + next.value.byteLength > declared.most) throw new Error('the content is too long');
+      checkLength(delivery.bytes + next.value.byteLength, declared, false);
       if (!(await write(delivery, next.value))) return undefined;
     }
-    if (delivery.bytes < declared.least) throw new Error('the content ends early');
+    checkLength(delivery.bytes, declared, true);
     if (!outgoing.destroyed) outgoing.end();
     return undefined;
   } catch (error) {
@@ -190,14 +192,21 @@ async function sendStream(
     throw error;
   } finally {
     outgoing.off('close', onClose);
-    reader.releaseLock();
+    // Where it is not at its end, whoever makes it may stop.
+    onClose();
   }
 }
 
-function declaredLength(response: Response): { readonly least: number; readonly most: number } {
+function declaredLength(response: Response): number | undefined {
   const declared = response.headers.get('content-length');
-  if (declared === null) return { least: 0, most: Number.POSITIVE_INFINITY };
-  return { least: Number(declared), most: Number(declared) };
+  return declared === null ? undefined : Number(declared);
+}
+
+/** Too few bytes must not look whole; one too many would be taken for the beginning of the next answer. */
+function checkLength(length: number, declared: number | undefined, isEnd: boolean): void {
+  if (declared === undefined) return;
+  if (length > declared) throw new Error('the content is longer than its headers say');
+  if (isEnd && length < declared) throw new Error('the content ends early');
 }
 
 type Read = Awaited<ReturnType<ReadableStreamDefaultReader<Uint8Array>['read']>>;
@@ -210,15 +219,22 @@ async function readShort(reader: ReadableStreamDefaultReader<Uint8Array>): Promi
   const chunks: Uint8Array[] = [];
   let length = 0;
   for (;;) {
-    const next = reader.read();
+    const next = readNext(reader);
     // The first chunk is waited for in any case; those behind it may be long in coming.
     const result = chunks.length === 0 ? await next : await Promise.race([next, afterThisTurn()]);
     if (result === undefined) return { isDone: false, chunks, next };
     if (result.done) return { isDone: true, chunks };
     chunks.push(result.value);
     length += result.value.byteLength;
-    if (length > MAX_HOT_BODY_BYTES) return { isDone: false, chunks, next: reader.read() };
+    if (length > MAX_HOT_BODY_BYTES) return { isDone: false, chunks, next: readNext(reader) };
   }
+}
+
+/** Nobody may be waiting any more when it fails, which must not end the process. */
+function readNext(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Read> {
+  const next = reader.read();
+  next.catch(() => undefined);
+  return next;
 }
 
 function afterThisTurn(): Promise<undefined> {

@@ -30,16 +30,21 @@ export function listedArchive(subdir: string, named: NamedRecord): ListedArchive
   return { ...named, subdir, details: withDetails(named.record, named.document) };
 }
 
-/** Newest version first; of one version the latest build first. */
-export function compareArchives(a: ListedArchive, b: ListedArchive): number {
-  return (
-    compareVersions(b.details.version, a.details.version) ||
-    // Several texts may be one version.
-    compareText(b.details.version, a.details.version) ||
-    b.details.buildNumber - a.details.buildNumber ||
-    (b.details.timestampMs ?? 0) - (a.details.timestampMs ?? 0) ||
-    compareText(a.subdir, b.subdir) ||
-    compareText(a.filename, b.filename)
+/** Sorts archives: newest version first; of one version the latest build first. */
+export function sortArchives(archives: readonly ListedArchive[]): readonly ListedArchive[] {
+  // Each version is compared once, not each archive: to compare versions is what takes time.
+  const versions = [...new Set(archives.map(({ details }) => details.version))];
+  // Several texts may be one version.
+  versions.sort((a, b) => compareVersions(b, a) || compareText(b, a));
+  const ranks = new Map(versions.map((version, rank) => [version, rank]));
+  const rankOf = ({ details }: ListedArchive): number => ranks.get(details.version) ?? 0;
+  return [...archives].sort(
+    (a, b) =>
+      rankOf(a) - rankOf(b) ||
+      b.details.buildNumber - a.details.buildNumber ||
+      (b.details.timestampMs ?? 0) - (a.details.timestampMs ?? 0) ||
+      compareText(a.subdir, b.subdir) ||
+      compareText(a.filename, b.filename),
   );
 }
 

@@ -51,7 +51,7 @@ const MAX_FILES = 1000;
 
 const FILE_COLUMNS = [
   { head: 'Path' },
-  { head: 'Type' },
+  { head: 'Type', look: 'whole' },
   { head: 'Size', look: 'number' },
   { head: 'sha256', look: 'digest wide' },
 ] as const;
@@ -173,7 +173,10 @@ function webLink(text: string): string {
 }
 
 function fileSection(files: readonly PackageFile[] | undefined): readonly string[] {
-  if (files === undefined) return ['<h2>Files</h2>', '<p>The archive does not tell which files it has.</p>'];
+  if (files === undefined) {
+    const why = 'The archive does not tell which files it has, or has too many to be shown here.';
+    return ['<h2>Files</h2>', `<p>${why}</p>`];
+  }
   const rest = files.length - MAX_FILES;
   const bytes = files.reduce((sum, { size }) => sum + (size ?? 0), 0);
   const rows = files.slice(0, MAX_FILES).map(({ path, type, size, sha256 }) => {

@@ -56,13 +56,7 @@ export async function channelPage(
     trail,
     main: [
       `<h1>${escapeMarkup(title)}</h1>`,
-      ...facts([
-        ['From', code(channel.location)],
-        [
-          'State',
-          state.subdirs.flatMap(({ generation }) => generation?.staleness ?? []).map(staleness)[0] ?? '',
-        ],
-      ]),
+      ...facts([['From', code(channel.location)]]),
       ...gaps(state.subdirs),
       ...searchForm(search),
       ...(search === ''

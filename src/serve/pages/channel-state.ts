@@ -76,7 +76,8 @@ async function readSubdirState(
     if (generation === undefined) return undefined;
     const ready = generation;
     // Waits for them a moment, so that small channels are there at once, and what can never be made is told.
-    const shards = ready.shards ?? (await inTime((limit) => ready.whenSharded(limit), signal, SHARDS_PATIENCE_MS));
+    const shards =
+      ready.shards ?? (await inTime((limit) => ready.whenSharded(limit), signal, SHARDS_PATIENCE_MS));
     if (shards === undefined) return { kind: 'waiting', subdir, generation };
     return { kind: 'ready', subdir, generation, shards };
   } catch (error) {

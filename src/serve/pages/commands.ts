@@ -30,10 +30,12 @@ export function installCommands(
   const spec = quoted([name, version, build].filter((part) => part !== undefined).join('='));
   const exact = version === undefined ? name : `${name}==${version}${build === undefined ? '' : `=${build}`}`;
   return [
+    '<div class="commands">',
     ...command('conda', `conda install -c ${url} ${spec}`),
     ...command('mamba', `mamba install -c ${url} ${spec}`),
     ...command('micromamba', `micromamba install -c ${url} ${spec}`),
     ...command('pixi', `pixi workspace channel add ${url}\npixi add ${quoted(exact)}`),
+    '</div>',
   ];
 }
 
@@ -48,18 +50,20 @@ export function settings(
   const urls = channels.map((channel) => channelUrl(request, channel));
   const names = channels.map((channel) => channelParts(channel).join('/'));
   return [
-    ...command('On the command line of conda, mamba and micromamba', `conda install -c ${url} PACKAGE`),
+    '<div class="commands">',
+    ...command('conda, mamba, micromamba', `conda install -c ${url} PACKAGE`),
     ...command('.condarc', `channels:\n${urls.map((text) => `  - ${text}`).join('\n')}`),
     ...command(
       '.condarc, by names',
       `channel_alias: ${request.baseUrl}\nchannels:\n${names.map((name) => `  - ${name}`).join('\n')}`,
     ),
-    ...command('pixi.toml', `[workspace]\nchannels = [${urls.map((text) => `"${text}"`).join(', ')}]`),
+    ...command('pixi.toml', `[workspace]\nchannels = [\n${urls.map((text) => `  "${text}",`).join('\n')}\n]`),
+    '</div>',
   ];
 }
 
 function command(title: string, text: string): readonly string[] {
-  return ['<div class="command">', `<h3>${title}</h3>`, ...block(text), '</div>'];
+  return ['<div>', `<h3>${title}</h3>`, ...block(text), '</div>'];
 }
 
 function isPlain({ name, version, build }: Wanted): boolean {

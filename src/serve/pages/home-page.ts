@@ -18,12 +18,11 @@ import {
 
 const COLUMNS = [
   { head: 'Channel' },
-  { head: 'Where from', look: 'wide' },
   { head: 'Subdirs', look: 'wide' },
   { head: 'Packages', look: 'number' },
   { head: 'Archives', look: 'number' },
   { head: 'Last changed', look: 'wide' },
-  { head: 'State', look: 'wide' },
+  { head: 'State', look: 'wide state' },
 ] as const;
 
 /** A channel as the list of channels has it. */
@@ -68,9 +67,13 @@ function row(request: PageRequest, { channel, state, error }: ListedChannel): re
   const changed = subdirs.map(({ generation }) => generation?.modified.getTime() ?? -Infinity);
   const isKnown = ready.length > 0;
   return [
-    link(channelHref(request, channel), escapeMarkup(channelTitle(channel))),
-    code(channel.location),
-    subdirs.map(({ subdir }) => escapeMarkup(subdir)).join(', '),
+    `${link(channelHref(request, channel), escapeMarkup(channelTitle(channel)))} <span class="from">${code(channel.location)}</span>`,
+    subdirs
+      .map(({ subdir }, index) => {
+        const comma = index < subdirs.length - 1 ? ',' : '';
+        return `<span class="nowrap">${escapeMarkup(subdir)}${comma}</span>`;
+      })
+      .join(' '),
     isKnown ? number(state?.names.size ?? 0) : '',
     isKnown ? number(archives) : '',
     moment(Math.max(...changed, -Infinity)),

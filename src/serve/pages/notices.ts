@@ -60,11 +60,18 @@ export function absentPage(what: string, trail: readonly Step[]): Page {
   };
 }
 
-/** Which subdirs are missing from what a page says, if some are. */
+/** Which subdirs are missing from what a page says, or are not up to date, if some are. */
 export function gaps(subdirs: readonly SubdirState[]): readonly string[] {
   const waiting = subdirs.filter(({ kind }) => kind === 'waiting').map(({ subdir }) => code(subdir));
   const failed = subdirs.filter((state) => state.kind === 'failed');
+  const stale = subdirs.flatMap(({ subdir, generation }) =>
+    generation?.staleness === undefined ? [] : [{ subdir, ...generation.staleness }],
+  );
+  const [first] = stale;
   const lines = [
+    ...(first === undefined
+      ? []
+      : [`${staleness(first)}: ${stale.map(({ subdir }) => code(subdir)).join(', ')}.`]),
     ...(waiting.length === 0 ? [] : [`Still being read, so not on this page: ${waiting.join(', ')}.`]),
     ...failed.map(
       ({ subdir, error }) => `Not to be read, so not on this page: ${code(subdir)} (${code(error.code)}).`,
@@ -76,7 +83,7 @@ export function gaps(subdirs: readonly SubdirState[]): readonly string[] {
 
 /** Says that something is not what may be there by now. */
 export function staleness({ since, code: why }: Staleness): string {
-  return `Out of date: last confirmed ${moment(since)}, since then ${code(why)}`;
+  return `Out of date, last confirmed ${moment(since)}, since then ${code(why)}`;
 }
 
 /** Passes errors of ours on to a page, and throws all others. */

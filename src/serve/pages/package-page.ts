@@ -3,13 +3,7 @@ import { escapeMarkup } from '../../io/escape-markup.js';
 import { count, formatBytes } from '../../io/figures.js';
 import { unbroken } from '../../io/html.js';
 import type { ServedChannel } from '../channels/served-channel.js';
-import {
-  archiveFacts,
-  compareArchives,
-  hintsOf,
-  listedArchive,
-  type ListedArchive,
-} from './archive-facts.js';
+import { archiveFacts, sortArchives, hintsOf, listedArchive, type ListedArchive } from './archive-facts.js';
 import { readChannelState, readListings, type ChannelState } from './channel-state.js';
 import { installCommands } from './commands.js';
 import { absentPage, failedPage, gaps, waitingPage } from './notices.js';
@@ -43,7 +37,6 @@ export type DescribeArtifact = (
 /** All that a channel says of one package. */
 export interface ReadPackage {
   readonly state: ChannelState;
-  /** Newest first. */
   readonly archives: readonly ListedArchive[];
   /** What is gone from the index on purpose. */
   readonly removed: readonly { readonly subdir: string; readonly filename: string }[];
@@ -79,7 +72,7 @@ export async function readPackage(
   const removed = listings.flatMap(({ subdir, listing }) =>
     listing.removed.map((filename) => ({ subdir, filename })),
   );
-  return { state, archives: archives.sort(compareArchives), removed };
+  return { state, archives, removed };
 }
 
 /** The page of a package: its versions, newest first, and of each its builds with all that their records say. */
@@ -94,11 +87,16 @@ export async function packagePage(
 ): Promise<Page> {
   const read = await readPackage(request, channel, name, trail);
   if ('main' in read) return read;
-  const { state, archives, removed } = read;
+  const { state, removed } = read;
+  const archives = sortArchives(read.archives);
   const newest = archives[0]?.details;
   const versions = new Set(archives.map(({ details }) => details.version));
   const subdirs = new Set(archives.map(({ subdir }) => subdir));
-  const latest = Math.max(-Infinity, ...archives.map(({ details }) => details.timestampMs ?? -Infinity));
+  // One by one: no call takes as many arguments as a listing may have archives.
+  const latest = archives.reduce(
+    (last, { details }) => Math.max(last, details.timestampMs ?? last),
+    -Infinity,
+  );
   const { items, page, pages } = cutPage(archives, ARCHIVES_PER_PAGE, request.query);
   const title = `${name} in ${channelTitle(channel)}`;
   return {

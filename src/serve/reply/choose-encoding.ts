@@ -6,6 +6,12 @@ export type ContentEncoding = 'zstd' | 'gzip';
 // Of what a client wants equally much, the one that costs it least; plain comes last.
 const PREFERRED = ['zstd', 'gzip', 'identity'] as const;
 
+/** Clients send the same few headers again and again, and reading one takes longer than all else of a small reply. */
+const known = new Map<string, ContentEncoding | 'identity'>();
+const MAX_KNOWN = 256;
+/** Nobody sends more by accident. */
+const MAX_KNOWN_LENGTH = 200;
+
 /** What the types of the library do not know of it yet. */
 interface EncodingNegotiator {
   encoding(
@@ -25,6 +31,21 @@ export function chooseEncoding(
   available: readonly ContentEncoding[],
 ): ContentEncoding | 'identity' {
   if (acceptEncoding === null || acceptEncoding === '' || available.length === 0) return 'identity';
+  const key = `${available.join()} ${acceptEncoding}`;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const chosen = negotiate(acceptEncoding, available);
+  if (key.length <= MAX_KNOWN_LENGTH) {
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(key, chosen);
+  }
+  return chosen;
+}
+
+function negotiate(
+  acceptEncoding: string,
+  available: readonly ContentEncoding[],
+): ContentEncoding | 'identity' {
   const negotiator = new Negotiator({
     headers: { 'accept-encoding': acceptEncoding },
   }) as unknown as EncodingNegotiator;

@@ -17,6 +17,7 @@ export interface ContentReply {
   readonly etag?: string | undefined;
   /** How the content is compressed, other than what the URL names. Such a form is never sent in parts. */
   readonly encoding?: ContentEncoding | undefined;
+  /** Not to be changed afterwards. */
   readonly lastModified?: Date | undefined;
   /** Such as `max-age=60`. */
   readonly cacheControl?: string | undefined;
@@ -47,8 +48,8 @@ export async function replyWithContent(request: Request, reply: ContentReply): P
   const headers = sharedHeaders(reply, etag);
   if (isFresh(asked, etag, reply.lastModified)) return new Response(null, { status: 304, headers });
 
-  const isWhole = encoding !== undefined;
-  const range = isWhole || method === 'HEAD' ? undefined : rangeOf(asked, reply, etag);
+  const mayBePart = encoding === undefined && method !== 'HEAD';
+  const range = mayBePart ? rangeOf(asked, reply, etag) : undefined;
   if (range === 'none') {
     const refusal = { 'content-range': `bytes */${String(content.size)}`, 'content-length': '0' };
     return new Response(null, { status: 416, headers: { ...refusal, 'cache-control': 'no-store' } });
@@ -74,9 +75,20 @@ function sharedHeaders(reply: ContentReply, etag: string): Record<string, string
   const { lastModified, cacheControl, varies = reply.encoding !== undefined } = reply;
   const headers: Record<string, string> = { ...reply.headers, etag };
   if (cacheControl !== undefined) headers['cache-control'] = cacheControl;
-  if (lastModified !== undefined) headers['last-modified'] = lastModified.toUTCString();
+  if (lastModified !== undefined) headers['last-modified'] = httpDate(lastModified);
   if (varies) headers['vary'] = 'accept-encoding';
   return headers;
+}
+
+// A generation's date is the same object in each reply, and to write it takes longer than all other headers.
+const written = new WeakMap<Date, string>();
+
+function httpDate(date: Date): string {
+  const before = written.get(date);
+  if (before !== undefined) return before;
+  const text = date.toUTCString();
+  written.set(date, text);
+  return text;
 }
 
 async function openedResponse(content: Content, range: ByteRange, init: ResponseInit): Promise<Response> {

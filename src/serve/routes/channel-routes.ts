@@ -3,6 +3,7 @@ import { NotGiven, type ArchiveDesk, type GivenArchive } from '../archives/archi
 import type { ChannelSet } from '../channels/channel-set.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
 import type { ServedDocument, Staleness } from '../channels/served-channel.js';
+import { noteAnswer, type RouteClass } from '../listen/answer-note.js';
 import { chooseEncoding } from '../reply/choose-encoding.js';
 import { replyWithContent } from '../reply/content-reply.js';
 import { replyWithError } from '../reply/error-reply.js';
@@ -29,7 +30,18 @@ export interface ChannelRoutesOptions {
   readonly maxAgeSeconds: number;
   /** Such as `Date.now`. */
   readonly now: () => number;
+  /** Told what requests fail with. */
+  readonly onFailed?: ((error: unknown) => void) | undefined;
 }
+
+/** What each kind of file counts as. */
+const ROUTES = {
+  metadata: 'repodata',
+  'shard-index': 'shards',
+  shard: 'shards',
+  archive: 'archive',
+  sidecar: 'archive',
+} as const satisfies Record<Exclude<ChannelFile['kind'], 'other'>, RouteClass>;
 
 /** Answers a request for a file of a channel; `undefined` where its path is that of none. */
 export type AnswerForChannels = (request: Request, pathname: string) => Promise<Response | undefined>;
@@ -40,17 +52,21 @@ export type AnswerForChannels = (request: Request, pathname: string) => Promise<
  * @see CEP 16, CEP 36; conda-on-oci notes on HTTP bridges
  */
 export function createChannelRoutes(options: ChannelRoutesOptions): AnswerForChannels {
-  const { channels } = options;
+  const { channels, onFailed } = options;
   return async (request, pathname) => {
     const path = parseChannelPath(pathname);
     if (path === undefined || path.file.kind === 'other') return undefined;
     const channel = channels.get(path.name, path.label);
     if (channel === undefined) return undefined;
+    const route = ROUTES[path.file.kind];
     try {
-      return await answer(request, channel, path.file, options);
+      return noteAnswer(await answer(request, channel, path.file, options), { route });
     } catch (error) {
-      if (!(error instanceof NotGiven)) return replyWithError(request, error, { listed: true });
-      return replyWithError(request, error.cause, { listed: error.isListed });
+      request.signal.throwIfAborted();
+      const isNotGiven = error instanceof NotGiven;
+      const cause: unknown = isNotGiven ? error.cause : error;
+      onFailed?.(cause);
+      return noteAnswer(replyWithError(request, cause, { listed: !isNotGiven || error.isListed }), { route });
     }
   };
 }

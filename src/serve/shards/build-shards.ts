@@ -5,7 +5,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { JsonObject } from '../../conda/shards/shard-files.js';
 import { FerryError, isSystemError } from '../../errors.js';
 import type { OpenBytes } from '../../io/bytes.js';
-import { sendBytes } from '../../io/port-bytes.js';
+import { lendBytes } from './lent-bytes.js';
 import { bucketsOf, makePack, type MakePackOptions } from './make-pack.js';
 import type { PackTable } from './pack-table.js';
 import type { ShardAnswer, ShardWork } from './shard-worker.js';
@@ -83,7 +83,7 @@ async function makePackInThread(
     worker.postMessage('stop');
   };
   signal?.addEventListener('abort', stop, { once: true });
-  const sent = sendBytes(open({ signal }), port1, false);
+  const sent = lendBytes(open({ signal }), port1);
   try {
     const answer = await answerOf(worker, options.subdir);
     if ('table' in answer) return answer.table;

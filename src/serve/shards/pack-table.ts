@@ -210,7 +210,7 @@ const tableSchema = z.object({
  */
 export function encodePackTable(table: PackTable): Uint8Array {
   const { index = null, fault = null, baseUrl = null } = table;
-  const body = encode({ version: FORMAT_VERSION, ...table, index, fault, baseUrl });
+  const body = encode({ version: FORMAT_VERSION, ...table, index, fault, baseUrl }, { sortKeys: true });
   return Buffer.concat([createHash('sha256').update(body).digest(), body]);
 }
 

@@ -1,6 +1,7 @@
 /** The other side of `build-shards.ts`: makes one pack of the repodata it is sent, and tells what is in it. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { receiveBytes, sentFailure, type SentFailure } from '../../io/port-bytes.js';
+import { sentFailure, type SentFailure } from '../../io/port-bytes.js';
+import { borrowBytes } from './lent-bytes.js';
 import { makePack, type MakePackOptions } from './make-pack.js';
 import type { PackTable } from './pack-table.js';
 
@@ -23,7 +24,7 @@ parentPort?.once('message', () => {
 
 async function answer(): Promise<ShardAnswer> {
   try {
-    return { table: await makePack(receiveBytes(from, stopping.signal), options, stopping.signal) };
+    return { table: await makePack(borrowBytes(from, stopping.signal), options, stopping.signal) };
   } catch (error) {
     return { failure: sentFailure(error) };
   }

@@ -2,12 +2,18 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { FerryError } from '#ferry/errors.js';
 import { Refreshed, type RefreshTimes } from '#ferry/serve/channels/refreshed.js';
 
-const TIMES: RefreshTimes = { freshMs: 30_000, patienceMs: 20, firstMs: 5000, retryMs: 5000, limitMs: 60_000 };
+const TIMES: RefreshTimes = {
+  freshMs: 30_000,
+  patienceMs: 20,
+  firstMs: 5000,
+  retryMs: 5000,
+  limitMs: 60_000,
+};
 
 /** A value on a clock that the test moves, with answers that the test decides. */
 function setUp(times: Partial<RefreshTimes> = {}) {
   let now = 1_000_000;
-  const answers: ((last: string | undefined) => Promise<string | 'unchanged'>)[] = [];
+  const answers: ((last: string | undefined) => Promise<string>)[] = [];
   const replaced: string[] = [];
   let asked = 0;
   const refreshed = new Refreshed<string>({
@@ -18,7 +24,7 @@ function setUp(times: Partial<RefreshTimes> = {}) {
       asked += 1;
       const answer = answers.shift();
       if (answer === undefined) throw new Error('nobody expected to be asked');
-      return answer(last);
+      return (await answer(last)) as 'unchanged';
     },
     onReplaced: (last) => replaced.push(last),
   });

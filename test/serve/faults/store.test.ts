@@ -73,9 +73,9 @@ async function sceneOf(kind: (typeof STORES)[number]): Promise<Scene> {
 }
 
 async function strike(line: FaultyLine, mode: LineMode | 'down', kind: string): Promise<void> {
-  // Nothing tells what repodata of a web server should be.
-  if (kind === 'web' && ['corrupt', 'short'].includes(mode))
-    line.only = ({ url = '' }) => !url.includes('repodata');
+  // Nothing tells what a web server's repodata should be, nor what manifest a tag stands for.
+  if (mode === 'corrupt' || (kind === 'web' && mode === 'short'))
+    line.only = ({ url = '' }) => (kind === 'web' ? !url.includes('repodata') : url.includes('/blobs/'));
   if (mode === 'down') await line.goDown();
   else line.mode = mode;
 }
@@ -92,23 +92,20 @@ async function expectRecovery({ served, truth, archives }: Scene): Promise<void>
 }
 
 describe('a gateway before', () => {
-  test.each(CASES)(
-    'a $kind that is $mode gives nothing, and everything afterwards',
-    async ({ kind, mode }) => {
-      const scene = await sceneOf(kind);
-      const { served, truth, archives, line } = scene;
-      await strike(line, mode, kind);
-      const all = await probeAll(served.url, [...REPODATA, ...archives.slice(0, 6)]);
-      expect(faultsOf(all, truth)).toEqual([]);
-      if (mode === 'status-403' || mode === 'status-401')
-        for (const { status } of all) expect(status).toBe(502);
-      await heal(line, mode);
-      await expectRecovery(scene);
-    },
-  );
+  test.each(CASES)('a $kind: $mode gives nothing, and everything afterwards', async ({ kind, mode }) => {
+    const scene = await sceneOf(kind);
+    const { served, truth, archives, line } = scene;
+    await strike(line, mode, kind);
+    const all = await probeAll(served.url, [...REPODATA, ...archives.slice(0, 6)]);
+    expect(faultsOf(all, truth)).toEqual([]);
+    if (mode === 'status-403' || mode === 'status-401')
+      for (const { status } of all) expect(status).toBe(502);
+    await heal(line, mode);
+    await expectRecovery(scene);
+  });
 
   test.each(CASES)(
-    'a $kind that is $mode after the repodata gives the repodata it had, marked',
+    'a $kind: $mode after the repodata gives the repodata it had, marked',
     async ({ kind, mode }) => {
       const scene = await sceneOf(kind);
       const { served, truth, archives, line } = scene;
@@ -118,7 +115,8 @@ describe('a gateway before', () => {
       served.later(120_000);
       const repodata = await probeAll(served.url, REPODATA);
       expect(faultsOf(repodata, truth, [])).toEqual([]);
-      const isCut = line.only({ url: 'repodata' });
+      // An answer without a body, as that there is nothing new, comes through.
+      const isCut = line.only({ url: 'repodata' }) && !(kind === 'web' && /^(?:drip|cut)$/.test(mode));
       for (const { headers } of isCut ? repodata : []) {
         expect(headers['cache-status']).toMatch(/^conda-ferry; hit; ttl=-\d+; detail=[A-Z_]+$/);
         expect(headers['warning']).toMatch(/^111 /);

@@ -78,7 +78,7 @@ describe('the page of all channels', () => {
       'up to date',
       'conda install -c http://127.0.0.1:8000/tools PACKAGE',
       'channel_alias: http://127.0.0.1:8000\nchannels:\n  - tools\n  - tools/label/dev',
-      'channels = ["http://127.0.0.1:8000/tools", "http://127.0.0.1:8000/tools/label/dev"]',
+      'channels = [\n  "http://127.0.0.1:8000/tools",\n  "http://127.0.0.1:8000/tools/label/dev",\n]',
       'conda-ferry 1.2.3',
     ])
       expect(text).toContain(part);
@@ -95,7 +95,9 @@ describe('the page of all channels', () => {
     const { status, tokens } = await render('/', [broken, old]);
     expect(status).toBe(200);
     expect(textOf(tokens)).toContain('cannot be read: DENIED');
-    expect(textOf(tokens)).toContain('Out of date: last confirmed 2026-11-19 00:00 UTC, since then NETWORK');
+    const inside = await render('/old/', [old]);
+    expect(textOf(inside.tokens)).toContain('2026-11-19 00:00 UTC, since then NETWORK: noarch.');
+    expect(textOf(tokens)).toContain('Out of date, last confirmed 2026-11-19 00:00 UTC, since then NETWORK');
   });
 
   test('says where nothing is served', async () => {

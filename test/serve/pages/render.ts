@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { ServedChannel } from '#ferry/serve/channel/served-channel.js';
+import type { ServedChannel } from '#ferry/serve/channels/served-channel.js';
 import { createPages, type PagesOptions } from '#ferry/serve/pages/pages.js';
 import { expectBalanced, tokenize, type Token } from '../../conformance/reports/markup.js';
 

@@ -8,7 +8,10 @@ describe('a path below the root of the gateway', () => {
   const archive = { kind: 'archive', subdir: 'noarch', filename: 'x-1-0.conda' };
   test.each([
     ['/c/noarch/repodata.json', { kind: 'metadata', path: 'noarch/repodata.json', isCompressed: false }],
-    ['/c/linux-64/repodata.json.zst', { kind: 'metadata', path: 'linux-64/repodata.json', isCompressed: true }],
+    [
+      '/c/linux-64/repodata.json.zst',
+      { kind: 'metadata', path: 'linux-64/repodata.json', isCompressed: true },
+    ],
     ['/c/channeldata.json', { kind: 'metadata', path: 'channeldata.json', isCompressed: false }],
     ['/c/noarch/repodata_shards.msgpack.zst', { kind: 'shard-index', subdir: 'noarch' }],
     [`/c/noarch/shards/${SHA256}.msgpack.zst`, { kind: 'shard', subdir: 'noarch', sha256: SHA256 }],
@@ -31,7 +34,11 @@ describe('a path below the root of the gateway', () => {
     ['/c/label/dev/noarch/x-1-0.conda', 'dev', archive],
     ['/c/label/main/noarch/x-1-0.conda', undefined, archive],
     ['/c/label/team/next/noarch/x-1-0.conda', 'team/next', archive],
-    ['/c/label/dev/channeldata.json', 'dev', { kind: 'metadata', path: 'channeldata.json', isCompressed: false }],
+    [
+      '/c/label/dev/channeldata.json',
+      'dev',
+      { kind: 'metadata', path: 'channeldata.json', isCompressed: false },
+    ],
   ])('%s has a label', (path, label, file) => {
     expect(parseChannelPath(path)).toEqual({ name: 'c', label, file });
   });

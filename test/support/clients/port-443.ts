@@ -24,10 +24,11 @@ export type Step = Background | Foreground;
 /** Why nothing can be run where port 443 is free; `undefined` where it can. */
 export function whyNoNamespace(): string | undefined {
   if (process.platform !== 'linux') return 'network namespaces are only on Linux';
-  const { status } = spawnSync('unshare', [...NAMESPACE, 'ip', 'link', 'set', 'lo', 'up']);
+  const { status } = spawnSync(UNSHARE, [...NAMESPACE, 'ip', 'link', 'set', 'lo', 'up']);
   return status === 0 ? undefined : 'this machine makes no network namespaces (unshare, ip)';
 }
 
+const UNSHARE = 'unshare';
 const NAMESPACE = ['--user', '--map-root-user', '--net'] as const;
 
 /**
@@ -49,7 +50,7 @@ export async function inNamespace(steps: readonly Step[], home: string): Promise
       script.push(`env ${quoted([...variables, ...step.run])}; printf '\\0'`);
     }
   }
-  const { stdout } = await run('unshare', [...NAMESPACE, 'bash', '-c', script.join('\n')], {
+  const { stdout } = await run(UNSHARE, [...NAMESPACE, 'bash', '-c', script.join('\n')], {
     env: testEnvironment(home),
     maxBuffer: 64 * 1024 * 1024,
   });

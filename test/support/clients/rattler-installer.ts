@@ -2,8 +2,11 @@ import { RUN_MAIN } from '../rattler.js';
 import { tempFolder } from '../temp.js';
 import type { ClientPython } from './python.js';
 
-/** Releases of rattler for Python: today's, and one of 2024, before it knew shards by default. */
-export const RATTLER_RELEASES = ['py-rattler==0.28.0', 'py-rattler==0.9.1'] as const;
+/**
+ * Releases of rattler for Python: today's; one before it could do without a token, and without shards, of every registry; and one
+ * before it asked for shards at all.
+ */
+export const RATTLER_RELEASES = ['py-rattler==0.28.0', 'py-rattler==0.24.0', 'py-rattler==0.9.1'] as const;
 
 /** What rattler is to do: to solve, and to install what came out. */
 export interface RattlerJob {
