@@ -11,6 +11,7 @@ import { listen, type Listener } from '../../serve/listen/listener.js';
 import { createMetrics, type Metrics } from '../../serve/metrics.js';
 import { createShardMaker } from '../../serve/shards/shard-maker.js';
 import { cacheFolder, lockFolder } from '../cache-folder.js';
+import { keepHeapSmall } from '../heap-growth.js';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
 import { addConnectionOptions, parseCount, parseTempLimit, type LocationFlags } from '../options.js';
@@ -126,6 +127,7 @@ Examples:
 async function serve(texts: readonly string[], flags: ServeFlags, context: CommandContext): Promise<void> {
   const { output, environment } = context;
   const { served, pulled } = parseServed(texts, flags);
+  keepHeapSmall();
   const tls = await readTls(flags);
   if (flags.redirect === true && flags.proxy === true)
     throw new FerryError('USAGE', '--redirect and --proxy do not go together');

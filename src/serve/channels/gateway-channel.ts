@@ -188,6 +188,9 @@ export class GatewayChannel implements ServedChannel {
       );
       if (taken === 'unchanged') return 'unchanged';
       if (taken === 'absent') {
+        // A disk that is not mounted any more, or a registry that has lost its own, does not mean that packages are gone.
+        if (last?.from !== undefined && !(await this.#hasOthers(subdir, signal)))
+          throw new FerryError('CHANNEL_NOT_FOUND', `nothing of \`${this.name}\` is there any more`);
         // The presence of this file is what makes a channel; clients give up without. @see CEP 26
         if (subdir !== 'noarch' || !(await this.#hasSubdirs(signal))) return ABSENT;
         if (last !== undefined && last.from === undefined) return 'unchanged';
@@ -247,9 +250,9 @@ export class GatewayChannel implements ServedChannel {
     }
   }
 
-  /** Whether what could be read before can be read now; `undefined` where nothing ever could. */
-  async #isReadable(signal: AbortSignal | undefined): Promise<boolean | undefined> {
-    const readable = [...this.known()].find(({ from }) => from !== undefined);
+  /** Whether repodata that could be read before, `but` that of one subdir, can be read now; `undefined` where none ever could. */
+  async #isReadable(signal: AbortSignal | undefined, but?: string): Promise<boolean | undefined> {
+    const readable = [...this.known()].find(({ from, subdir }) => from !== undefined && subdir !== but);
     if (readable?.from === undefined) return undefined;
     const { file, validators: unless } = readable.from;
     try {
@@ -259,6 +262,14 @@ export class GatewayChannel implements ServedChannel {
     } catch {
       return false;
     }
+  }
+
+  /** Whether anything of the channel is there beside one subdir; a web server that was asked for no other cannot tell. */
+  async #hasOthers(subdir: string, signal: AbortSignal): Promise<boolean> {
+    const isReadable = await this.#isReadable(signal, subdir);
+    if (isReadable !== undefined) return isReadable;
+    const listed = await this.source.subdirs({ signal });
+    return listed === undefined || listed.length > 0;
   }
 
   /** Whether there is a channel at all: nobody is told of an empty one where there is none. */

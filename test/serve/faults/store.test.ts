@@ -1,21 +1,8 @@
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { FIXTURE_CHANNEL } from '../../support/channels.js';
-import { serveChannel } from '../../support/channel-server.js';
-import { startRegistryDouble, type RegistryDouble } from '../../support/double/registry-double.js';
-import { startFaultyLine, type FaultyLine, type LineMode } from '../../support/faulty-line.js';
-import { gatewayHere, registryChannel, webChannel, type GatewayHere } from '../../support/gateway-here.js';
-import {
-  archivesOf,
-  faultsOf,
-  probeAll,
-  truthOfFolder,
-  untilNothing,
-  type Truth,
-} from '../../support/gateway-probe.js';
-import { mirrorFolder, registryStore } from '../../support/stores.js';
+import { describe, expect, test } from 'vitest';
+import type { FaultyLine, LineMode } from '../../support/faulty-line.js';
+import { faultsOf, probeAll, untilNothing } from '../../support/gateway-probe.js';
+import { expectRecovery, REPODATA, sceneOf, STORES } from '../../support/gateway-scene.js';
 
-const SUBDIRS = ['noarch', 'linux-64', 'osx-arm64'] as const;
-const REPODATA = SUBDIRS.map((subdir) => `/ch/${subdir}/repodata.json`);
 const MODES = [
   'down',
   'silent',
@@ -31,46 +18,12 @@ const MODES = [
   'status-500',
   'status-503',
 ] as const satisfies readonly (LineMode | 'down')[];
-const STORES = ['registry', 'web'] as const;
 /** At a registry and at a web server; what is much the same at both is done to one of them. */
 const CASES = STORES.flatMap((kind) =>
   MODES.filter(
     (mode) => kind === 'registry' || !/^(?:silent|reset|long|status-401|status-500)$/.test(mode),
   ).map((mode) => ({ kind, mode })),
 );
-
-interface Scene {
-  readonly line: FaultyLine;
-  readonly served: GatewayHere;
-  readonly truth: Truth;
-  readonly archives: readonly string[];
-}
-
-let mirrored: Promise<RegistryDouble> | undefined;
-afterAll(async () => (await mirrored)?.[Symbol.asyncDispose]());
-
-/** A registry with the channel, filled once for all tests. */
-async function fill(): Promise<RegistryDouble> {
-  const registry = await startRegistryDouble();
-  await mirrorFolder(FIXTURE_CHANNEL, registryStore({ host: registry.host, prefix: 'org' }, 'ch'));
-  return registry;
-}
-
-/** A channel behind a line that can be broken, and a gateway at its other end. */
-async function sceneOf(kind: (typeof STORES)[number]): Promise<Scene> {
-  const truth = await truthOfFolder(FIXTURE_CHANNEL, 'ch');
-  const archives = archivesOf(truth);
-  if (kind === 'registry') {
-    const { host } = await (mirrored ??= fill());
-    const line = await startFaultyLine(host);
-    return { line, truth, archives, served: await gatewayHere({ ch: registryChannel(line.host, 'org/ch') }) };
-  }
-  const server = await serveChannel(FIXTURE_CHANNEL);
-  onTestFinished(async () => server[Symbol.asyncDispose]());
-  const line = await startFaultyLine(new URL(server.url).host);
-  const served = await gatewayHere({ ch: webChannel(`http://${line.host}/channel`) });
-  return { line, truth, archives, served };
-}
 
 async function strike(line: FaultyLine, mode: LineMode | 'down', kind: string): Promise<void> {
   // Nothing tells what a web server's repodata should be, nor what manifest a tag stands for.
@@ -83,12 +36,6 @@ async function strike(line: FaultyLine, mode: LineMode | 'down', kind: string): 
 async function heal(line: FaultyLine, mode: LineMode | 'down'): Promise<void> {
   if (mode === 'down') await line.comeBack();
   line.mode = 'good';
-}
-
-/** Everything is right, soon after the store is. */
-async function expectRecovery({ served, truth, archives }: Scene): Promise<void> {
-  await untilNothing(async () => faultsOf(await probeAll(served.url, [...REPODATA, ...archives]), truth, []));
-  expect(served.failures).toEqual([]);
 }
 
 describe('a gateway before', () => {
