@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { Readable, type Transform } from 'node:stream';
@@ -14,9 +14,20 @@ import { DecompressStream } from 'zstd-napi';
 import { expect, test } from 'vitest';
 import { generateRepodata } from '../../bench/repodata-generator.mjs';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
+import { mulberry32 } from '../support/double/faults.js';
 import { useRegistryDouble } from '../support/double/registry-double.js';
-import { archivesOf, faultsOf, probe, probeAll, truthOfFolder } from '../support/gateway-probe.js';
-import { startGatewayProcess } from '../support/gateway-process.js';
+import {
+  archivesOf,
+  faultsOf,
+  probe,
+  probeAll,
+  sha256Of,
+  truthOfFolder,
+  type Probed,
+  type Truth,
+} from '../support/gateway-probe.js';
+import { startGatewayProcess, type Held } from '../support/gateway-process.js';
+import { startFaultyLine } from '../support/faulty-line.js';
 import { makeVictim, sendHostile } from '../support/hostile-run.js';
 import { mirrorFolder, registryStore } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
@@ -24,6 +35,7 @@ import { tempFolder } from '../support/temp.js';
 const MAX_PEAK_MIB = 300;
 const REPODATA_BYTES = 200_000_000;
 const SLOW_CLIENTS = 50;
+const SOAK_MS = 300_000;
 /** Of each slow client: whoever reads 200 MB takes most of a minute. */
 const BYTES_PER_SECOND = 5_000_000;
 
@@ -93,6 +105,132 @@ test('200 who ask at once for a package are one to the registry', async () => {
   const fetches = registry.lines.filter((line) => /^GET .*ferry-tool.*\/blobs\//.test(line));
   expect(fetches).toHaveLength(1);
 });
+
+test('five minutes of everything at once leave no trace', async () => {
+  const folder = await tempFolder();
+  const channel = join(folder, 'channel');
+  await cp(FIXTURE_CHANNEL, channel, { recursive: true });
+  const registry = await useRegistryDouble();
+  const place = { host: registry.host, prefix: 'org' };
+  const mirror = async (): Promise<void> => {
+    await mirrorFolder(channel, registryStore(place, 'ch'));
+  };
+  await mirror();
+  const line = await startFaultyLine(registry.host);
+  const flags = ['--proxy', '--refresh', '2s', '--cache-size', '100MB'];
+  const served = await startGatewayProcess([`ch=oci://${line.host}/org/ch`, `files=${channel}`, ...flags]);
+  const truth: Truth = new Map();
+  const learn = async (): Promise<void> => {
+    for (const name of ['ch', 'files'])
+      for (const [path, digests] of await truthOfFolder(channel, name))
+        truth.set(path, new Set([...(truth.get(path) ?? []), ...digests]));
+  };
+  await learn();
+  const archives = archivesOf(truth);
+  const faults: string[] = [];
+  const counts: Record<string, number> = {};
+  const random = mulberry32(3);
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
+  const end = performance.now() + SOAK_MS;
+  const isOver = (): boolean => performance.now() > end;
+
+  const client = async (): Promise<void> => {
+    while (!isOver()) {
+      const name = pick(['ch', 'files']);
+      const subdir = pick(['noarch', 'linux-64', 'osx-arm64']);
+      const { path, headers, isChecked } = pick<() => Asked>([
+        () => ({ path: pick(archives), isChecked: true }),
+        () => ({ path: pick(archives), headers: { range: `bytes=${Math.floor(random() * 500)}-` } }),
+        () => ({
+          path: `/${name}/${subdir}/repodata.json`,
+          headers: { 'accept-encoding': pick(['identity', 'gzip', 'zstd']) },
+          isChecked: true,
+        }),
+        () => ({ path: `/${name}/${subdir}/repodata.json.zst`, isChecked: true }),
+        () => ({ path: `/${name}/${subdir}/repodata_shards.msgpack.zst` }),
+        () => ({ path: `/${name}/${subdir}/run_exports.json` }),
+        () => ({ path: `/v2/ch/${subdir}/repodata.json/manifests/latest` }),
+        () => ({ path: `/v2/ch/linux-64/ferry-lib/tags/list` }),
+        () => ({ path: pick(['/', `/${name}/`, `/${name}/ferry-lib`, '/healthz', '/metrics', '/nothing']) }),
+        () => ({ path: `/${name}/label/x${Math.floor(random() * 1e6)}/noarch/repodata.json` }),
+      ])();
+      const probed = await probe(served.url, path, headers);
+      counts[probed.status] = (counts[probed.status] ?? 0) + 1;
+      const isWhole = isChecked === true || (headers?.['range'] !== undefined && probed.status === 200);
+      if (isWhole) faults.push(...faultsOf([probed], truth));
+      else if (probed.status === 206) faults.push(...(await partFaults(channel, probed)));
+      else if (probed.status === 500 || probed.status === 0) faults.push(`${path}: status ${probed.status}`);
+    }
+  };
+  const weather = async (): Promise<void> => {
+    for (let round = 0; !isOver(); round += 1) {
+      // A new generation that lists the same, then a fault or none.
+      const file = join(channel, 'noarch', 'repodata.json');
+      const repodata = JSON.parse(await readFile(file, 'utf8')) as { info: Record<string, unknown> };
+      repodata.info['round'] = round;
+      const text = JSON.stringify(repodata);
+      for (const name of ['ch', 'files'])
+        truth.get(`/${name}/noarch/repodata.json`)?.add(sha256Of(Buffer.from(text)));
+      // The other form would be the one that is read.
+      await rm(`${file}.zst`, { force: true });
+      await writeFile(`${file}.new`, text);
+      await rename(`${file}.new`, file);
+      await mirror();
+      line.mode = pick([
+        'good',
+        'good',
+        'status-503',
+        'status-429',
+        'reset',
+        'cut',
+        'status-403',
+        'drip',
+        'silent',
+      ]);
+      await new Promise((resolve) => setTimeout(resolve, 4000));
+      line.mode = 'good';
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  };
+  const samples: Held[] = [];
+  const measure = async (): Promise<void> => {
+    while (!isOver()) {
+      samples.push(await served.heldAfterGc());
+      await new Promise((resolve) => setTimeout(resolve, SOAK_MS / 300));
+    }
+  };
+  await Promise.all([...Array.from({ length: 8 }, client), weather(), measure()]);
+  const fifth = Math.floor(samples.length / 5);
+  const second = samples.slice(fifth, 2 * fifth);
+  const last = samples.slice(-fifth);
+  const [before, after] = [second, last].map((part) => ({
+    residentMib: median(part.map(({ residentMib }) => residentMib)),
+    handles: median(part.map(({ handles }) => handles)),
+  })) as [Omit<Held, 'peakMib'>, Omit<Held, 'peakMib'>];
+  console.log(JSON.stringify({ before, after, counts, samples: samples.length }));
+  expect(faults.slice(0, 20)).toEqual([]);
+  expect(counts['200']).toBeGreaterThan(1000);
+  expect(after.residentMib).toBeLessThanOrEqual(before.residentMib * 1.1);
+  expect(after.handles).toBeLessThanOrEqual(before.handles * 1.1 + 4);
+});
+
+interface Asked {
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whether the whole answer is known. */
+  readonly isChecked?: boolean;
+}
+
+/** What is wrong with a part of an archive. */
+async function partFaults(channel: string, { path, headers, body }: Probed): Promise<string[]> {
+  const whole = await readFile(join(channel, ...path.split('/').slice(2).map(decodeURIComponent)));
+  const [, start, end] = /^bytes (\d+)-(\d+)\/\d+$/.exec(headers['content-range'] ?? '') ?? [];
+  return body.equals(whole.subarray(Number(start), Number(end) + 1)) ? [] : [`${path}: a wrong part`];
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
 
 /** A channel whose repodata is as large as conda-forge's. @returns the digest of the text */
 async function writeLargeChannel(folder: string): Promise<string> {
