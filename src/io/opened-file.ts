@@ -25,10 +25,11 @@ class OpenedFile implements OpenedBytes {
   readonly #file: FileHandle;
   #closing: Promise<void> | undefined;
 
-  constructor(file: FileHandle, { dev, ino, mtimeNs, size }: BigIntStats) {
+  constructor(file: FileHandle, { dev, ino, mtimeNs, ctimeNs, size }: BigIntStats) {
     this.#file = file;
     this.size = Number(size);
-    this.identity = [dev, ino, mtimeNs, size].join(' ');
+    // What is written over with its time kept shows in the other one, which nobody can set.
+    this.identity = [dev, ino, mtimeNs, ctimeNs, size].join(' ');
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {

@@ -16,6 +16,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
+import { FerryError } from '#ferry/errors.js';
 import { openBlobFolder } from '#ferry/image-layout/blob-folder.js';
 import { FIXTURE_CHANNEL } from '../../support/channels.js';
 import { folderChannel, gatewayHere, layoutChannel } from '../../support/gateway-here.js';
@@ -131,6 +132,26 @@ test('a full disk for temporary files is 503 until there is room again', async (
   await Promise.all([rm(filler), rm(join(disk, 'rest'), { force: true })]);
   const scene = { truth, archives, served: { ...served, failures: [] } };
   await expectRecovery(scene as never);
+});
+
+test('shards that could not be made are made when they can be', async () => {
+  const truth = await truthOfFolder(FIXTURE_CHANNEL, 'ch');
+  const archives = archivesOf(truth);
+  let isFull = true;
+  const served = await gatewayHere(
+    { ch: folderChannel(FIXTURE_CHANNEL) },
+    {
+      makeShards: (make) => async (text) => {
+        if (isFull) throw new FerryError('DISK_FULL', 'no room left on the disk');
+        return make(text);
+      },
+    },
+  );
+  const all = await probeAll(served.url, [...REPODATA, ...archives]);
+  expect(faultsOf(all, truth)).toEqual([]);
+  expect(statusesOf(all)).toEqual({ 200: REPODATA.length, 503: archives.length });
+  isFull = false;
+  await expectRecovery({ served, truth, archives });
 });
 
 test('a process without file handles gives what it can, and is well again', async () => {
