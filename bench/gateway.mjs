@@ -1,12 +1,12 @@
 /**
  * The gateway against nginx, in one run on this machine: bytes per second of 300 files of 1 MB and of 300 files of 10 MB,
- * requests per second of a small document. wrk asks both in turns. nginx has sendfile and a worker for each core; its file
- * cache is the kernel's, as ours is.
+ * requests per second of a small `repodata.json`. Ours is the command itself over two folders, with everything in its cache.
+ * wrk asks both in turns. nginx has sendfile and a worker for each core; its file cache is the kernel's, as ours is.
  *
  * Asks for nginx and wrk (`apt-get install nginx-light wrk`).
  */
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,11 +27,11 @@ const TARGET = 0.5;
 /** What the gateway may have resident; the files are ten times that. */
 const MEMORY_BYTES = 300 * 1024 * 1024;
 
-/** What wrk asks for: the path of the file of that number. */
+/** What wrk asks for: one path, or one for each number of a file. */
 const KINDS = {
-  '1 MB': { prefix: '/large/noarch/m', files: FILES, unit: 'bytes' },
-  '10 MB': { prefix: '/large/noarch/t', files: FILES, unit: 'bytes' },
-  small: { prefix: '/large/noarch/s', files: 1, unit: 'requests' },
+  '1 MB': { before: '/large/noarch/m', after: '-1-0.conda', unit: 'bytes' },
+  '10 MB': { before: '/large/noarch/t', after: '-1-0.conda', unit: 'bytes' },
+  small: { before: '/small/noarch/repodata.json', after: undefined, unit: 'requests' },
 };
 
 /**
@@ -44,10 +44,10 @@ export async function benchGateway() {
   for (const program of ['nginx', 'wrk']) await mustHave(program);
   const folder = await mkdtemp(join(tmpdir(), 'ferry-bench-'));
   try {
-    const channel = join(folder, 'large');
-    await fillChannel(join(channel, 'noarch'));
-    const ours = await startOurs(channel);
+    await fillChannels(folder);
+    const ours = await startOurs(folder);
     try {
+      await warmUp(ours.host);
       const nginx = await startNginx(folder);
       try {
         return await compare(folder, ours, nginx);
@@ -73,7 +73,7 @@ async function compare(folder, ours, nginx) {
   let isMet = true;
   for (const [name, kind] of Object.entries(KINDS)) {
     const script = join(folder, 'wrk.lua');
-    await writeFile(script, wrkScript(kind.prefix, kind.files));
+    await writeFile(script, wrkScript(kind.before, kind.after));
     const samples = [];
     // Once each without counting, so that neither pays for the first read from disk.
     for (const { host } of [nginx, ours]) await ask(host, script);
@@ -99,7 +99,7 @@ async function compare(folder, ours, nginx) {
   }
   const residentBytes = ours.pid === undefined ? undefined : await peakMemory(ours.pid);
   return {
-    what: `${String(FILES)} files of 1 MB and of 10 MB, and a document of ${String(SMALL_BYTES)} bytes, by wrk with ${String(CONNECTIONS)} connections`,
+    what: `${String(FILES)} files of 1 MB and of 10 MB, and a repodata.json of ${String(SMALL_BYTES)} bytes, by wrk with ${String(CONNECTIONS)} connections`,
     limitIs: 'nginx, sendfile, a worker for each core',
     ratio: Math.min(
       ...Object.values(results).map((result) => ('ratio' in result ? Number(result.ratio) : 0)),
@@ -125,27 +125,64 @@ function rate(sample, unit) {
   return (unit === 'bytes' ? sample.bytes : sample.requests) / sample.seconds;
 }
 
-/** @param {string} folder */
-async function fillChannel(folder) {
-  await mkdir(folder, { recursive: true });
+/**
+ * Two channels: one of large archives, and one whose repodata has {@link SMALL_BYTES}.
+ * @param {string} folder
+ */
+async function fillChannels(folder) {
+  const large = join(folder, 'large', 'noarch');
+  const small = join(folder, 'small', 'noarch');
+  for (const subdir of [large, small]) await mkdir(subdir, { recursive: true });
   const bytes = randomBytes(10 * MB);
+  /** @type {Record<string, object>} */
+  const records = {};
   for (let index = 0; index < FILES; index += 1) {
     bytes.writeUInt32BE(index);
-    await writeFile(join(folder, `m${String(index)}`), bytes.subarray(0, MB));
-    await writeFile(join(folder, `t${String(index)}`), bytes);
+    for (const [letter, size] of /** @type {const} */ ([
+      ['m', MB],
+      ['t', 10 * MB],
+    ])) {
+      const name = `${letter}${String(index)}`;
+      const archive = bytes.subarray(0, size);
+      records[`${name}-1-0.conda`] = benchRecord(name, archive);
+      await writeFile(join(large, `${name}-1-0.conda`), archive);
+    }
   }
-  await writeFile(join(folder, 's0'), bytes.subarray(0, SMALL_BYTES));
+  await writeFile(join(large, 'repodata.json'), repodata(records));
+  /** @type {Record<string, object>} */
+  const few = {};
+  while (repodata(few).length < SMALL_BYTES) {
+    const name = `p${String(Object.keys(few).length)}`;
+    few[`${name}-1-0.conda`] = benchRecord(name, bytes.subarray(0, 10));
+  }
+  await writeFile(join(small, 'repodata.json'), repodata(few));
 }
 
 /**
- * @param {string} prefix
- * @param {number} files
+ * @param {string} name
+ * @param {Uint8Array} archive
  */
-function wrkScript(prefix, files) {
+function benchRecord(name, archive) {
+  const sha256 = createHash('sha256').update(archive).digest('hex');
+  const of = { name, version: '1', build: '0', build_number: 0, depends: [], subdir: 'noarch' };
+  return { ...of, sha256, size: archive.byteLength };
+}
+
+/** @param {Record<string, object>} records */
+function repodata(records) {
+  return JSON.stringify({ info: { subdir: 'noarch' }, packages: {}, 'packages.conda': records });
+}
+
+/**
+ * @param {string} before
+ * @param {string | undefined} after
+ */
+function wrkScript(before, after) {
+  const path = after === undefined ? `"${before}"` : `"${before}" .. (next % ${String(FILES)}) .. "${after}"`;
   return `local next = 0
 request = function()
   next = next + 1
-  return wrk.format("GET", "${prefix}" .. (next % ${String(files)}))
+  return wrk.format("GET", ${path})
 end
 done = function(summary, latency)
   local errors = summary.errors
@@ -170,15 +207,28 @@ async function ask(host, script) {
   return sample;
 }
 
-/** @param {string} channel */
-async function startOurs(channel) {
+/** @param {string} folder */
+async function startOurs(folder) {
   const host = `127.0.0.1:${String(await freePort())}`;
-  return startProcess(
-    execPath,
-    [join(import.meta.dirname, 'gateway-ours.mjs'), channel, host],
-    host,
-    '/healthz',
-  );
+  const program = join(import.meta.dirname, '..', 'dist', 'cli', 'main.js');
+  const channels = [`large=${join(folder, 'large')}`, `small=${join(folder, 'small')}`];
+  const options = ['--listen', host, '--cache-dir', join(folder, 'cache'), '--quiet'];
+  return startProcess(execPath, [program, 'serve', ...channels, ...options], host, '/healthz');
+}
+
+/**
+ * Has everything asked for once, so that it is checked, and in the cache.
+ * @param {string} host
+ */
+async function warmUp(host) {
+  for (const { before, after } of Object.values(KINDS)) {
+    for (let index = 0; index < (after === undefined ? 1 : FILES); index += 1) {
+      const path = after === undefined ? before : `${before}${String(index)}${after}`;
+      const answer = await fetch(`http://${host}${path}`);
+      if (!answer.ok) throw new Error(`${path} is answered ${String(answer.status)}`);
+      await answer.body?.pipeTo(new WritableStream());
+    }
+  }
 }
 
 /** @param {string} folder */
@@ -207,7 +257,13 @@ http {
 }
 `,
   );
-  return startProcess('nginx', ['-e', 'stderr', '-c', config], host, '/large/noarch/s0', 'SIGTERM');
+  return startProcess(
+    'nginx',
+    ['-e', 'stderr', '-c', config],
+    host,
+    '/small/noarch/repodata.json',
+    'SIGTERM',
+  );
 }
 
 /** @param {string} program */

@@ -67,7 +67,9 @@ export async function openPullThrough(
   });
   await filler.check({ signal });
   const source = new PullThroughSource({
-    ...{ upstream, store },
+    upstream,
+    // Each remembers what it has read of the store, which must not be the other's.
+    store: session.openStore(location),
     reporter: {
       storeFailed: ({ subdir, filename }, error) => {
         const code = isFerryError(error) ? error.code : 'INTERNAL';

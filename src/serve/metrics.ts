@@ -38,8 +38,10 @@ export interface Metrics {
   failed(): void;
   /** A connection was one too many. */
   dropped(): void;
-  /** A request was made to where the channels are; `code` is that of a failure, such as `NETWORK`. */
-  upstream(code?: string): void;
+  /** A request was made to where the channels are. */
+  upstream(): void;
+  /** What was asked for there was not to be had; `code` such as `NETWORK`. */
+  upstreamFailed(code: string): void;
   /** Names where further figures come from; those named before stay. */
   observe(sources: MetricSources): void;
   /** Everything, in Prometheus' text format. */
@@ -130,7 +132,7 @@ export function createMetrics(): Metrics {
   });
   const upstreamErrors = new Counter({
     name: 'conda_ferry_upstream_errors_total',
-    help: 'Those of them that failed, by error code',
+    help: 'Times that something was not to be had there, by error code',
     labelNames: ['code'] as const,
     registers,
   });
@@ -158,9 +160,11 @@ export function createMetrics(): Metrics {
     dropped: () => {
       drops.inc();
     },
-    upstream: (code) => {
+    upstream: () => {
       upstreamRequests.inc();
-      if (code !== undefined) upstreamErrors.inc({ code });
+    },
+    upstreamFailed: (code) => {
+      upstreamErrors.inc({ code });
     },
     observe: (further) => {
       sources = { ...sources, ...further };

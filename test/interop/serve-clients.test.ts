@@ -184,6 +184,13 @@ describe.each(STORES)('over a %s', (store) => {
       expect(lines.filter((line) => !line.endsWith(' 304'))).toEqual([]);
     }
   });
+
+  test('the access log has every request of all of them, and none that failed', async () => {
+    const { log, seen } = await stores.gateways[store].logged();
+    expect(seen.length).toBeGreaterThan(100);
+    expect(linesOf(log)).toEqual(linesOf(seen));
+    expect(linesOf(log).filter((line) => !/ (?:200|206|304|307|404)$/.test(line))).toEqual([]);
+  });
 });
 
 function byFilename(a: { readonly filename: string }, b: { readonly filename: string }): number {

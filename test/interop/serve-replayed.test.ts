@@ -151,4 +151,9 @@ describe.each(STORES)('over a %s', (store) => {
       expect(reply.status === 200 ? reply.body.equals(bytes) : reply.status, name).toBe(true);
     }
   });
+
+  // The last one: nobody asks it any more.
+  test('it ends in order when it is told to', async () => {
+    expect(await stores.gateways[store].stop()).toBe(0);
+  });
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { faultsOf, probe, probeAll, untilNothing } from '../support/gateway-probe.js';
 import { startGatewayProcess } from '../support/gateway-process.js';
 import { fixtureBytes, makeVictim, sendHostile } from '../support/hostile-run.js';
-import { sendRaw } from '../support/hostile-client.js';
+import { sendRaw } from '../support/raw-request.js';
 
 const SEED = 7;
 

@@ -86,7 +86,8 @@ test('failures and upstream requests are counted, and the process tells of itsel
   metrics.failed();
   metrics.dropped();
   metrics.upstream();
-  metrics.upstream('NETWORK');
+  metrics.upstream();
+  metrics.upstreamFailed('NETWORK');
   const response = await metrics.response();
   const text = await response.text();
   expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);

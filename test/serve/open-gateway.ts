@@ -22,9 +22,13 @@ export interface OpenGatewayOptions extends Partial<Pick<GatewayOptions, 'mode' 
 export interface OpenGateway {
   readonly gateway: Gateway;
   /** Asks for a path. */
-  get(path: string, headers?: Readonly<Record<string, string>>, method?: string): Promise<Response>;
+  readonly get: (
+    path: string,
+    headers?: Readonly<Record<string, string>>,
+    method?: string,
+  ) => Promise<Response>;
   /** Asks until the answer is no 404, as for shards that are still being made. */
-  getMade(path: string): Promise<Response>;
+  readonly getMade: (path: string) => Promise<Response>;
 }
 
 const FRESH_MS = 30_000;

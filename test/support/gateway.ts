@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -28,8 +28,8 @@ export interface Gateway extends AsyncDisposable {
   readonly url: string;
   /** Requests since the last time that this was asked, in the order of their answers. */
   take(): readonly SeenByGateway[];
-  /** All that it wrote to stderr. */
-  said(): string;
+  /** All that its own access log has, once that has as much as was seen from outside. */
+  logged(): Promise<{ readonly log: readonly SeenByGateway[]; readonly seen: readonly SeenByGateway[] }>;
   /** Waits until each of these, such as `tools/noarch`, has its shards, and forgets that it asked. */
   whenSharded(subdirs: readonly string[]): Promise<void>;
   /** Stops it in order and gives its exit status; `undefined` where it had to be killed. */
@@ -41,8 +41,10 @@ export async function startGateway(
   channels: readonly string[],
   flags: readonly string[] = [],
 ): Promise<Gateway> {
-  const cache = await mkdtemp(join(tmpdir(), 'ferry-gateway-'));
-  const args = ['serve', ...channels, '--listen', '127.0.0.1:0', '--cache-dir', cache, ...flags];
+  const folder = await mkdtemp(join(tmpdir(), 'ferry-gateway-'));
+  const logFile = join(folder, 'access.log');
+  const files = ['--cache-dir', join(folder, 'cache'), '--access-log', logFile];
+  const args = ['serve', ...channels, '--listen', '127.0.0.1:0', ...files, ...flags];
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: testEnvironment(),
     cwd: ROOT,
@@ -55,7 +57,7 @@ export async function startGateway(
   const stop = async (): Promise<number | undefined> => {
     await recorder?.[Symbol.asyncDispose]();
     const status = await stopChild(child);
-    await rm(cache, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
     return status;
   };
   try {
@@ -68,11 +70,15 @@ export async function startGateway(
     await stop();
     throw new Error(`the gateway did not come up: ${heard.stdout}${heard.stderr}`, { cause: error });
   }
-  const { url, seen } = recorder;
+  const { url, seen, all } = recorder;
   return {
     url,
     take: () => seen.splice(0),
-    said: () => heard.stderr,
+    logged: () =>
+      until(async () => {
+        const log = parseAccessLog(await readFile(logFile, 'utf8'));
+        return log.length >= all.length ? { log, seen: [...all] } : undefined;
+      }, 'the access log lacks requests'),
     whenSharded: async (subdirs) => {
       for (const subdir of subdirs) {
         await until(async () => {
@@ -89,20 +95,33 @@ export async function startGateway(
   };
 }
 
+function parseAccessLog(text: string): SeenByGateway[] {
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    const { method, path, status } = JSON.parse(line) as SeenByGateway;
+    return { method, path: path.replace(/\?.*$/, ''), status };
+  });
+}
+
 interface Recorder extends AsyncDisposable {
   readonly url: string;
+  /** Since somebody emptied it, and from the beginning on. */
   readonly seen: SeenByGateway[];
+  readonly all: SeenByGateway[];
 }
 
 /** Hands everything on, as it is, and notes what was asked and how it was answered. */
 async function startRecorder(target: URL): Promise<Recorder> {
   const seen: SeenByGateway[] = [];
+  const all: SeenByGateway[] = [];
   const server = createServer((incoming, response) => {
     const { method = '', url = '', headers } = incoming;
     const options = { host: target.hostname, port: target.port, path: url, method, headers };
     const onward = httpRequest(options, (answer) => {
       const status = answer.statusCode ?? 0;
-      seen.push({ method, path: url.replace(/\?.*$/, ''), status });
+      const request = { method, path: url.replace(/\?.*$/, ''), status };
+      seen.push(request);
+      all.push(request);
       response.writeHead(status, answer.rawHeaders);
       answer.pipe(response);
       answer.on('error', () => response.destroy());
@@ -118,6 +137,7 @@ async function startRecorder(target: URL): Promise<Recorder> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    all,
     [Symbol.asyncDispose]: async () => {
       if (!server.listening) return;
       server.closeAllConnections();

@@ -4,7 +4,7 @@ import { FIXTURE_CHANNEL } from './channels.js';
 import { runFerry } from './ferry.js';
 import { archivesOf, sha256Of, truthOfFolder, type Truth } from './gateway-probe.js';
 import { hostileRequests, type HostileRequest, type Prey } from './hostile.js';
-import { sendRaw, type RawAnswer } from './hostile-client.js';
+import { sendRaw, type RawAnswer } from './raw-request.js';
 import { tempFolder } from './temp.js';
 
 /** What stands in a file beside the channels, which nobody may ever see. */

@@ -1,5 +1,5 @@
 import { mulberry32 } from './double/faults.js';
-import type { RawRequest } from './hostile-client.js';
+import type { RawRequest } from './raw-request.js';
 
 /** A request that nobody with good intentions sends. */
 export interface HostileRequest extends RawRequest {

@@ -1,67 +1,13 @@
-import { join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { FerryError, isFerryError } from '../../errors.js';
-import { openBlobFolder } from '../../image-layout/blob-folder.js';
-import { quietSignal } from '../../io/quiet-signal.js';
-import { TempFolder } from '../../io/temp-folder.js';
-import type { DeliveryMode } from '../../serve/archives/archive-desk.js';
-import { ContentCache } from '../../serve/cache/content-cache.js';
-import { createGateway, type Gateway } from '../../serve/gateway.js';
-import { listen, type Listener } from '../../serve/listen/listener.js';
-import { createMetrics, type Metrics } from '../../serve/metrics.js';
-import { createShardMaker } from '../../serve/shards/shard-maker.js';
-import { cacheFolder, lockFolder } from '../cache-folder.js';
-import { keepHeapSmall } from '../heap-growth.js';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
-import { addConnectionOptions, parseCount, parseTempLimit, type LocationFlags } from '../options.js';
-import { printLine, say, type OutputFlags } from '../output.js';
-import { openPullThrough } from '../pull-through.js';
-import { offerChannel, parseServed, type ServedLocation } from '../served-channels.js';
-import { formatStore, shownLocation } from '../locations.js';
-import { openAccessLog, readAccessControl, readTls, type OpenAccessLog } from '../serve-files.js';
-import { Session } from '../session.js';
-import { VERSION } from '../version.js';
+import { addConnectionOptions, parseCount, parseTempLimit } from '../options.js';
+import type { ListenAddress, ServeFlags } from '../serve-channels.js';
 
 const DEFAULT_LISTEN = '127.0.0.1:8000';
 const DEFAULT_CACHE_SIZE = '10GiB';
 const DEFAULT_REFRESH = '30s';
 const DEFAULT_GRACE = '30s';
-/** A failure is not asked about again for that long. */
-const RETRY_MS = 5000;
-/** Whoever asks for metadata gets what was there last after that long. */
-const PATIENCE_MS = 3000;
-/** Whoever asks for what nobody has seen yet waits for that long. */
-const FIRST_MS = 25_000;
-/** Taking 700 MB over a slow line takes its time; nobody waits for it. */
-const LIMIT_MS = 10 * 60_000;
-
-interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose'> {
-  readonly schema: string;
-  readonly listen: ListenAddress;
-  readonly publicUrl?: string;
-  readonly upstream?: string;
-  readonly store?: string;
-  readonly refresh: number;
-  readonly redirect?: boolean;
-  readonly proxy?: boolean;
-  readonly cacheDir?: string;
-  readonly cacheSize: number;
-  readonly tempDir?: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly userFile?: string;
-  readonly tokenFile?: string;
-  readonly accessLog?: string;
-  readonly maxConnections?: number;
-  readonly grace: number;
-}
-
 /** Adds `serve`. */
 export function addServeCommand(program: Command, context: CommandContext): void {
   const command = program
@@ -120,157 +66,12 @@ Examples:
   conda-ferry serve oci-layout:./mirror tools=./channel --listen 127.0.0.1:8080
   conda install -c http://127.0.0.1:8000/conda-forge zlib`,
     )
-    .action((channels: readonly string[], flags: ServeFlags) => serve(channels, flags, context));
+    .action(async (channels: readonly string[], flags: ServeFlags) => {
+      // Loaded on use: no other command has anything to do with servers.
+      const { serveChannels } = await import('../serve-channels.js');
+      await serveChannels(channels, flags, context);
+    });
   addConnectionOptions(command);
-}
-
-async function serve(texts: readonly string[], flags: ServeFlags, context: CommandContext): Promise<void> {
-  const { output, environment } = context;
-  const { served, pulled } = parseServed(texts, flags);
-  keepHeapSmall();
-  const tls = await readTls(flags);
-  if (flags.redirect === true && flags.proxy === true)
-    throw new FerryError('USAGE', '--redirect and --proxy do not go together');
-  const mode: DeliveryMode = flags.redirect === true ? 'redirect' : flags.proxy === true ? 'proxy' : 'auto';
-  const signal = quietSignal(context.signal);
-  const talk = (line: string): void => {
-    if (flags.quiet !== true) say(output, line);
-  };
-
-  const control = await readAccessControl(flags);
-  const metrics = createMetrics();
-  await using log = await openAccessLog(flags.accessLog, output);
-  const openOptions = {
-    isImpatient: true,
-    onRequest: () => {
-      metrics.upstream();
-    },
-  };
-  await using session = new Session(context, flags, openOptions);
-  await using temp = await TempFolder.create(flags.tempDir);
-  const cacheDir = flags.cacheDir ?? join(cacheFolder(environment), 'serve');
-  await using cache = await ContentCache.open(openBlobFolder(cacheDir), {
-    maxBytes: flags.cacheSize,
-    reporter: {
-      troubled: (error) => {
-        talk(`warning: the cache: ${messageFor(error)}`);
-      },
-    },
-  });
-  const openPulled = { session, cache, lockFolder: lockFolder(environment), talk, tempDir: flags.tempDir };
-  await using filling = pulled && (await openPullThrough(pulled, flags.schema, { ...openPulled, signal }));
-  const failed = (error: unknown): void => {
-    metrics.upstream(isFerryError(error) ? error.code : 'INTERNAL');
-  };
-  await using gateway = createGateway({
-    ...{ mode, cache, temp, workers: session.workers, now: Date.now, publicUrl: flags.publicUrl },
-    channels: served.map((channel) =>
-      channel === pulled?.upstream && filling !== undefined
-        ? filling.offered
-        : offerChannel(channel, session, flags.schema),
-    ),
-    onGiven: (channel, subdir, record) => {
-      if (channel.name === pulled?.upstream.name && channel.label === undefined)
-        filling?.note(subdir, record);
-    },
-    times: {
-      ...{ freshMs: flags.refresh, patienceMs: PATIENCE_MS, firstMs: FIRST_MS },
-      ...{ retryMs: Math.min(RETRY_MS, flags.refresh), limitMs: LIMIT_MS },
-    },
-    makeShards: createShardMaker(temp, signal),
-    onStale: (path, error) => {
-      if (flags.verbose === true) talk(`warning: ${path}: ${messageFor(error)}`);
-    },
-    onFailed: failed,
-    metrics: () => metrics.response(),
-    toolVersion: VERSION,
-  });
-  const fetch = (request: Request): Promise<Response> => gateway.fetch(request);
-  const listener = await listen({
-    ...{ ...flags.listen, tls, fetch: control === undefined ? fetch : control.guard(fetch) },
-    ...(flags.maxConnections === undefined ? {} : { limits: { maxConnections: flags.maxConnections } }),
-    reporter: {
-      answered: (event) => {
-        metrics.answered(event);
-        log?.write(event);
-      },
-      failed: ({ method, target, error }) => {
-        metrics.failed();
-        talk(`error: ${method} ${shownLocation(target)}: ${messageFor(error)}`);
-      },
-      dropped: () => {
-        metrics.dropped();
-      },
-    },
-  });
-  observe(metrics, { listener, cache, gateway, log });
-  for (const line of announcement(served, listener, flags)) printLine(output, line);
-  void gateway.warmUp(signal);
-  await aborted(signal);
-  talk('stopping');
-  await listener.close(flags.grace);
-  await filling?.close(flags.grace);
-}
-
-function announcement(
-  served: readonly ServedLocation[],
-  { url }: Listener,
-  { publicUrl = url }: ServeFlags,
-): readonly string[] {
-  const width = Math.max(...served.map(({ name }) => name.length));
-  const lines = served.map(
-    ({ name, location }) => `  ${publicUrl}/${name}`.padEnd(publicUrl.length + width + 5) + shown(location),
-  );
-  const first = served[0]?.name ?? '';
-  return [`serving at ${publicUrl}`, ...lines, `conda install -c ${publicUrl}/${first} PACKAGE`];
-}
-
-function shown(location: ServedLocation['location']): string {
-  if (location.kind === 'web') return shownLocation(location.url.href);
-  if (location.kind === 'folder') return location.path;
-  return location.kind === 'layout' ? formatStore(location) : `${formatStore(location)}/${location.path}`;
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  });
-}
-
-function messageFor(error: unknown): string {
-  if (isFerryError(error)) return `${error.message} [${error.code}]`;
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Names where the metrics get what nobody tells them. */
-function observe(
-  metrics: Metrics,
-  parts: {
-    readonly listener: Listener;
-    readonly cache: ContentCache;
-    readonly gateway: Gateway;
-    readonly log: OpenAccessLog | undefined;
-  },
-): void {
-  const { listener, cache, gateway, log } = parts;
-  metrics.observe({
-    connections: () => listener.connections,
-    cache: () => ({ ...cache.stats, entries: cache.stats.blobs }),
-    generations: () =>
-      gateway.channels.all().flatMap((channel) =>
-        Array.from(channel.known(), ({ subdir, modified, staleness }) => ({
-          ...{ channel: channel.name, subdir, modified, staleSince: staleness?.since },
-        })),
-      ),
-    droppedLogLines: () => log?.dropped ?? 0,
-  });
 }
 
 /** Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `PORT`. */

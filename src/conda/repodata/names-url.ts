@@ -1,7 +1,6 @@
 import { decodeJson } from './document-scanner.js';
+import { BACKSLASH } from './json-bytes.js';
 import type { ScannedRecord } from './scanned-record.js';
-
-const BACKSLASH = 0x5c;
 
 /** Whether a record has a `url` that is not `null`; the scanner does not see a key that is spelled with escapes. */
 export function namesUrl(

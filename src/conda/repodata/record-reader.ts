@@ -4,6 +4,7 @@ import { parseRepodataRecord, type RepodataRecord } from '../package-record.js';
 import { decodeJson } from './document-scanner.js';
 import { BACKSLASH, LETTER_N, OPEN_BRACE, table } from './json-bytes.js';
 import { membersOf } from './json-members.js';
+import { namesUrl } from './names-url.js';
 import type { RecordTable } from './record-table.js';
 import type { ScannedRecord } from './scanned-record.js';
 import { SECTIONS } from './sections.js';
@@ -66,7 +67,7 @@ export class RecordReader {
       valueStart - start,
       record.valueEnd - start,
     );
-    if (record.namesUrl) this.#table.setNamesUrl(row);
+    if (namesUrl(record, bytes)) this.#table.setNamesUrl(row);
     if (record.isPlain && isInPlace) {
       const stemEnd = isRevision ? keyEnd : keyEnd - ending.length;
       if (isSaid(record, bytes, stemEnd, ending.length)) {

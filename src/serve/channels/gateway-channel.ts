@@ -130,6 +130,11 @@ export class GatewayChannel implements ServedChannel {
     for (const { last } of this.#repodata.values()) if (last !== undefined && last !== ABSENT) yield last;
   }
 
+  /** Since when each subdir that was asked for could not be brought up to date, where that is so. */
+  staleSince(subdir: string): Date | undefined {
+    return this.#repodata.get(subdir)?.failing?.since;
+  }
+
   async close(): Promise<void> {
     const all = [...this.#repodata.values(), ...this.#companions.values(), this.#subdirs];
     await Promise.all(all.map((refreshed) => refreshed.close()));

@@ -54,6 +54,11 @@ export class Refreshed<T> {
     return this.#last?.value;
   }
 
+  /** Set while the last try to ask failed: since when nothing is known. */
+  get failing(): Staleness | undefined {
+    return this.#failure === undefined ? undefined : this.#staleness();
+  }
+
   /** What is there now. @throws what asking failed with, where nothing was there before */
   async get(signal?: AbortSignal): Promise<Known<T>> {
     signal?.throwIfAborted();

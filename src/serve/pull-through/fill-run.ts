@@ -1,3 +1,5 @@
+import type { ChannelStore } from '../../artifact/channel-store.js';
+import { LATEST } from '../../artifact/metadata-artifact.js';
 import type { WorkerPool } from '../../artifact/worker-pool.js';
 import type { ChannelSource } from '../../conda/channel-source.js';
 import type { Digest } from '../../io/digest.js';
@@ -6,10 +8,15 @@ import { TempFolder } from '../../io/temp-folder.js';
 import { NO_FILTERS, type Filters } from '../../mirror/filters/filters.js';
 import { mirrorChannel } from '../../mirror/mirror.js';
 import type { MirrorReport } from '../../mirror/report.js';
+import type { ReplacedManifest } from '../../oci/storage.js';
+import { tagMoved } from '../../oci/tag-moved.js';
 import type { LockedArchive } from '../../provenance/lock-files/locked-archives.js';
 import type { FillableArchive } from './fill-list.js';
 import type { StoreFillerOptions } from './filler-options.js';
 import { isListed, lookAtSubdir, readStoreState, type SubdirLook } from './store-look.js';
+
+/** What a run begins with, whole or in shards. */
+const REPODATA_PATH = /^(?<subdir>[^/]+)\/(?:repodata\.json(?:\.zst)?|repodata_shards\.msgpack\.zst)$/;
 
 /** What {@link fillStore} works with. */
 export interface FillRunOptions extends Pick<
@@ -91,8 +98,10 @@ export async function fillStore(
     options.withNoarch &&
     !subdirs.includes('noarch') &&
     (await readStoreState('noarch', lookOptions)).trust === 'empty';
+  const seen = new Map<string, ReplacedManifest>(isFirst ? [['noarch', 'nothing']] : []);
+  for (const { subdir, state } of looks) seen.set(subdir, state.latest?.digest ?? 'nothing');
   const report = await mirrorChannel({
-    source,
+    source: guarded(source, store, seen),
     destination: store,
     subdirs: isFirst ? ['noarch', ...subdirs] : subdirs,
     filters: filtersOf(looks, tried),
@@ -110,6 +119,28 @@ export async function fillStore(
     signal,
   });
   return { listed, tried, report };
+}
+
+/**
+ * A source that is read only as long as the store lists what it was seen to list. A run looks at the store just before it reads
+ * the upstream's repodata, when it begins and whenever somebody else has published meanwhile: what they listed is not among
+ * what this run is to keep, so it must not go on.
+ */
+function guarded(
+  source: ChannelSource,
+  store: ChannelStore,
+  seen: ReadonlyMap<string, ReplacedManifest>,
+): ChannelSource {
+  return {
+    ...source,
+    openMetadata: async (path, options) => {
+      const subdir = REPODATA_PATH.exec(path)?.groups?.['subdir'] ?? '';
+      const repository = store.metadataRepository(subdir, 'repodata.json');
+      if (seen.has(subdir) && store.latestOf(repository) !== seen.get(subdir))
+        throw tagMoved(repository.name, LATEST);
+      return source.openMetadata(path, options);
+    },
+  };
 }
 
 /**

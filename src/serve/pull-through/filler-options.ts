@@ -53,6 +53,7 @@ export interface StoreFillerOptions extends Pick<
   'concurrency' | 'lockFolder' | 'keepGenerations' | 'tempDir' | 'tempLimitBytes'
 > {
   readonly upstream: ChannelSource;
+  /** Of its own: what others read through the same object would be taken for what a run has read. */
   readonly store: ChannelStore;
   /** Content that the gateway has at hand: what was served need not be fetched again. */
   readonly content: (digest: Digest) => Promise<Content | undefined>;

@@ -26,6 +26,8 @@ const DEFAULT_STOP_GRACE_MS = 5_000;
 const DEFAULT_CLOSE_GRACE_MS = 30_000;
 const REFUSED_MS = 60 * 60_000;
 const CONFIRM_MS = 60_000;
+/** Runs rest so many times as long as they took: the repodata of a large channel takes its time to be written. */
+const REST_SHARE = 3;
 
 const REAL_CLOCK: FillerClock = {
   now: () => performance.now(),
@@ -63,7 +65,6 @@ export class StoreFiller {
   readonly #turns = new Turns();
   #sleep: { readonly untilMs: number; readonly wake: AbortController } | undefined;
   #closing: Promise<void> | undefined;
-  /** Runs take turns with rest: a large channel is not published without a pause. */
   #restUntilMs = Number.NEGATIVE_INFINITY;
   #hasNoarch = false;
   #put = 0;
@@ -264,7 +265,7 @@ export class StoreFiller {
       return false;
     } finally {
       const endedAt = this.#clock.now();
-      this.#restUntilMs = endedAt + (endedAt - beganAt);
+      this.#restUntilMs = endedAt + REST_SHARE * (endedAt - beganAt);
     }
   }
 

@@ -24,7 +24,7 @@ function setUp(times: Partial<RefreshTimes> = {}) {
       asked += 1;
       const answer = answers.shift();
       if (answer === undefined) throw new Error('nobody expected to be asked');
-      return (await answer(last)) as 'unchanged';
+      return answer(last);
     },
     onReplaced: (last) => replaced.push(last),
   });

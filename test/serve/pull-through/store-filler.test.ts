@@ -16,7 +16,9 @@ import { rejection } from '../../contracts/artifacts.js';
 import { faultsOf, layoutReader, listedRecords, registryReader } from '../../support/audit.js';
 import { HAS_REAL_CHANNELS, realChannel } from '../../support/channels.js';
 import { failingRegistry } from '../../support/failing-registry.js';
+import { shardsOf, writeShards } from '../../support/shards.js';
 import { tempFolder } from '../../support/temp.js';
+import { watchedRegistry } from '../../support/watched-registry.js';
 import { mirrorChannel, workers } from '../../support/workers.js';
 import { conda, noteOf, Scene, type Archive, type Subdirs } from './scene.js';
 
@@ -114,7 +116,8 @@ describe('what was served is put into the store', () => {
     }
     await filler.flush();
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
-    expect(scene.fetched().sort()).toEqual([`noarch/${aa.filename}`, `noarch/${bb.filename}`]);
+    const once = [`noarch/${aa.filename}`, `noarch/${bb.filename}`];
+    await expect.poll(() => scene.fetched().sort()).toEqual(once);
     for await (const _ of source.openArchive(noteOf(aa)));
     expect(scene.fetched()).toHaveLength(2);
   });
@@ -146,6 +149,20 @@ describe('what was served is put into the store', () => {
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
   });
 
+  test('the upstream is read by its shards where it has them', async () => {
+    const scene = await Scene.open(here(aa, bb));
+    const repodata = JSON.parse(await scene.upstreamText()) as Parameters<typeof shardsOf>[1];
+    await writeShards(join(scene.folder, 'noarch'), shardsOf('noarch', repodata));
+    const { filler } = scene.filler();
+    for (const archive of [aa, bb]) {
+      filler.note(noteOf(archive));
+      await filler.flush();
+    }
+    expect(scene.server.requests.filter(({ path }) => /\/repodata\.json/.test(path))).toEqual([]);
+    expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
+    expect(await scene.faults('noarch')).toEqual([]);
+  });
+
   test('repodata of the upstream is read once as long as it does not change', async () => {
     const scene = await Scene.open(here(aa, bb));
     const { filler } = scene.filler();
@@ -153,8 +170,11 @@ describe('what was served is put into the store', () => {
       filler.note(noteOf(archive));
       await filler.flush();
     }
-    const reads = scene.server.requests.filter(({ path }) => path.endsWith('/noarch/repodata.json.zst'));
-    expect(reads.map(({ status }) => status)).toEqual([200, 304]);
+    const reads = (): number[] =>
+      scene.server.requests
+        .filter(({ path }) => path.endsWith('/noarch/repodata.json.zst'))
+        .map(({ status }) => status);
+    await expect.poll(reads).toEqual([200, 304]);
     expect(await scene.listed()).toEqual([aa.filename, bb.filename]);
   });
 });
@@ -237,6 +257,58 @@ describe('two gateways on one store', () => {
     expect(await scene.faults('noarch')).toEqual([]);
   });
 
+  /** A store in which somebody does something between the first write to it and the next. */
+  function interrupted(scene: Scene, meanwhile: () => Promise<void>): ChannelStore {
+    let isBetween = false;
+    const registry = watchedRegistry(scene.store().registry, {
+      after: async () => {
+        if (isBetween) return;
+        isBetween = true;
+        await meanwhile();
+      },
+    });
+    return new ChannelStore(registry, 'c', schemaV0);
+  }
+
+  const [dd, ee] = [conda('dd'), conda('ee')];
+
+  test('who comes second looks again, and takes nothing away that the other listed', async () => {
+    const scene = await Scene.open(here(aa, bb, cc));
+    await mirror(scene);
+    await scene.offer(here(aa, bb, cc, dd, ee));
+    const first = scene.filler();
+    const store = interrupted(scene, async () => {
+      first.filler.note(noteOf(dd));
+      await first.filler.flush();
+    });
+    const second = scene.filler({ store });
+    second.filler.note(noteOf(ee));
+    await second.filler.flush();
+    expect(first.events).toEqual(['filled noarch: 1']);
+    expect(second.events.at(-1)).toBe('failed noarch: TAG_MOVED, again in 5000');
+    expect(await scene.listed()).toContain(dd.filename);
+    const filled = second.until('filled');
+    await second.clock.advance(5_000);
+    await filled;
+    expect(await scene.published()).toBe(await scene.upstreamText());
+    expect(await scene.faults('noarch')).toEqual([]);
+  });
+
+  test('a mirror run that ends meanwhile loses nothing that it listed', async () => {
+    const scene = await Scene.open(here(aa));
+    await mirror(scene);
+    await scene.offer(here(aa, bb, cc, dd, ee));
+    const { filler, clock } = scene.filler({ store: interrupted(scene, async () => mirror(scene)) });
+    filler.note(noteOf(bb));
+    await filler.flush();
+    expect(await scene.published()).toBe(await scene.upstreamText());
+    // What it looks at is whole by then, so nothing is left to do.
+    await clock.advance(5_000);
+    await expect.poll(() => filler.stats.waiting).toBe(0);
+    expect(await scene.published()).toBe(await scene.upstreamText());
+    expect(await scene.faults('noarch')).toEqual([]);
+  });
+
   test('what another took off the list by writing at the same moment is put there again', async () => {
     const scene = await Scene.open(here(aa, bb));
     const { filler, clock } = scene.filler();
@@ -300,7 +372,7 @@ describe('what goes wrong', () => {
     expect(await scene.faults('noarch')).toEqual([]);
   });
 
-  test.each([0, 2, 4, 6, 8, 9, 10, 11, 12])(
+  test.each(Array.from({ length: 15 }, (_, at) => at))(
     'a gateway killed at its write number %i: the next one goes on, and nothing is listed that is not there',
     async (at) => {
       const scene = await Scene.open(here(aa, bb));
@@ -312,6 +384,7 @@ describe('what goes wrong', () => {
       const killed = scene.filler({ store: new ChannelStore(registry, 'c', schemaV0) });
       killed.filler.note(noteOf(aa));
       await killed.filler.flush();
+      expect(writes).toBeGreaterThan(at);
       expect(await faultsOf(registryReader(scene.registry.host), 'c/noarch')).toEqual([]);
       scene.registry.reset();
       const { filler, clock, events } = scene.filler();
