@@ -15,4 +15,6 @@ export interface OpenedBytes extends AsyncDisposable {
    * @returns how many bytes were read; 0 at the end
    */
   read(target: Uint8Array, position: number): Promise<number>;
+  /** Whether it is still there, and nothing was written to it since it was opened, as far as the system tells; at once. */
+  isUnchanged?(): boolean;
 }

@@ -1,4 +1,4 @@
-import type { BigIntStats } from 'node:fs';
+import { fstatSync, type BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { OpenedBytes } from './opened-bytes.js';
 
@@ -25,11 +25,17 @@ class OpenedFile implements OpenedBytes {
   readonly #file: FileHandle;
   #closing: Promise<void> | undefined;
 
-  constructor(file: FileHandle, { dev, ino, mtimeNs, ctimeNs, size }: BigIntStats) {
+  constructor(file: FileHandle, found: BigIntStats) {
     this.#file = file;
-    this.size = Number(size);
-    // What is written over with its time kept shows in the other one, which nobody can set.
-    this.identity = [dev, ino, mtimeNs, ctimeNs, size].join(' ');
+    this.size = Number(found.size);
+    this.identity = identityOf(found);
+  }
+
+  isUnchanged(): boolean {
+    if (this.#closing !== undefined) return false;
+    // On a file that is open it takes some microseconds, a hundredth of what the way through another thread does.
+    const found = fstatSync(this.#file.fd, { bigint: true });
+    return found.nlink > 0n && identityOf(found) === this.identity;
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -43,4 +49,9 @@ class OpenedFile implements OpenedBytes {
     this.#closing ??= this.#file.close();
     return this.#closing;
   }
+}
+
+function identityOf({ dev, ino, mtimeNs, ctimeNs, size }: BigIntStats): string {
+  // What is written over with its time kept shows in the other time, which nobody can set.
+  return [dev, ino, mtimeNs, ctimeNs, size].join(' ');
 }

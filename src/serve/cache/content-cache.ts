@@ -16,6 +16,7 @@ import { CheckedFiles, type OpenFile } from './checked-files.js';
 import type { ContentOrigin } from './content-source.js';
 import { Flights } from './flights.js';
 import { MemoryContents, memoryContent } from './memory-contents.js';
+import { SharedFiles } from './shared-files.js';
 import { StoredBlobs, type ContentCacheReporter } from './stored-blobs.js';
 
 /** What is not larger is kept in memory too: shards, manifests, small metadata. */
@@ -67,6 +68,8 @@ export class ContentCache implements AsyncDisposable {
   readonly #blobs: StoredBlobs;
   readonly #memory: MemoryContents;
   readonly #checked = new CheckedFiles();
+  /** Files of other stores. */
+  readonly #files = new SharedFiles();
   readonly #flights: Flights<Landed>;
   readonly #heldRoom = new ByteBudget(HELD_BYTES_AT_ONCE);
   #hits = 0;
@@ -153,6 +156,7 @@ export class ContentCache implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#flights[Symbol.asyncDispose]();
     await this.#checked[Symbol.asyncDispose]();
+    await this.#files[Symbol.asyncDispose]();
     await this.#blobs[Symbol.asyncDispose]();
   }
 
@@ -165,14 +169,16 @@ export class ContentCache implements AsyncDisposable {
 
   /** A file of another store, as it lies there. */
   async #fromFile(digest: Digest, openFile: OpenFile, signal?: AbortSignal): Promise<Content | undefined> {
-    await using opened = await this.#checked.open(digest, openFile, { signal });
+    const open = (options?: CallOptions): Promise<OpenedBytes | undefined> =>
+      this.#files.open(digest, () => this.#checked.open(digest, openFile, options));
+    await using opened = await open({ signal });
     if (opened === undefined) return undefined;
     const { size } = opened;
     if (size <= SMALL_BYTES) return memoryContent(digest, await this.#readSmall(digest, opened));
     return {
       digest,
       size,
-      open: async () => (await this.#checked.open(digest, openFile)) ?? this.#throwGone(digest),
+      open: async () => (await open()) ?? this.#throwGone(digest),
     };
   }
 

@@ -6,6 +6,7 @@ import type { BlobFolder, ExpectedBlob } from '../../oci/blob-folder.js';
 import type { CallOptions } from '../../oci/storage.js';
 import { CacheEntries, type CacheEntry } from './cache-entries.js';
 import type { CheckedFiles } from './checked-files.js';
+import { SharedFiles } from './shared-files.js';
 
 /** How long what was fetched waits to be opened by those who asked for it. */
 const HOLD_MS = 10_000;
@@ -44,6 +45,7 @@ export class StoredBlobs implements AsyncDisposable {
   readonly #reporter: ContentCacheReporter;
   readonly #now: () => number;
   readonly #entries: CacheEntries;
+  readonly #files = new SharedFiles();
   readonly #removals = new Map<Digest, Promise<void>>();
   /** Ends when all removals so far have ended: one after the other, however many go at once. */
   #removed: Promise<void> = Promise.resolve();
@@ -185,10 +187,13 @@ export class StoredBlobs implements AsyncDisposable {
     clearTimeout(this.#trimTimer);
     await Promise.all(this.#background);
     await this.#removed;
+    await this.#files[Symbol.asyncDispose]();
   }
 
   #openFile(digest: Digest, signal: AbortSignal | undefined): Promise<OpenedBytes | undefined> {
-    return this.#checked.open(digest, () => this.#folder.open(digest), { signal });
+    return this.#files.open(digest, () =>
+      this.#checked.open(digest, () => this.#folder.open(digest), { signal }),
+    );
   }
 
   #add(digest: Digest, size: number): CacheEntry {
@@ -244,6 +249,8 @@ export class StoredBlobs implements AsyncDisposable {
 
   /** Removes a file whose entry is gone; where that fails, it is counted again. */
   #remove({ digest, size }: CacheEntry): void {
+    // Its room on the disk is free when nobody has it open.
+    this.#files.forget(digest);
     const removal = this.#removed.then(async () => {
       try {
         await this.#folder.remove(digest);

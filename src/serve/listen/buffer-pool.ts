@@ -1,11 +1,11 @@
 /** How much is read and sent at once: less costs more calls, more does not help. */
-export const LARGE_BYTES = 512 * 1024;
+export const LARGE_BYTES = 1024 * 1024;
 
 /** For clients that are slow, and for all beyond {@link MAX_LARGE}. */
-export const SMALL_BYTES = 16 * 1024;
+export const SMALL_BYTES = 32 * 1024;
 
 /** So that 50, or 10,000, clients that take their time hold 32 MiB of large buffers and no more. */
-export const MAX_LARGE = 64;
+export const MAX_LARGE = 32;
 
 /**
  * Buffers that are used again. Of the large ones only so many exist; whoever finds none left gets a small one.
