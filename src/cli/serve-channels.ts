@@ -3,6 +3,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import { openBlobFolder } from '../image-layout/blob-folder.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { TempFolder } from '../io/temp-folder.js';
+import { compressZstd } from '../io/zstd.js';
 import type { DeliveryMode } from '../serve/archives/archive-desk.js';
 import { ContentCache } from '../serve/cache/content-cache.js';
 import { createGateway, type Gateway } from '../serve/gateway.js';
@@ -58,6 +59,11 @@ export interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | '
   readonly grace: number;
 }
 
+/** Loads what would be loaded on use: a module that fails to load once, for want of a file handle, stays failed. */
+async function loadAhead(): Promise<void> {
+  await Promise.all([compressZstd(new Uint8Array(0), 1), import('piscina')]);
+}
+
 /** Serves channels until the command is asked to stop. @throws FerryError `USAGE`, `LISTEN_FAILED` and what keeps it from beginning */
 export async function serveChannels(
   texts: readonly string[],
@@ -67,6 +73,7 @@ export async function serveChannels(
   const { output, environment } = context;
   const { served, pulled } = parseServed(texts, flags);
   keepHeapSmall();
+  await loadAhead();
   const tls = await readTls(flags);
   if (flags.redirect === true && flags.proxy === true)
     throw new FerryError('USAGE', '--redirect and --proxy do not go together');
