@@ -3,6 +3,7 @@ import { FerryError, isFerryError } from '../errors.js';
 import { openBlobFolder } from '../image-layout/blob-folder.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { TempFolder } from '../io/temp-folder.js';
+import { compressZstd } from '../io/zstd.js';
 import type { DeliveryMode } from '../serve/archives/archive-desk.js';
 import { ContentCache } from '../serve/cache/content-cache.js';
 import { createGateway, type Gateway } from '../serve/gateway.js';
@@ -11,6 +12,7 @@ import { createMetrics, type Metrics } from '../serve/metrics.js';
 import { createShardMaker } from '../serve/shards/shard-maker.js';
 import { cacheFolder, lockFolder } from './cache-folder.js';
 import type { CommandContext } from './context.js';
+import { keepHeapSmall } from './heap-growth.js';
 import { formatStore, shownLocation } from './locations.js';
 import type { LocationFlags } from './options.js';
 import { printLine, say, type OutputFlags } from './output.js';
@@ -58,6 +60,11 @@ export interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | '
   readonly grace: number;
 }
 
+/** Loads what would be loaded on use: a module that fails to load once, for want of a file handle, stays failed. */
+async function loadAhead(): Promise<void> {
+  await Promise.all([compressZstd(new Uint8Array(0), 1), import('piscina')]);
+}
+
 /** Serves channels until the command is asked to stop. @throws FerryError `USAGE`, `LISTEN_FAILED` and what keeps it from beginning */
 export async function serveChannels(
   texts: readonly string[],
@@ -66,6 +73,8 @@ export async function serveChannels(
 ): Promise<void> {
   const { output, environment } = context;
   const { served, pulled } = parseServed(texts, flags);
+  keepHeapSmall();
+  await loadAhead();
   if (flags.redirect === true && flags.proxy === true)
     throw new FerryError('USAGE', '`--redirect` and `--proxy` do not go together', {
       hint: 'without either, it is decided for each archive',

@@ -93,7 +93,7 @@ export class TokenService {
           return token;
         } catch (error) {
           if (error instanceof ResponseError && (error.status === 401 || error.status === 403)) {
-            this.#refusals.set(key, { error, until: this.#options.now() + REFUSAL_MS });
+            this.#noteRefusal(key, error);
           }
           throw error;
         }
@@ -101,6 +101,18 @@ export class TokenService {
       request.signal,
     );
     return fetched.value;
+  }
+
+  /** Those that are over go, so that made-up names do not fill the memory. */
+  #noteRefusal(key: string, error: FerryError): void {
+    const now = this.#options.now();
+    for (const [old, { until }] of this.#refusals) {
+      if (until > now) break;
+      this.#refusals.delete(old);
+    }
+    // Last in the map, as it ends last.
+    this.#refusals.delete(key);
+    this.#refusals.set(key, { error, until: now + REFUSAL_MS });
   }
 
   /** Forgets a token that a server did not take. */

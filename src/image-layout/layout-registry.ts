@@ -9,6 +9,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FerryError, isSystemError } from '../errors.js';
 import { forEachConcurrently } from '../io/pool.js';
+import { WeakValues } from '../io/weak-values.js';
 import { isRepositoryName, MAX_NAME_LENGTH, parseRepositoryName } from '../oci/reference.js';
 import type { CallOptions, Registry } from '../oci/storage.js';
 import { IndexCache, IndexFile, type LayoutLockOptions } from './index-file.js';
@@ -39,10 +40,7 @@ export class LayoutRegistry implements Registry {
   readonly requestsPerBlob = 0;
   readonly #lockOptions: LayoutLockOptions;
   readonly #cache = new IndexCache();
-  readonly #repositories = new Map<
-    string,
-    { readonly repository: LayoutRepository; readonly folder: LayoutFolder; readonly index: IndexFile }
-  >();
+  readonly #repositories = new WeakValues<LayoutRepository>();
 
   constructor(root: string, options: LayoutRegistryOptions = {}) {
     this.location = root;
@@ -50,7 +48,7 @@ export class LayoutRegistry implements Registry {
   }
 
   repository(name: string): LayoutRepository {
-    return this.#open(name).repository;
+    return this.#open(name);
   }
 
   /** Names of all layouts below the root, sorted. @throws FerryError `LAYOUT_INVALID` if the root is itself a layout */
@@ -76,18 +74,17 @@ export class LayoutRegistry implements Registry {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#repositories.values()].map(({ index }) => index.settled()));
+    await Promise.all(this.#repositories.values().map((repository) => repository.settled()));
   }
 
-  #open(name: string): { readonly repository: LayoutRepository; readonly folder: LayoutFolder } {
+  #open(name: string): LayoutRepository {
     const known = this.#repositories.get(name);
     if (known !== undefined) return known;
     const folder = new LayoutFolder(this.location, parseRepositoryName(name));
     const index = new IndexFile(folder, this.#cache, this.#lockOptions);
     const repository = new LayoutRepository(name, folder, index, (other) => this.#open(other).folder);
-    const opened = { repository, folder, index };
-    this.#repositories.set(name, opened);
-    return opened;
+    this.#repositories.set(name, repository);
+    return repository;
   }
 
   async #list(folder: string): Promise<Dirent[]> {

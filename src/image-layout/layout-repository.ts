@@ -50,6 +50,16 @@ export class LayoutRepository implements Repository {
     this.#folderOf = folderOf;
   }
 
+  /** Where it lies. */
+  get folder(): LayoutFolder {
+    return this.#folder;
+  }
+
+  /** Waits until nothing is being written any more. */
+  async settled(): Promise<void> {
+    await this.#index.settled();
+  }
+
   /**
    * Tells whether there is a file of that size; for a manifest also whether it is listed, since a killed push may have
    * written the file and not the list.

@@ -51,6 +51,7 @@ class OpenedFile implements OpenedBytes {
   }
 }
 
-function identityOf({ dev, ino, mtimeNs, size }: BigIntStats): string {
-  return [dev, ino, mtimeNs, size].join(' ');
+function identityOf({ dev, ino, mtimeNs, ctimeNs, size }: BigIntStats): string {
+  // What is written over with its time kept shows in the other time, which nobody can set.
+  return [dev, ino, mtimeNs, ctimeNs, size].join(' ');
 }

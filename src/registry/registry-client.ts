@@ -3,6 +3,7 @@
  * retries of single requests, redirects and authorization happen below it, retries of whole uploads here.
  */
 import { FerryError } from '../errors.js';
+import { WeakValues } from '../io/weak-values.js';
 import { isLoopback } from '../http/address.js';
 import { responseError } from '../http/response-error.js';
 import type { ClockOptions } from '../http/clock.js';
@@ -66,7 +67,7 @@ export class RegistryClient implements Registry {
   readonly #manners: UploadManners;
   readonly #support: ReferrersSupport;
   readonly #places = unknownBlobPlaces();
-  readonly #repositories = new Map<string, RepositoryClient>();
+  readonly #repositories = new WeakValues<RepositoryClient>();
 
   /** @throws FerryError `REFERENCE_INVALID` */
   constructor(options: RegistryClientOptions) {

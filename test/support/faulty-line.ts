@@ -51,7 +51,7 @@ export async function startFaultyLine(upstream: string): Promise<FaultyLine> {
   const sockets = new Set<Socket>();
   const line = {
     host: '',
-    mode: 'good' as LineMode,
+    mode: 'good',
     only: (): boolean => true,
     requests: [] as string[],
     goDown: async () => {

@@ -16,6 +16,7 @@ import { RegistryClient } from '#ferry/registry/registry-client.js';
 import { ContentCache } from '#ferry/serve/cache/content-cache.js';
 import type { DeliveryMode } from '#ferry/serve/archives/archive-desk.js';
 import type { RefreshTimes } from '#ferry/serve/channels/refreshed.js';
+import type { MakeShards } from '#ferry/serve/channels/subdir-generation.js';
 import { createGateway, type Gateway } from '#ferry/serve/gateway.js';
 import { listen } from '#ferry/serve/listen/listener.js';
 import { createShardMaker } from '#ferry/serve/shards/shard-maker.js';
@@ -33,6 +34,8 @@ export interface GatewayHereOptions {
   readonly cacheBytes?: number;
   /** @defaultValue a folder of its own */
   readonly blobFolder?: BlobFolder;
+  /** @defaultValue as the command makes them */
+  readonly makeShards?: (make: MakeShards) => MakeShards;
   /** @defaultValue `proxy`: all bytes pass through */
   readonly mode?: DeliveryMode;
 }
@@ -82,7 +85,7 @@ export async function gatewayHere(
     mode: options.mode ?? 'proxy',
     now: () => Date.now() + passedMs,
     times: { ...QUICK_TIMES, ...options.times },
-    makeShards: createShardMaker(temp, stopping.signal),
+    makeShards: (options.makeShards ?? ((make) => make))(createShardMaker(temp, stopping.signal)),
     toolVersion: '0.0.0',
   });
   const listener = await listen({

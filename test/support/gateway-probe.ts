@@ -44,11 +44,17 @@ export async function probe(
     const sent = { cookie: 'fresh=1', ...headers };
     const request = httpRequest({ hostname, port, path, headers: sent, method, agent: false }, (response) => {
       buffer(response).then(
-        (body) => settle(response.statusCode ?? 0, response.headers, body),
-        () => settle(0, response.headers, Buffer.alloc(0)),
+        (body) => {
+          settle(response.statusCode ?? 0, response.headers, body);
+        },
+        () => {
+          settle(0, response.headers, Buffer.alloc(0));
+        },
       );
     });
-    request.on('error', () => settle(0, {}, Buffer.alloc(0)));
+    request.on('error', () => {
+      settle(0, {}, Buffer.alloc(0));
+    });
     request.end();
   });
 }

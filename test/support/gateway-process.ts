@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { ROOT, testEnvironment } from './ferry.js';
 import { probe, untilNothing } from './gateway-probe.js';
 import { tempFolder } from './temp.js';
@@ -35,7 +35,7 @@ export interface GatewayProcess {
 
 /** Options of {@link startGatewayProcess}. */
 export interface GatewayProcessOptions {
-  /** `ulimit -n` @defaultValue that of this process */
+  /** Open files that it may have once it has started. Linux only. @defaultValue as many as this process */
   readonly maxHandles?: number;
   readonly nodeFlags?: readonly string[];
   /** @defaultValue a folder of its own */
@@ -52,8 +52,8 @@ export async function startGatewayProcess(
   const { cacheDir = join(folder, 'cache'), tempDir = folder, maxHandles, nodeFlags = [] } = options;
   const serve = ['serve', ...args, '--listen', '127.0.0.1:0', '--cache-dir', cacheDir, '--temp-dir', tempDir];
   const command = [process.execPath, '--expose-gc', '--import', ON_SIGNAL, ...nodeFlags, MAIN, ...serve];
-  const limit = maxHandles === undefined ? '' : `ulimit -n ${maxHandles}; `;
-  const child = spawn('sh', ['-c', `${limit}exec "$@"`, 'sh', ...command], {
+  const [node = '', ...flags] = command;
+  const child = spawn(node, flags, {
     env: testEnvironment(),
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -77,6 +77,10 @@ export async function startGatewayProcess(
   }, 40_000);
   const url = urlIn() ?? '';
   const pid = child.pid ?? 0;
+  if (maxHandles !== undefined) {
+    const limit = `--nofile=${maxHandles}:${maxHandles}`;
+    expect(spawnSync('prlimit', [`--pid=${pid}`, limit]).status).toBe(0);
+  }
   return {
     url,
     pid,

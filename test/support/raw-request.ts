@@ -43,9 +43,13 @@ export async function sendRaw(origin: string, request: RawRequest, maxMs = 30_00
       socket.destroy();
       resolve({ answers, end, ms: performance.now() - started });
     };
-    const timer = setTimeout(() => settle('hung'), maxMs);
+    const timer = setTimeout(() => {
+      settle('hung');
+    }, maxMs);
     socket.on('error', () => undefined);
-    socket.on('close', () => settle('closed'));
+    socket.on('close', () => {
+      settle('closed');
+    });
     socket.on('end', () => {
       answers = answersIn(Buffer.concat(received), isHead);
       settle('closed');

@@ -42,7 +42,7 @@ export interface GenerationParts {
 export class SubdirGeneration implements Generation {
   readonly subdir: string;
   readonly modified: Date;
-  readonly staleness = undefined;
+  readonly staleness: Staleness | undefined = undefined;
   readonly plain: Content;
   /** How to ask the source whether it changed; another form of the same text may take its place. */
   from: TakenFrom | undefined;
