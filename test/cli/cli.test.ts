@@ -28,6 +28,7 @@ test('--help names every verb, and each verb has its own with examples', async (
     'list',
     'inspect',
     'pull',
+    'serve',
     'pack',
     'check',
     'verify',
