@@ -18,8 +18,9 @@ import type { LocationFlags } from './options.js';
 import { printLine, say, type OutputFlags } from './output.js';
 import { openPullThrough } from './pull-through.js';
 import { openAccessLog, readAccessControl, readTls, type OpenAccessLog } from './serve-files.js';
-import { offerChannel, parseServed, type ServedLocation } from './served-channels.js';
-import { Session } from './session.js';
+import { hinted, listenHint } from './serve-hints.js';
+import { offerChannel, parseServed, requireFolders, type ServedLocation } from './served-channels.js';
+import { schemaOf, Session } from './session.js';
 import { VERSION } from './version.js';
 
 /** A failure is not asked about again for that long. */
@@ -74,9 +75,13 @@ export async function serveChannels(
   const { served, pulled } = parseServed(texts, flags);
   keepHeapSmall();
   await loadAhead();
-  const tls = await readTls(flags);
   if (flags.redirect === true && flags.proxy === true)
-    throw new FerryError('USAGE', '--redirect and --proxy do not go together');
+    throw new FerryError('USAGE', '`--redirect` and `--proxy` do not go together', {
+      hint: 'without either, it is decided for each archive',
+    });
+  schemaOf(flags.schema);
+  await requireFolders(served);
+  const tls = await readTls(flags);
   const mode: DeliveryMode = flags.redirect === true ? 'redirect' : flags.proxy === true ? 'proxy' : 'auto';
   const signal = quietSignal(context.signal);
   const talk = (line: string): void => {
@@ -95,7 +100,7 @@ export async function serveChannels(
   await using session = new Session(context, flags, openOptions);
   await using temp = await TempFolder.create(flags.tempDir);
   const cacheDir = flags.cacheDir ?? join(cacheFolder(environment), 'serve');
-  await using cache = await ContentCache.open(openBlobFolder(cacheDir), {
+  const opening = ContentCache.open(openBlobFolder(cacheDir), {
     maxBytes: flags.cacheSize,
     reporter: {
       troubled: (error) => {
@@ -103,6 +108,11 @@ export async function serveChannels(
       },
     },
   });
+  await using cache = await hinted(
+    opening,
+    'LAYOUT_INVALID',
+    () => 'name a folder of its own with --cache-dir; it is made if need be',
+  );
   const openPulled = { session, cache, lockFolder: lockFolder(environment), talk, tempDir: flags.tempDir };
   await using filling = pulled && (await openPullThrough(pulled, flags.schema, { ...openPulled, signal }));
   const failed = (error: unknown): void => {
@@ -132,7 +142,7 @@ export async function serveChannels(
     toolVersion: VERSION,
   });
   const fetch = (request: Request): Promise<Response> => gateway.fetch(request);
-  const listener = await listen({
+  const listening = listen({
     ...{ ...flags.listen, tls, fetch: control === undefined ? fetch : control.guard(fetch) },
     ...(flags.maxConnections === undefined ? {} : { limits: { maxConnections: flags.maxConnections } }),
     reporter: {
@@ -149,6 +159,7 @@ export async function serveChannels(
       },
     },
   });
+  const listener = await hinted(listening, 'LISTEN_FAILED', listenHint);
   observe(metrics, { listener, cache, gateway, log });
   for (const line of announcement(served, listener, flags)) printLine(output, line);
   void gateway.warmUp(signal);

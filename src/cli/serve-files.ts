@@ -21,7 +21,9 @@ export async function readTls({
 }: ServeFiles): Promise<{ readonly cert: string; readonly key: string } | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined)
-    throw new FerryError('USAGE', '`--tls-cert` and `--tls-key` belong together');
+    throw new FerryError('USAGE', '`--tls-cert` and `--tls-key` belong together', {
+      hint: 'pass the certificate with its chain, and its key; both as PEM files',
+    });
   return { cert: await readTextFile(tlsCert), key: await readTextFile(tlsKey) };
 }
 
@@ -39,12 +41,15 @@ export async function readAccessControl({
       throw new FerryError(
         'USAGE',
         `entry ${String(index + 1)} of \`${userFile ?? ''}\` is not name:password`,
+        { hint: 'write one entry a line; lines that begin with # are skipped' },
       );
     return { username: line.slice(0, colon), password: line.slice(colon + 1) };
   });
   const odd = tokens.findIndex((token) => !/^[\w.~+/=-]+$/.test(token));
   if (odd >= 0)
-    throw new FerryError('USAGE', `entry ${String(odd + 1)} of \`${tokenFile ?? ''}\` is no token`);
+    throw new FerryError('USAGE', `entry ${String(odd + 1)} of \`${tokenFile ?? ''}\` is no token`, {
+      hint: 'write one a line, of letters, digits and -._~+/=',
+    });
   return createAccessControl({ basic, tokens });
 }
 

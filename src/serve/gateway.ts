@@ -13,6 +13,7 @@ import type { ServedChannel } from './channels/served-channel.js';
 import { createDistributionRoutes } from './distribution/distribution-routes.js';
 import { noteAnswer } from './listen/answer-note.js';
 import { createPages } from './pages/pages.js';
+import { readArchiveInfo } from './pages/read-archive-info.js';
 import { describeArtifact, readStoredInfo } from './pages/read-info.js';
 import { createChannelRoutes } from './routes/channel-routes.js';
 import { createHealthRoutes } from './routes/health-routes.js';
@@ -26,6 +27,9 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'readyz',
   'metrics',
 ]);
+
+/** How long a page waits for what is in an archive, in milliseconds. */
+const INFO_MS = 20_000;
 
 /** What {@link createGateway} works with. */
 export interface GatewayOptions
@@ -95,8 +99,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     createPages({
       channels: () => channels.all(),
       readInfo: async (channel, subdir, filename, wanted) => {
-        const store = storeOf(channels, channel);
-        return store && readStoredInfo(store, subdir, filename, wanted);
+        const opened = channels.get(channel.name, channel.label);
+        if (opened === undefined) return undefined;
+        if (opened.store !== undefined) return readStoredInfo(opened.store, subdir, filename, wanted);
+        const signal = wanted.signal ?? AbortSignal.timeout(INFO_MS);
+        const given = await desk.archive(opened, subdir, filename, { isHead: false, signal });
+        if (given.kind === 'content') return readArchiveInfo(given.content, filename, { temp, signal });
+        if (given.kind === 'held') await given.content.release();
+        return undefined;
       },
       describeArtifact: (channel, subdir, filename) => {
         const store = storeOf(channels, channel);

@@ -30,8 +30,7 @@ export class HeldHandle {
 
   /** Takes over an open file that nobody else uses, and removes its name. */
   static async adopt(file: FileHandle, path: string): Promise<HeldHandle> {
-    // Where a file that is open cannot be removed, it goes with the folder.
-    await rm(path, { force: true }).catch(() => undefined);
+    await removeIfPossible(path);
     return new HeldHandle(file, path);
   }
 
@@ -65,8 +64,13 @@ export class HeldHandle {
     this.#readers -= 1;
     if (this.#readers > 0) return;
     await this.#file.close();
-    await rm(this.#path, { force: true });
+    await removeIfPossible(this.#path);
   }
+}
+
+/** Where a file that is open cannot be removed, or no more, it goes with the folder. */
+async function removeIfPossible(path: string): Promise<void> {
+  await rm(path, { force: true }).catch(() => undefined);
 }
 
 /** Content in a {@link HeldHandle}, in memory as well where it is small. */
@@ -105,7 +109,7 @@ export class HeldFile implements Content {
       return new HeldFile(await HeldHandle.adopt(file, path), { digest, size, bytes: small });
     } catch (error) {
       await file.close();
-      await rm(path, { force: true });
+      await removeIfPossible(path);
       throw translateDiskError(error, path);
     }
   }

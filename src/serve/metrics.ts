@@ -1,5 +1,6 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { noteAnswer, ROUTE_CLASSES, type RouteClass } from './listen/answer-note.js';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { DurationHistogram } from './duration-histogram.js';
+import { noteAnswer, type RouteClass } from './listen/answer-note.js';
 import type { Answered } from './listen/listen-reporter.js';
 
 /** How a cache stands; what was counted is counted since the start. */
@@ -60,6 +61,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 interface Tally {
   readonly route: RouteClass;
   readonly method: string;
+  readonly code: number;
   readonly status: string;
   count: number;
   bytes: number;
@@ -75,6 +77,8 @@ export function createMetrics(): Metrics {
   const registers = [registry];
   let sources: MetricSources = {};
   const tallies = new Map<string, Tally>();
+  /** Most are as the one before. */
+  let latest: Tally | undefined;
 
   const requests = new Counter({
     name: 'conda_ferry_requests_total',
@@ -101,20 +105,13 @@ export function createMetrics(): Metrics {
       sent.inc({ route }, bytes);
       tallies.delete(key);
     }
+    latest = undefined;
   };
-  const durations = new Histogram({
-    name: 'conda_ferry_request_seconds',
+  const durations = new DurationHistogram('conda_ferry_request_seconds', {
     help: 'From the headers of a request to the end of its answer',
-    labelNames: ['route'] as const,
-    buckets: SECONDS,
-    registers,
+    bounds: SECONDS,
   });
-  const observers = new Map(
-    ROUTE_CLASSES.map((route) => {
-      const child = durations.labels(route);
-      return [route, child] as const;
-    }),
-  );
+  registry.registerMetric(durations.asMetric);
   const failures = new Counter({
     name: 'conda_ferry_failures_total',
     help: 'Requests that ended in a fault of ours',
@@ -141,18 +138,22 @@ export function createMetrics(): Metrics {
 
   return {
     answered: ({ route, method, status, bytes, ms }) => {
-      const key = `${route} ${method} ${String(status)}`;
-      let tally = tallies.get(key);
+      let tally = latest;
+      if (tally?.route !== route || tally.method !== method || tally.code !== status)
+        tally = tallies.get(`${route} ${method} ${String(status)}`);
       if (tally === undefined) {
         // Bounded as the labels are, for what comes between two looks.
         const known = METHODS.has(method) ? method : 'other';
         const name = `${route} ${known} ${String(status)}`;
-        tally = tallies.get(name) ?? { route, method: known, status: String(status), count: 0, bytes: 0 };
+        tally = tallies.get(name) ?? {
+          ...{ route, method: known, code: status, status: String(status), count: 0, bytes: 0 },
+        };
         tallies.set(name, tally);
       }
+      latest = tally;
       tally.count += 1;
       tally.bytes += bytes;
-      observers.get(route)?.observe(ms / 1000);
+      durations.observe(route, ms / 1000);
     },
     failed: () => {
       failures.inc();

@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { createProgram } from '#ferry/cli/program.js';
 import { ACTION } from '../support/action-runner.js';
@@ -100,6 +103,54 @@ documents.push({
   calls: Object.values(gitlab).flatMap(({ script = [] }) =>
     script.flatMap((line) => [...line.matchAll(/^conda-ferry ([^|]*)/g)].map(([, call = '']) => call)),
   ),
+});
+const compose = parse(read('docs/examples/compose.yml')) as {
+  readonly services: Readonly<
+    Record<string, { readonly command: readonly string[]; readonly healthcheck: { readonly test: string[] } }>
+  >;
+};
+documents.push({
+  document: 'docs/examples/compose.yml',
+  calls: Object.values(compose.services).map(({ command }) => command.join(' ')),
+});
+const UNIT = 'docs/examples/conda-ferry-serve.service';
+const unit = read(UNIT).replaceAll(/\\\n\s*/g, '');
+documents.push({
+  document: UNIT,
+  calls: [...unit.matchAll(/^ExecStart=\S+\/conda-ferry (.*)$/gm)].map(([, call = '']) => call),
+});
+
+test('what ends the service waits longer for it than it grants its clients, twice', () => {
+  const stops = [
+    /^TimeoutStopSec=(\d+)$/m.exec(unit)?.[1],
+    /stop_grace_period: (\d+)s/.exec(read('docs/examples/compose.yml'))?.[1],
+  ];
+  for (const seconds of stops) expect(Number(seconds)).toBeGreaterThan(2 * 30);
+  for (const { calls } of documents.slice(-2)) expect(calls.join()).toMatch(/--grace[= ]30s/);
+});
+
+test('the health check of the container asks what there is', async () => {
+  const [service] = Object.values(compose.services);
+  const [, , flag, script = ''] = service?.healthcheck.test ?? [];
+  expect(flag).toBe('--eval');
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.writeHead(asked.length === 1 ? 200 : 503).end();
+  }).listen(0, '127.0.0.1');
+  onTestFinished(() => {
+    server.close();
+  });
+  await once(server, 'listening');
+  const { port } = server.address() as { readonly port: number };
+  const here = script.replace(':8000', `:${String(port)}`);
+  const codes: (number | null)[] = [];
+  for (let round = 0; round < 2; round += 1) {
+    const child = spawn(process.execPath, ['--eval', here], { stdio: 'ignore' });
+    await once(child, 'exit');
+    codes.push(child.exitCode);
+  }
+  expect({ codes, asked }).toEqual({ codes: [0, 1], asked: ['/healthz', '/healthz'] });
 });
 
 describe.each(documents.filter(({ calls }) => calls.length > 0))('$document', ({ calls }) => {

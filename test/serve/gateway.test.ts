@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
 import { HttpChannel } from '#ferry/channel/http-channel.js';
 import { readShard, readShardIndex } from '#ferry/conda/shards/read-shards.js';
@@ -13,7 +13,7 @@ import { serveChannel } from '../support/channel-server.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { openTestClient } from '../support/http.js';
 import { attested, writeSidecars } from '../support/sidecars.js';
-import { layoutStore, mirrorFolder } from '../support/stores.js';
+import { ghcrStore, layoutStore, mirrorFolder, startGhcr } from '../support/stores.js';
 import { tempFolder } from '../support/temp.js';
 import { offer, smallConda, smallTarBz2 } from '../support/v1-channel.js';
 import { openGateway } from './open-gateway.js';
@@ -343,5 +343,52 @@ describe('a channel that cannot be read', () => {
     expect((await get('/c/noarch/repodata.json')).headers.get('cache-status')).toBeNull();
     expect((await get(`/c/noarch/${NOARCH_ARCHIVE}`)).status).toBe(200);
     expect((await get('/readyz')).status).toBe(200);
+  });
+});
+
+describe('pages for people', () => {
+  test('show what is in an archive of any channel', async () => {
+    const store = await mirroredFixture();
+    const { get, getMade } = await openGateway({
+      channels: { stored: () => new OciChannel(store), plain: FIXTURE_CHANNEL },
+    });
+    for (const name of ['stored', 'plain']) {
+      await getMade(`/${name}/noarch/repodata_shards.msgpack.zst`);
+      const page = await get(`/${name}/-/ferry-tool/noarch/${NOARCH_ARCHIVE}`, { accept: 'text/html' });
+      expect(page.status).toBe(200);
+      const text = await page.text();
+      expect(text).toContain(sha256(await readFile(join(FIXTURE_CHANNEL, 'noarch', NOARCH_ARCHIVE))));
+      expect(text).toMatch(/site-packages|ferry/);
+      expect(text).not.toContain('not available');
+    }
+  });
+});
+
+describe('a registry that keeps its blobs elsewhere', () => {
+  test('has clients sent there where that is wanted, or where they can be expected to get there', async () => {
+    const ghcr = await startGhcr();
+    onTestFinished(() => ghcr[Symbol.asyncDispose]());
+    const mirror = ghcrStore(ghcr, 'redirected');
+    await mirrorFolder(FIXTURE_CHANNEL, mirror);
+    const expected = await readFile(join(FIXTURE_CHANNEL, 'noarch', NOARCH_ARCHIVE));
+    const path = `/c/noarch/${NOARCH_ARCHIVE}`;
+    for (const mode of ['auto', 'proxy'] as const) {
+      const { get } = await openGateway({ channels: { c: () => new OciChannel(mirror.store) }, mode });
+      // Nobody is sent to an address without TLS unasked.
+      expect(await bytesOf(await get(path))).toEqual(expected);
+    }
+    const { get } = await openGateway({
+      channels: { c: () => new OciChannel(mirror.store) },
+      mode: 'redirect',
+    });
+    expect((await get(path, {}, 'HEAD')).headers.get('content-length')).toBe(String(expected.byteLength));
+    const sent = await get(path);
+    expect(sent.status).toBe(307);
+    expect(sent.headers.get('cache-control')).toContain('no-store');
+    const elsewhere = sent.headers.get('location') ?? '';
+    expect(new URL(elsewhere).host).not.toBe(ghcr.host);
+    expect(await bytesOf(await fetch(elsewhere))).toEqual(expected);
+    expect((await get('/c/osx-64/repodata.json')).status).toBe(404);
+    expect((await get('/c/noarch/current_repodata.json')).status).toBe(404);
   });
 });

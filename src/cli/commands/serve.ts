@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
 import { addConnectionOptions, parseCount, parseTempLimit } from '../options.js';
@@ -8,6 +8,7 @@ const DEFAULT_LISTEN = '127.0.0.1:8000';
 const DEFAULT_CACHE_SIZE = '10GiB';
 const DEFAULT_REFRESH = '30s';
 const DEFAULT_GRACE = '30s';
+
 /** Adds `serve`. */
 export function addServeCommand(program: Command, context: CommandContext): void {
   const command = program
@@ -22,36 +23,37 @@ export function addServeCommand(program: Command, context: CommandContext): void
     )
     .option('--upstream <channel>', 'channel to serve out of --store, and from there what that lacks')
     .option('--store <location>', 'where to keep what was served of --upstream: oci://… or oci-layout:…')
-    .option('--listen <host:port>', 'address to listen on', parseListen, parseListen(DEFAULT_LISTEN))
+    .addOption(
+      new Option('--listen <host:port>', 'address to listen on; port 0 takes a free one')
+        .argParser(parseListen)
+        .default(parseListen(DEFAULT_LISTEN), DEFAULT_LISTEN),
+    )
     .option('--public-url <url>', 'where clients reach it, for the commands on its pages', parsePublicUrl)
     .option('--schema <id>', 'layout of channels in registries: v0 or v1', 'v0')
-    .option(
-      '--refresh <time>',
-      'how long metadata counts as fresh, such as 30s or 5m',
-      parseShortDuration,
-      parseShortDuration(DEFAULT_REFRESH),
+    .addOption(
+      new Option('--refresh <time>', 'how long metadata counts as fresh, such as 30s or 5m')
+        .argParser(parseShortDuration)
+        .default(parseShortDuration(DEFAULT_REFRESH), DEFAULT_REFRESH),
     )
     .option('--redirect', 'send clients to the storage of the registry wherever it tells')
     .option('--proxy', 'never send clients elsewhere')
-    .option('--cache-dir <dir>', 'folder of the cache, an OCI image layout')
-    .option(
-      '--cache-size <size>',
-      'bytes that the cache may take',
-      parseTempLimit,
-      parseTempLimit(DEFAULT_CACHE_SIZE),
+    .option('--cache-dir <dir>', 'folder of the cache, an OCI image layout (default: below ~/.cache)')
+    .addOption(
+      new Option('--cache-size <size>', 'bytes that the cache may take')
+        .argParser(parseTempLimit)
+        .default(parseTempLimit(DEFAULT_CACHE_SIZE), DEFAULT_CACHE_SIZE),
     )
-    .option('--temp-dir <dir>', 'folder for temporary files')
+    .option('--temp-dir <dir>', 'folder for temporary files, where metadata lies')
     .option('--tls-cert <file>', 'certificate with its chain, to speak https')
     .option('--tls-key <file>', 'key of the certificate')
     .option('--user-file <file>', 'let in only these: a line name:password for each')
     .option('--token-file <file>', 'let in only these: a line with a token for each')
     .option('--access-log <file>', 'append a line of JSON for each request; - for stderr')
-    .option('--max-connections <n>', 'connections at once', parseCount)
-    .option(
-      '--grace <time>',
-      'how long answers under way may take when it is stopped',
-      parseShortDuration,
-      parseShortDuration(DEFAULT_GRACE),
+    .option('--max-connections <n>', 'connections at once (default: 10000)', parseCount)
+    .addOption(
+      new Option('--grace <time>', 'how long answers under way may take when it is stopped')
+        .argParser(parseShortDuration)
+        .default(parseShortDuration(DEFAULT_GRACE), DEFAULT_GRACE),
     )
     .option('--quiet', 'say nothing on stderr but errors')
     .option('--verbose', 'say what fails behind the answers, too')

@@ -90,8 +90,9 @@ export class ArchiveDesk {
       return { kind: 'held', content: await this.#fetchUnknown(given.open, given.record, options.signal) };
     } catch (error) {
       options.signal.throwIfAborted();
-      if (given.record === undefined && isAbsence(error)) return { kind: 'absent' };
-      throw new NotGiven(error, given.record !== undefined);
+      const isListed = given.record !== undefined;
+      if (!isListed && (await isAbsent(channel, error, options.signal))) return { kind: 'absent' };
+      throw new NotGiven(error, isListed);
     }
   }
 
@@ -125,7 +126,7 @@ export class ArchiveDesk {
       return { kind: 'content', content, isListed };
     } catch (error) {
       signal.throwIfAborted();
-      if (!isListed && isAbsence(error)) return { kind: 'absent' };
+      if (!isListed && (await isAbsent(channel, error, signal))) return { kind: 'absent' };
       throw new NotGiven(error, isListed);
     }
   }
@@ -173,7 +174,7 @@ export class ArchiveDesk {
       return { kind: 'content', content, isListed };
     } catch (error) {
       signal.throwIfAborted();
-      if (!isListed && isAbsence(error)) return { kind: 'absent' };
+      if (!isListed && (await isAbsent(channel, error, signal))) return { kind: 'absent' };
       throw new NotGiven(error, isListed);
     }
   }
@@ -241,9 +242,10 @@ async function* checked(bytes: Bytes, record: RepodataRecord | undefined): Bytes
     throw new IntegrityError('DIGEST_MISMATCH', 'the archive', `md5:${record.md5}`, `md5:${actual}`);
 }
 
-function isAbsence(error: unknown): boolean {
+/** Whether what nobody listed is not there, also by a refusal of a registry that tells strangers no more. */
+async function isAbsent(channel: GatewayChannel, error: unknown, signal: AbortSignal): Promise<boolean> {
   const codes = ['ARCHIVE_ABSENT', 'ATTESTATION_ABSENT', 'NOT_FOUND', 'NAME_UNREPRESENTABLE'] as const;
-  return codes.some((code) => isFerryError(error, code));
+  return codes.some((code) => isFerryError(error, code)) || channel.isAbsence(error, signal);
 }
 
 function notToBeRead(digest: Digest): never {

@@ -54,7 +54,6 @@ export class ChannelSet {
 
   async close(): Promise<void> {
     await Promise.all([...this.#open.values()].map((channel) => channel.close()));
-    this.#open.clear();
   }
 
   /** Labels that nothing was ever read of go first, then the oldest ones. */

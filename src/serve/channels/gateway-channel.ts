@@ -57,6 +57,7 @@ export class GatewayChannel implements ServedChannel {
   readonly #subdirs: Refreshed<readonly string[]>;
   /** Shards of what was served before, newest first. */
   readonly #formerShards = new Map<string, SubdirGeneration[]>();
+  #isClosed = false;
 
   constructor(options: GatewayChannelOptions) {
     this.name = options.name;
@@ -76,6 +77,11 @@ export class GatewayChannel implements ServedChannel {
     return this.source instanceof OciChannel ? this.source.store : undefined;
   }
 
+  /** Whether it was closed: what is asked of it then fails, and is to be asked of a new one. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async subdirs(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly string[]> {
     return (await this.#subdirs.get(options.signal)).value;
   }
@@ -85,6 +91,7 @@ export class GatewayChannel implements ServedChannel {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Generation | undefined> {
     if (!isSubdir(subdir)) return undefined;
+    this.#checkOpen();
     const path = `${subdir}/repodata.json`;
     const refreshed = remember(this.#repodata, subdir, () => this.#refresh(path, this.#loadRepodata(subdir)));
     const known = await refreshed.get(options.signal);
@@ -98,6 +105,7 @@ export class GatewayChannel implements ServedChannel {
     const file = path.slice(slash + 1);
     const isKnown = slash < 0 ? CHANNEL_FILES.has(file) : COMPANION_FILES.has(file);
     if (!isKnown || (slash >= 0 && !isSubdir(path.slice(0, slash)))) return undefined;
+    this.#checkOpen();
     const refreshed = remember(this.#companions, path, () => this.#refresh(path, this.#loadCompanion(path)));
     const { value, staleness } = await refreshed.get(signal);
     return value === ABSENT ? undefined : { ...value.document(), staleness };
@@ -136,11 +144,17 @@ export class GatewayChannel implements ServedChannel {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = [...this.#repodata.values(), ...this.#companions.values(), this.#subdirs];
     await Promise.all(all.map((refreshed) => refreshed.close()));
     for (const former of this.#formerShards.values())
       await Promise.all(former.map((generation) => generation.release()));
     this.#formerShards.clear();
+  }
+
+  /** Nobody would let go of what is read from now on. */
+  #checkOpen(): void {
+    if (this.#isClosed) throw new FerryError('TIMEOUT', `\`${this.name}\` was let go meanwhile`);
   }
 
   #refresh<T extends Releasable>(
@@ -187,13 +201,13 @@ export class GatewayChannel implements ServedChannel {
       const path = `${subdir}/repodata.json`;
       const taken = await takeRepodata(source, path, { ...options, unless: last?.from }).catch(
         async (error: unknown) => {
-          if (last === undefined && (await this.#isAbsence(error, signal))) return ABSENT;
+          if (last === undefined && (await this.isAbsence(error, signal))) return ABSENT;
           throw error;
         },
       );
       if (taken === 'unchanged') return 'unchanged';
       if (taken === 'absent') {
-        // A disk that is not mounted any more, or a registry that has lost its own, does not mean that packages are gone.
+        // A disk that is not mounted says the same of what was on it, and clients would solve without.
         if (last?.from !== undefined && !(await this.#hasOthers(subdir, signal)))
           throw new FerryError('CHANNEL_NOT_FOUND', `nothing of \`${this.name}\` is there any more`);
         // The presence of this file is what makes a channel; clients give up without. @see CEP 26
@@ -226,7 +240,7 @@ export class GatewayChannel implements ServedChannel {
       const taken = await (
         isRepodata ? takeRepodata(source, path, options) : takeDocument(source, path, { ...options, check })
       ).catch(async (error: unknown) => {
-        if (last === undefined && (await this.#isAbsence(error, signal))) return ABSENT;
+        if (last === undefined && (await this.isAbsence(error, signal))) return ABSENT;
         throw error;
       });
       // Strangers are told the same of what is absent, and it was there when we were none.
@@ -244,7 +258,7 @@ export class GatewayChannel implements ServedChannel {
    * private. It does as long as anything of the channel can be read; where that was so and no more is, credentials have ended.
    * @see ghcr/G5
    */
-  async #isAbsence(error: unknown, signal: AbortSignal): Promise<boolean> {
+  async isAbsence(error: unknown, signal: AbortSignal): Promise<boolean> {
     if (!isFerryError(error, 'DENIED') && !isFerryError(error, 'UNAUTHORIZED')) return false;
     const isReadable = await this.#isReadable(signal);
     if (isReadable !== undefined || this.store === undefined) return isReadable === true;
@@ -255,31 +269,31 @@ export class GatewayChannel implements ServedChannel {
     }
   }
 
-  /** Whether repodata that could be read before, `but` that of one subdir, can be read now; `undefined` where none ever could. */
-  async #isReadable(signal: AbortSignal | undefined, but?: string): Promise<boolean | undefined> {
-    const readable = [...this.known()].find(({ from, subdir }) => from !== undefined && subdir !== but);
+  /** Whether what could be read before can be read now; `undefined` where nothing ever could. */
+  async #isReadable(signal: AbortSignal | undefined, except?: string): Promise<boolean | undefined> {
+    const readable = [...this.known()].find(({ from, subdir }) => from !== undefined && subdir !== except);
     if (readable?.from === undefined) return undefined;
     const { file, validators: unless } = readable.from;
     try {
       const answer = await this.source.openMetadata(`${readable.subdir}/${file}`, { unless, signal });
-      if (answer.status === 'found') await dismiss(answer.body);
+      if (answer.status === 'found') await this.#dismiss(answer.body);
       return answer.status !== 'absent';
     } catch {
       return false;
     }
   }
 
-  /** Whether anything of the channel is there beside one subdir; a web server that was asked for no other cannot tell. */
-  async #hasOthers(subdir: string, signal: AbortSignal): Promise<boolean> {
-    const isReadable = await this.#isReadable(signal, subdir);
-    if (isReadable !== undefined) return isReadable;
-    const listed = await this.source.subdirs({ signal });
-    return listed === undefined || listed.length > 0;
-  }
-
   /** Whether there is a channel at all: nobody is told of an empty one where there is none. */
   async #hasSubdirs(signal: AbortSignal): Promise<boolean> {
-    if (this.wasReadable) return true;
+    return this.wasReadable || this.#findsAny(signal);
+  }
+
+  /** Whether a subdir of which nothing is left is all that is gone. */
+  async #hasOthers(subdir: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.#isReadable(signal, subdir)) ?? this.#findsAny(signal);
+  }
+
+  async #findsAny(signal: AbortSignal): Promise<boolean> {
     const listed = await this.source.subdirs({ signal }).catch((error: unknown) => {
       // A channel that is configured may be on a disk that is not there; a label is something that a client made up.
       if (this.label === undefined || !isFerryError(error, 'CHANNEL_NOT_FOUND')) throw error;
@@ -289,10 +303,17 @@ export class GatewayChannel implements ServedChannel {
     for (const subdir of LIKELY_SUBDIRS) {
       const answer = await this.source.openMetadata(`${subdir}/repodata.json`, { signal });
       if (answer.status === 'absent') continue;
-      if (answer.status === 'found') await dismiss(answer.body);
+      if (answer.status === 'found') await this.#dismiss(answer.body);
       return true;
     }
     return false;
+  }
+
+  /** Ends what nobody reads; an answer over a line is begun for that, or it would keep its connection. Stores have not asked yet. */
+  async #dismiss(body: Bytes): Promise<void> {
+    const pieces = body[Symbol.asyncIterator]();
+    if (this.store === undefined) await pieces.next();
+    await pieces.return?.();
   }
 
   async #findSubdirs(signal: AbortSignal): Promise<readonly string[]> {
@@ -348,23 +369,18 @@ class CompanionDocument implements Releasable {
   }
 }
 
-/** Ends what nobody reads. */
-async function dismiss(body: Bytes): Promise<void> {
-  await body[Symbol.asyncIterator]().return?.();
-}
-
 function dateOf(lastModified: string | undefined, now: () => number): Date {
   const stated = new Date(lastModified ?? '');
   return Number.isNaN(stated.getTime()) ? new Date(now()) : stated;
 }
 
-/** The value of a key, made where there is none; the oldest ones that nobody could load go. */
+/** The value of a key, made where there is none; the oldest ones that nobody could load go. What is being loaded would have no owner. */
 function remember<T>(map: Map<string, Refreshed<T>>, key: string, make: () => Refreshed<T>): Refreshed<T> {
   const known = map.get(key);
   if (known !== undefined) return known;
   if (map.size >= MAX_REMEMBERED) {
-    for (const [old, { last }] of map) {
-      if (last !== undefined && last !== ABSENT) continue;
+    for (const [old, { last, isAsking }] of map) {
+      if (isAsking || (last !== undefined && last !== ABSENT)) continue;
       map.delete(old);
       break;
     }

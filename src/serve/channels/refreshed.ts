@@ -54,6 +54,11 @@ export class Refreshed<T> {
     return this.#last?.value;
   }
 
+  /** Whether it is being asked for now. */
+  get isAsking(): boolean {
+    return this.#asking !== undefined;
+  }
+
   /** Set while the last try to ask failed: since when nothing is known. */
   get failing(): Staleness | undefined {
     return this.#failure === undefined ? undefined : this.#staleness();
@@ -94,6 +99,8 @@ export class Refreshed<T> {
     const { freshMs, now } = this.#options;
     const failure = this.#failure;
     if (now() - this.#checkedAt < freshMs) return undefined;
+    // News that took longer to come than they are fresh are news all the same, for those who waited.
+    if (failure === undefined && this.#asking === undefined) return undefined;
     const code = isFerryError(failure?.error) ? failure.error.code : 'TIMEOUT';
     return { since: new Date(this.#checkedAt), code };
   }

@@ -24,7 +24,14 @@ export function contentResponse(body: ContentBody, init: ResponseInit): Response
     {
       async pull(controller) {
         const target = new Uint8Array(Math.min(CHUNK_BYTES, end - position));
-        const count = target.byteLength === 0 ? 0 : await opened.read(target, position);
+        let count = 0;
+        try {
+          if (target.byteLength > 0) count = await opened.read(target, position);
+        } catch (error) {
+          // Nobody cancels a stream that has failed.
+          await opened[Symbol.asyncDispose]();
+          throw error;
+        }
         position += count;
         if (count > 0) controller.enqueue(target.subarray(0, count));
         if (position < end && count > 0) return;

@@ -21,6 +21,8 @@ const NO_CACHE = 'no-cache';
 const JSON_TYPE = 'application/json';
 const ZSTD_TYPE = 'application/zstd';
 const ARCHIVE_TYPE = 'application/octet-stream';
+/** How often an answer is begun whose content was let go before it was opened. */
+const MAX_ATTEMPTS = 3;
 
 /** What {@link createChannelRoutes} works with. */
 export interface ChannelRoutesOptions {
@@ -56,17 +58,23 @@ export function createChannelRoutes(options: ChannelRoutesOptions): AnswerForCha
   return async (request, pathname) => {
     const path = parseChannelPath(pathname);
     if (path === undefined || path.file.kind === 'other') return undefined;
-    const channel = channels.get(path.name, path.label);
-    if (channel === undefined) return undefined;
     const route = ROUTES[path.file.kind];
-    try {
-      return noteAnswer(await answer(request, channel, path.file, options), { route });
-    } catch (error) {
-      request.signal.throwIfAborted();
-      const isNotGiven = error instanceof NotGiven;
-      const cause: unknown = isNotGiven ? error.cause : error;
-      onFailed?.(cause);
-      return noteAnswer(replyWithError(request, cause, { listed: !isNotGiven || error.isListed }), { route });
+    for (let attempt = 1; ; attempt += 1) {
+      const channel = channels.get(path.name, path.label);
+      if (channel === undefined) return undefined;
+      try {
+        return noteAnswer(await answer(request, channel, path.file, options), { route });
+      } catch (error) {
+        request.signal.throwIfAborted();
+        // A label that had to make room, or a state that another one replaced, between two steps.
+        const isLetGo = channel.isClosed || isFerryError(error, 'NOT_FOUND');
+        if (isLetGo && attempt < MAX_ATTEMPTS) continue;
+        const isNotGiven = error instanceof NotGiven;
+        const cause: unknown = isNotGiven ? error.cause : error;
+        onFailed?.(cause);
+        const listed = !isNotGiven || error.isListed;
+        return noteAnswer(replyWithError(request, cause, { listed }), { route });
+      }
     }
   };
 }

@@ -2,13 +2,9 @@
  * What is known of a pack of shards: which bytes of it are whose. Some hundred bytes for a package, in one piece of memory, so
  * that a channel of 25,000 names has two megabytes of it.
  */
-import { createHash } from 'node:crypto';
-import { encode } from '@msgpack/msgpack';
-import { z } from 'zod';
-import { parseBoundedMsgpack } from '../../conda/shards/parse-msgpack.js';
-import { ERROR_CODES, type FerryErrorCode } from '../../errors.js';
+import type { FerryErrorCode } from '../../errors.js';
 import { compareText } from '../../io/compare-text.js';
-import { isDigest, sha256Digest, type Digest } from '../../io/digest.js';
+import { sha256Digest, type Digest } from '../../io/digest.js';
 
 const DIGEST_BYTES = 32;
 // A row: digests of shard and listing, where the two lie one after the other, and their lengths.
@@ -18,10 +14,6 @@ const SHARD_LENGTH_AT = OFFSET_AT + 8;
 const LISTING_LENGTH_AT = SHARD_LENGTH_AT + 4;
 /** Bytes of a row. */
 export const ROW_BYTES = LISTING_LENGTH_AT + 4;
-
-const FORMAT_VERSION = 1;
-/** Each name is a value. */
-const MAX_VALUES = 10_000_000;
 
 /** Why there are no shards. */
 export interface ShardFault {
@@ -182,69 +174,4 @@ function search(count: number, compare: (index: number) => number): number | und
     else high = middle;
   }
   return undefined;
-}
-
-const bytesSchema = z.instanceof(Uint8Array);
-const tableSchema = z.object({
-  version: z.literal(FORMAT_VERSION),
-  subdir: z.string(),
-  index: bytesSchema.nullable(),
-  fault: z
-    .object({
-      code: z.string().refine((code): code is FerryErrorCode => code in ERROR_CODES),
-      message: z.string(),
-    })
-    .nullable(),
-  names: z.array(z.string()),
-  rows: bytesSchema,
-  recordCount: z.int().nonnegative(),
-  baseUrl: z.string().nullable(),
-  leadsElsewhere: z.boolean(),
-  digest: z.string().refine(isDigest),
-  size: z.int().nonnegative(),
-});
-
-/**
- * Writes a table, so that it can be kept beside its pack: a SHA-256, and the msgpack that it is of.
- * @returns what {@link decodePackTable} reads
- */
-export function encodePackTable(table: PackTable): Uint8Array {
-  const { index = null, fault = null, baseUrl = null } = table;
-  const body = encode({ version: FORMAT_VERSION, ...table, index, fault, baseUrl }, { sortKeys: true });
-  return Buffer.concat([createHash('sha256').update(body).digest(), body]);
-}
-
-/**
- * Reads a table.
- * @returns `undefined` for one that is damaged or of another version: its pack has to be made anew
- */
-export function decodePackTable(bytes: Uint8Array): PackTable | undefined {
-  const body = bytes.subarray(DIGEST_BYTES);
-  const digest = createHash('sha256').update(body).digest();
-  if (!digest.equals(bytes.subarray(0, DIGEST_BYTES))) return undefined;
-  const parsed = parseBoundedMsgpack(body, MAX_VALUES);
-  if ('fault' in parsed) return undefined;
-  const result = tableSchema.safeParse(parsed.value);
-  if (!result.success) return undefined;
-  const { index, fault, baseUrl, version: _version, ...rest } = result.data;
-  const table: PackTable = {
-    ...rest,
-    index: index ?? undefined,
-    fault: fault ?? undefined,
-    baseUrl: baseUrl ?? undefined,
-  };
-  return isSound(table) ? table : undefined;
-}
-
-/** Whether it can be searched, and points nowhere but into its pack. */
-function isSound(table: PackTable): boolean {
-  const { names, rows, size } = table;
-  if (rows.byteLength !== names.length * ROW_BYTES) return false;
-  const isSorted = names.every((name, i) => i === 0 || compareText(names[i - 1] ?? '', name) < 0);
-  if (!isSorted) return false;
-  for (const { shard, listing } of new PackRows(table).all()) {
-    const start = shard?.offset ?? listing.offset;
-    if (!Number.isSafeInteger(start) || start < 0 || listing.offset + listing.size > size) return false;
-  }
-  return true;
 }

@@ -43,6 +43,19 @@ function setUp(times: Partial<RefreshTimes> = {}) {
 }
 
 describe('what others may change', () => {
+  test('is news when it comes, however long that took', async () => {
+    const { refreshed, answerWith, pass, fail, now } = setUp();
+    answerWith(async () => {
+      pass(40_000);
+      return Promise.resolve('one');
+    });
+    const beganAt = now();
+    expect(await refreshed.get()).toEqual({ value: 'one', staleness: undefined });
+    fail();
+    const { staleness } = await refreshed.get();
+    expect(staleness).toEqual({ since: new Date(beganAt), code: 'NETWORK' });
+  });
+
   test('is asked for once, by all who ask at the same time', async () => {
     const { refreshed, answer, asked } = setUp();
     answer('one');

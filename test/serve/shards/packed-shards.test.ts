@@ -9,7 +9,6 @@ import { FerryError } from '#ferry/errors.js';
 import { collect } from '#ferry/io/bytes.js';
 import { digestHex, digestOf } from '#ferry/io/digest.js';
 import { buildShards } from '#ferry/serve/shards/build-shards.js';
-import { decodePackTable, encodePackTable, type PackTable } from '#ferry/serve/shards/pack-table.js';
 import { PackedShards } from '#ferry/serve/shards/packed-shards.js';
 import { inPieces } from '../../conda/repodata/pieces.js';
 import {
@@ -336,56 +335,6 @@ describe('a pack that is not what it was', () => {
       expect(set.shard(digest)).toBeUndefined();
     },
   );
-});
-
-describe('the table of a pack', () => {
-  const name = fc.string({ unit: 'binary' });
-  const built = fc
-    .uniqueArray(name, { maxLength: 20 })
-    .map((names) => names.sort((a, b) => (a < b ? -1 : 1)).map((one) => [`${one}-1-0.conda`, {}]))
-    .map((entries) => JSON.stringify({ 'packages.conda': Object.fromEntries(entries) as object }));
-
-  test('is read as it was written', async () => {
-    await fc.assert(
-      fc.asyncProperty(built, fc.option(fc.webUrl()), async (text, baseUrl) => {
-        const { table } = await packOf(text);
-        const written: PackTable = { ...table, baseUrl: baseUrl ?? undefined };
-        const bytes = encodePackTable(written);
-        expect(encodePackTable(decodePackTable(bytes)!)).toEqual(bytes);
-        const { names, digest, recordCount } = decodePackTable(bytes)!;
-        expect({ names, digest, recordCount }).toEqual({
-          names: table.names,
-          digest: table.digest,
-          recordCount: table.recordCount,
-        });
-      }),
-      { numRuns: 50 },
-    );
-  });
-
-  test('is not read with any byte changed, added or missing', async () => {
-    const { table } = await packOf(JSON.stringify({ packages: { 'a-1-0.tar.bz2': record('a', '1') } }));
-    const bytes = encodePackTable(table);
-    for (let at = 0; at < bytes.byteLength; at += 1) {
-      expect(decodePackTable(bytes.map((byte, i) => (i === at ? byte ^ 0x10 : byte)))).toBeUndefined();
-      expect(decodePackTable(bytes.subarray(0, at))).toBeUndefined();
-    }
-    expect(decodePackTable(Buffer.concat([bytes, Buffer.from([0])]))).toBeUndefined();
-  });
-
-  test.each<[string, (table: PackTable) => object]>([
-    ['names out of order', ({ names }) => ({ names: names.toReversed() })],
-    ['a name twice', ({ names }) => ({ names: [names[0], names[0]] })],
-    ['too few rows', ({ rows }) => ({ rows: rows.subarray(1) })],
-    ['a pack that is too short', ({ size }) => ({ size: size - 1 })],
-    ['no digest', () => ({ digest: 'x' })],
-    ['another version', () => ({ version: 2 })],
-    ['an unknown fault', () => ({ fault: { code: 'X', message: '' } })],
-  ])('is not read with %s', async (_what, change) => {
-    const packages = { 'a-1-0.tar.bz2': record('a', '1'), 'b-1-0.tar.bz2': record('b', '1') };
-    const { table } = await packOf(JSON.stringify({ packages }));
-    expect(decodePackTable(encodePackTable({ ...table, ...change(table) }))).toBeUndefined();
-  });
 });
 
 describe('making a pack', () => {
