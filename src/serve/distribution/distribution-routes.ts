@@ -12,9 +12,9 @@ import { hasArtifactType } from '../../oci/referrers.js';
 import type { CallOptions, Repository } from '../../oci/storage.js';
 import { withDeadline } from '../../io/deadline.js';
 import type { ContentOrigin } from '../cache/content-source.js';
+import { memoryContent } from '../cache/memory-contents.js';
 import type { Content } from '../content.js';
 import { replyWithContent } from '../reply/content-reply.js';
-import { memoryContent } from '../reply/memory-content.js';
 import {
   COMMON_HEADERS,
   replyWithDistributionError,
