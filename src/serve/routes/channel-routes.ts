@@ -12,11 +12,12 @@ import { parseChannelPath, type ChannelFile } from './channel-path.js';
 /** Name of the gateway in `Cache-Status`. @see RFC 9211 */
 const CACHE_NAME = 'conda-ferry';
 const ENCODINGS = ['zstd', 'gzip'] as const;
-const IMMUTABLE = 'public, max-age=31536000, immutable';
+// None says `public`: behind a login that would have shared caches give it to strangers. @see RFC 9111, section 3.5
+const IMMUTABLE = 'max-age=31536000, immutable';
 /** An archive of a name may be replaced by another one. */
-const ARCHIVE_CACHING = 'public, max-age=3600';
+const ARCHIVE_CACHING = 'max-age=3600';
 /** A shard's index. @see CEP 16: between a minute and an hour */
-const SHARD_INDEX_CACHING = 'public, max-age=60';
+const SHARD_INDEX_CACHING = 'max-age=60';
 const NO_CACHE = 'no-cache';
 const JSON_TYPE = 'application/json';
 const ZSTD_TYPE = 'application/zstd';
@@ -140,7 +141,7 @@ async function replyWithDocument(
   const { modified: lastModified, staleness } = document;
   const common = {
     lastModified,
-    cacheControl: staleness === undefined ? `public, max-age=${String(maxAgeSeconds)}` : NO_CACHE,
+    cacheControl: staleness === undefined ? `max-age=${String(maxAgeSeconds)}` : NO_CACHE,
     headers: staleHeaders(staleness, now),
   };
   if (isCompressed) {
