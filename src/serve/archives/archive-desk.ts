@@ -56,6 +56,7 @@ export class NotGiven extends Error {
   override readonly name = 'NotGiven';
   readonly isListed: boolean;
 
+  readonly isListed: boolean;
   constructor(error: unknown, isListed: boolean) {
     super('not given', { cause: error });
     this.isListed = isListed;
@@ -90,7 +91,7 @@ export class ArchiveDesk {
       return { kind: 'held', content: await this.#fetchUnknown(given.open, given.record, options.signal) };
     } catch (error) {
       options.signal.throwIfAborted();
-      const isListed = given.record !== undefined;
+      const { isListed } = given;
       if (!isListed && (await isAbsent(channel, error, options.signal))) return { kind: 'absent' };
       throw new NotGiven(error, isListed);
     }
@@ -110,7 +111,7 @@ export class ArchiveDesk {
     const isListed = found.status === 'listed';
     try {
       const located = await locateArchive(channel, subdir, filename, record, signal);
-      if (located.digest === undefined) return { kind: 'unknown', open: located.open, record };
+      if (located.digest === undefined) return { kind: 'unknown', open: located.open, record, isListed };
       const { digest, size } = located;
       const cached = await this.#options.cached(digest);
       if (cached !== undefined) {
