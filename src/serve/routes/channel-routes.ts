@@ -3,7 +3,7 @@ import { NotGiven, type ArchiveDesk, type GivenArchive } from '../archives/archi
 import type { ChannelSet } from '../channels/channel-set.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
 import type { ServedDocument, Staleness } from '../channels/served-channel.js';
-import { noteAnswer, type RouteClass } from '../listen/answer-note.js';
+import { noteAnswer, type CacheState, type RouteClass } from '../listen/answer-note.js';
 import { chooseEncoding } from '../reply/choose-encoding.js';
 import { replyWithContent } from '../reply/content-reply.js';
 import { replyWithError } from '../reply/error-reply.js';
@@ -91,20 +91,22 @@ async function answer(
     case 'metadata': {
       const document = await findDocument(channel, file.path, signal);
       if (document === undefined) return replyAbsent();
-      return replyWithDocument(request, document, { ...file, maxAgeSeconds, now });
+      const response = await replyWithDocument(request, document, { ...file, maxAgeSeconds, now });
+      return noteAnswer(response, { cache: cacheOf(document) });
     }
     case 'shard-index': {
       const generation = await channel.generation(file.subdir, { signal });
       const index = generation?.shards?.index;
       if (generation === undefined || index === undefined) return replyAbsent();
       const { modified: lastModified, staleness } = generation;
-      return replyWithContent(request, {
+      const response = await replyWithContent(request, {
         content: index,
         mediaType: ZSTD_TYPE,
         lastModified,
         cacheControl: staleness === undefined ? SHARD_INDEX_CACHING : NO_CACHE,
         headers: staleHeaders(staleness, now),
       });
+      return noteAnswer(response, { cache: cacheOf(generation) });
     }
     case 'shard': {
       const content = await channel.shard(file.subdir, file.sha256, signal);
@@ -165,6 +167,10 @@ function replyAbsent(): Response {
   return new Response('there is no such file in this channel\n', { status: 404, headers });
 }
 
+function cacheOf({ staleness }: ServedDocument): CacheState {
+  return staleness === undefined ? 'none' : 'stale';
+}
+
 /** What tells clients, and people, that this may not be what is there by now. @see RFC 9211, RFC 9111 */
 function staleHeaders(
   staleness: Staleness | undefined,
@@ -195,7 +201,8 @@ async function replyWithArchive(
     }
     const { content } = given;
     try {
-      return await replyWithContent(request, { content, mediaType, cacheControl });
+      const response = await replyWithContent(request, { content, mediaType, cacheControl });
+      return noteAnswer(response, { cache: given.kind === 'content' ? given.cache : undefined });
     } catch (error) {
       request.signal.throwIfAborted();
       // It left the cache between two steps: once more from the start.
