@@ -159,7 +159,8 @@ function repositoryOf(channel: GatewayChannel, rest: string) {
   const isRepodata = leaf === store.schema.metadataRepository('repodata.json');
   // What was there and is refused now is no absence.
   const isOptional = isRepodata
-    ? () => channel.mayLackRepodata(rest.slice(0, Math.max(0, rest.length - leaf.length - 1)))
+    ? (signal: AbortSignal) =>
+        channel.mayLackRepodata(rest.slice(0, Math.max(0, rest.length - leaf.length - 1)), signal)
     : !isPackage;
   return { repository: store.registry.repository(join(store.path, rest)), isOptional };
 }

@@ -422,6 +422,15 @@ describe('a store that fails', () => {
     expect((await get(`/v2/${limited.name}/tags/list`)).status).toBe(503);
   });
 
+  test('is a refusal where nobody can tell in time whether it means absence', async () => {
+    const repository = failing(new FerryError('DENIED', 'refused'));
+    const get = routesOver(repository, {
+      resolveRepository: () => ({ repository, isOptional: () => new Promise<never>(() => undefined) }),
+      timeLimitMs: 50,
+    });
+    expect((await get(`/v2/${repository.name}/tags/list`)).status).toBe(502);
+  });
+
   test('by saying nothing is given up', async () => {
     const never = new Promise<never>(() => undefined);
     const repository: Repository = { ...failing(new Error('unused')), fetchManifest: () => never };
