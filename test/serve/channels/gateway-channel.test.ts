@@ -31,7 +31,7 @@ function tellingSource(tell: () => object): ChannelSource {
       const text = Buffer.from(JSON.stringify(tell()));
       return Promise.resolve({ status: 'found', body: openerOf(text)(), validators: {} });
     },
-     
+
     openArchive: async function* () {
       throw await Promise.resolve(new Error('nobody asks for archives'));
     },
