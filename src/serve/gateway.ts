@@ -11,7 +11,7 @@ import { ChannelSet, type OfferedChannel } from './channels/channel-set.js';
 import type { GatewayChannel, GatewayChannelOptions } from './channels/gateway-channel.js';
 import type { ServedChannel } from './channels/served-channel.js';
 import { createDistributionRoutes } from './distribution/distribution-routes.js';
-import { noteAnswer } from './listen/answer-note.js';
+import { noteAnswer, type RouteClass } from './listen/answer-note.js';
 import { createPages } from './pages/pages.js';
 import { readArchiveInfo } from './pages/read-archive-info.js';
 import { describeArtifact, readStoredInfo } from './pages/read-info.js';
@@ -88,11 +88,8 @@ export function createGateway(options: GatewayOptions): Gateway {
         headers: { allow: 'GET, HEAD' },
       });
     const answer = health(context.req.path);
-    if (answer !== undefined) return noteAnswer(answer, { route: 'health' });
-    if (context.req.path === '/metrics' && metrics !== undefined) {
-      return noteAnswer(await metrics(), { route: 'metrics' });
-    }
-    return next();
+    if (answer !== undefined) return answer;
+    return context.req.path === '/metrics' && metrics !== undefined ? metrics() : next();
   });
   app.route(
     '/',
@@ -122,11 +119,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     channels,
     // What clients ask for most does not pass by all other routes.
     fetch: async (request) => {
+      const path = pathOf(request.url);
       if (request.method === 'GET' || request.method === 'HEAD') {
-        const answer = await answerForChannels(request, pathOf(request.url));
+        const answer = await answerForChannels(request, path);
         if (answer !== undefined) return answer;
       }
-      return app.fetch(request);
+      const answer = await app.fetch(request);
+      // Here and not where it was made: for HEAD the router makes another one.
+      return noteAnswer(answer, { route: routeOf(path, answer.status) });
     },
     warmUp: async (signal) => {
       await Promise.all(channels.all().map((channel) => warmUp(channel, signal)));
@@ -142,6 +142,14 @@ async function warmUp(channel: GatewayChannel, signal: AbortSignal | undefined):
   } catch {
     // Whoever asks is told.
   }
+}
+
+/** What an answer was about that was about no file of a channel. */
+function routeOf(path: string, status: number): RouteClass {
+  if (/^\/(?:v2(?:\/|$)|token$)/.test(path)) return 'registry';
+  if (path === '/healthz' || path === '/readyz') return 'health';
+  if (status === 404 || status === 405) return 'other';
+  return path === '/metrics' ? 'metrics' : 'page';
 }
 
 /** `/v2/<channel>/<rest>` is `<rest>` below the channel's own path in its registry. */
@@ -161,7 +169,8 @@ function repositoryOf(channel: GatewayChannel, rest: string) {
   const isRepodata = leaf === store.schema.metadataRepository('repodata.json');
   // What was there and is refused now is no absence.
   const isOptional = isRepodata
-    ? () => channel.mayLackRepodata(rest.slice(0, Math.max(0, rest.length - leaf.length - 1)))
+    ? (signal: AbortSignal) =>
+        channel.mayLackRepodata(rest.slice(0, Math.max(0, rest.length - leaf.length - 1)), signal)
     : !isPackage;
   return { repository: store.registry.repository(join(store.path, rest)), isOptional };
 }

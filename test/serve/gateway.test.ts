@@ -43,7 +43,7 @@ describe('metadata', () => {
     const plain = await get(path);
     expect(plain.status).toBe(200);
     expect(plain.headers.get('content-type')).toBe('application/json');
-    expect(plain.headers.get('cache-control')).toBe('public, max-age=30');
+    expect(plain.headers.get('cache-control')).toBe('max-age=30');
     expect(plain.headers.get('vary')).toBe('accept-encoding');
     expect(await bytesOf(plain)).toEqual(text);
     const gzip = await get(path, { 'accept-encoding': 'gzip' });
@@ -150,7 +150,7 @@ describe('shards', () => {
     const { get, getMade } = await openGateway({ channels: { c: folder }, now: () => now });
     const path = '/c/noarch/repodata_shards.msgpack.zst';
     const first = await getMade(path);
-    expect(first.headers.get('cache-control')).toBe('public, max-age=60');
+    expect(first.headers.get('cache-control')).toBe('max-age=60');
     const index = await readShardIndex(await bytesOf(first), 'noarch', 'it');
     expect(index.info).toMatchObject({ subdir: 'noarch', base_url: '', shards_base_url: './shards/' });
     const shardPath = `/c/noarch/shards/${digestHex(index.shards.get('one') ?? 'sha256:')}.msgpack.zst`;

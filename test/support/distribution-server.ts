@@ -16,7 +16,7 @@ import {
   createDistributionRoutes,
   type DistributionOptions,
 } from '#ferry/serve/distribution/distribution-routes.js';
-import { memoryContent } from '#ferry/serve/reply/memory-content.js';
+import { memoryContent } from '#ferry/serve/cache/memory-contents.js';
 import { statedRepository } from './stated-repository.js';
 
 const MAX_BLOB_BYTES = 64 * 1024 * 1024;

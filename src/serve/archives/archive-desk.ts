@@ -9,6 +9,7 @@ import type { TempFolder } from '../../io/temp-folder.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
 import type { Content } from '../content.js';
 import type { ContentOrigin } from '../cache/content-source.js';
+import type { CacheState } from '../listen/answer-note.js';
 import { HeldFile } from '../held-file.js';
 import { findArchive } from './find-archive.js';
 import { locateArchive } from './locate-archive.js';
@@ -38,7 +39,13 @@ export interface ArchiveDeskOptions {
 
 /** What is given for an archive. */
 export type GivenArchive =
-  | { readonly kind: 'content'; readonly content: Content; readonly isListed: boolean }
+  | {
+      readonly kind: 'content';
+      readonly content: Content;
+      readonly isListed: boolean;
+      /** @defaultValue `none`: the cache has no part in it */
+      readonly cache?: CacheState | undefined;
+    }
   /** To be let go when it was sent. */
   | { readonly kind: 'held'; readonly content: HeldFile }
   | { readonly kind: 'elsewhere'; readonly url: URL }
@@ -49,6 +56,7 @@ interface GivenUnknown {
   readonly kind: 'unknown';
   readonly open: OpenBytes;
   readonly record: RepodataRecord | undefined;
+  readonly isListed: boolean;
 }
 
 /** Why something was not given, and whether the repodata promises it. */
@@ -90,7 +98,7 @@ export class ArchiveDesk {
       return { kind: 'held', content: await this.#fetchUnknown(given.open, given.record, options.signal) };
     } catch (error) {
       options.signal.throwIfAborted();
-      const isListed = given.record !== undefined;
+      const { isListed } = given;
       if (!isListed && (await isAbsent(channel, error, options.signal))) return { kind: 'absent' };
       throw new NotGiven(error, isListed);
     }
@@ -110,12 +118,12 @@ export class ArchiveDesk {
     const isListed = found.status === 'listed';
     try {
       const located = await locateArchive(channel, subdir, filename, record, signal);
-      if (located.digest === undefined) return { kind: 'unknown', open: located.open, record };
+      if (located.digest === undefined) return { kind: 'unknown', open: located.open, record, isListed };
       const { digest, size } = located;
       const cached = await this.#options.cached(digest);
       if (cached !== undefined) {
         if (record !== undefined && !isHead) this.#options.onGiven?.(channel, subdir, record);
-        return { kind: 'content', content: cached, isListed };
+        return { kind: 'content', content: cached, isListed, cache: 'hit' };
       }
       if (isHead && size !== undefined)
         return { kind: 'content', content: { digest, size, open: () => notToBeRead(digest) }, isListed };
@@ -123,7 +131,9 @@ export class ArchiveDesk {
       if (elsewhere !== undefined) return { kind: 'elsewhere', url: elsewhere };
       const content = await this.#options.content(located, signal);
       if (record !== undefined) this.#options.onGiven?.(channel, subdir, record);
-      return { kind: 'content', content, isListed };
+      // What lies on this disk in a store is read there.
+      const cache = located.openFile === undefined ? 'miss' : 'none';
+      return { kind: 'content', content, isListed, cache };
     } catch (error) {
       signal.throwIfAborted();
       if (!isListed && (await isAbsent(channel, error, signal))) return { kind: 'absent' };

@@ -12,9 +12,9 @@ import { hasArtifactType } from '../../oci/referrers.js';
 import type { CallOptions, Repository } from '../../oci/storage.js';
 import { withDeadline } from '../../io/deadline.js';
 import type { ContentOrigin } from '../cache/content-source.js';
+import { memoryContent } from '../cache/memory-contents.js';
 import type { Content } from '../content.js';
 import { replyWithContent } from '../reply/content-reply.js';
-import { memoryContent } from '../reply/memory-content.js';
 import {
   COMMON_HEADERS,
   replyWithDistributionError,
@@ -37,7 +37,7 @@ export interface OfferedRepository {
    * @defaultValue false: a refusal is passed on as a failure
    * @see ghcr/G5
    */
-  readonly isOptional?: boolean | (() => Promise<boolean>) | undefined;
+  readonly isOptional?: boolean | ((signal: AbortSignal) => Promise<boolean>) | undefined;
 }
 
 /** Options of {@link createDistributionRoutes}. */
@@ -56,6 +56,8 @@ export interface DistributionOptions {
 
 /** Clients give up, or their proxies do, after half a minute. */
 const DEFAULT_TIME_LIMIT_MS = 25_000;
+/** After a refusal, which may have taken as long as the limit above: together they are less than half a minute. */
+const OPTIONAL_LIMIT_MS = 4_000;
 /** Short enough for who waits for a new tag, long enough to ask a registry once for a thousand clients. */
 const TAG_MAX_AGE_MS = 5_000;
 const MAX_LISTS_BYTES = 64 * 1024 * 1024;
@@ -139,8 +141,22 @@ class DistributionRoutes {
       if (offered === undefined) return unknownName(request, endPoint.name);
       return await this.#read(request, offered.repository, endPoint, query);
     } catch (error) {
-      if (isRefusal(error) && (await isOptional(offered))) return unknownName(request, endPoint.name);
+      if (isRefusal(error) && (await this.#isOptional(request, offered)))
+        return unknownName(request, endPoint.name);
       return replyWithFailure(request, error, absent);
+    }
+  }
+
+  /** Whether a refusal says that there is nothing; as long as that cannot be told, it does not. */
+  async #isOptional(request: Request, offered: OfferedRepository | undefined): Promise<boolean> {
+    const told = offered?.isOptional;
+    if (typeof told !== 'function') return told === true;
+    const limitMs = Math.min(OPTIONAL_LIMIT_MS, this.#timeLimitMs);
+    try {
+      return await withDeadline(limitMs, request.signal, told);
+    } catch {
+      request.signal.throwIfAborted();
+      return false;
     }
   }
 
@@ -305,11 +321,6 @@ function signalOf(request: Request): CallOptions {
       return request.signal;
     },
   };
-}
-
-async function isOptional(offered: OfferedRepository | undefined): Promise<boolean> {
-  const told = offered?.isOptional;
-  return typeof told === 'function' ? told() : told === true;
 }
 
 function isRefusal(error: unknown): boolean {

@@ -7,6 +7,7 @@ import { digestHex, digestOf } from '../../io/digest.js';
 import { formatPage, headerPolicy } from '../../io/html.js';
 import { escapeMarkup } from '../../io/escape-markup.js';
 import { ByteBudget } from '../../io/byte-budget.js';
+import { withDeadline } from '../../io/deadline.js';
 import type { ServedChannel } from '../channels/served-channel.js';
 import { archivePage, type ReadShownInfo } from './archive-page.js';
 import { channelPage } from './channel-page.js';
@@ -37,6 +38,8 @@ export interface PagesOptions {
   /** Where clients reach the server, for commands: `https://conda.example.org`; nothing but the path of the request is trusted. */
   readonly baseUrl: (request: Request) => string;
   readonly toolVersion: string;
+  /** How long a page waits for what is inside an archive, in milliseconds. @defaultValue 10 seconds */
+  readonly readLimitMs?: number | undefined;
 }
 
 /** How long a page counts as fresh, in seconds. */
@@ -45,6 +48,8 @@ const MAX_AGE_SECONDS = 15;
 const RETRY_SECONDS = 30;
 /** Reading the contents of an archive takes some megabytes: so many at once. */
 const MAX_READERS = 4;
+/** A page without the contents is worth more than one that does not come. */
+const READ_LIMIT_MS = 10_000;
 
 const POLICY = headerPolicy(PAGES_STYLE);
 
@@ -66,10 +71,12 @@ type Target =
  */
 export function createPages(options: PagesOptions): Hono {
   const readers = new ByteBudget(MAX_READERS);
-  const readInfo: ReadShownInfo = async (channel, subdir, filename, info) => {
-    using _ = await readers.take(1, { signal: info.signal });
-    return await options.readInfo(channel, subdir, filename, info);
-  };
+  const { readLimitMs = READ_LIMIT_MS } = options;
+  const readInfo: ReadShownInfo = (channel, subdir, filename, info) =>
+    withDeadline(readLimitMs, info.signal ?? new AbortController().signal, async (signal) => {
+      using _ = await readers.take(1, { signal });
+      return await options.readInfo(channel, subdir, filename, { ...info, signal });
+    });
   const pages = new Hono();
   pages.get('*', async (context, next) => {
     const { raw } = context.req;

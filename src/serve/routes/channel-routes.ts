@@ -3,7 +3,7 @@ import { NotGiven, type ArchiveDesk, type GivenArchive } from '../archives/archi
 import type { ChannelSet } from '../channels/channel-set.js';
 import type { GatewayChannel } from '../channels/gateway-channel.js';
 import type { ServedDocument, Staleness } from '../channels/served-channel.js';
-import { noteAnswer, type RouteClass } from '../listen/answer-note.js';
+import { noteAnswer, type CacheState, type RouteClass } from '../listen/answer-note.js';
 import { chooseEncoding } from '../reply/choose-encoding.js';
 import { replyWithContent } from '../reply/content-reply.js';
 import { replyWithError } from '../reply/error-reply.js';
@@ -12,11 +12,12 @@ import { parseChannelPath, type ChannelFile } from './channel-path.js';
 /** Name of the gateway in `Cache-Status`. @see RFC 9211 */
 const CACHE_NAME = 'conda-ferry';
 const ENCODINGS = ['zstd', 'gzip'] as const;
-const IMMUTABLE = 'public, max-age=31536000, immutable';
+// None says `public`: behind a login that would have shared caches give it to strangers. @see RFC 9111, section 3.5
+const IMMUTABLE = 'max-age=31536000, immutable';
 /** An archive of a name may be replaced by another one. */
-const ARCHIVE_CACHING = 'public, max-age=3600';
+const ARCHIVE_CACHING = 'max-age=3600';
 /** A shard's index. @see CEP 16: between a minute and an hour */
-const SHARD_INDEX_CACHING = 'public, max-age=60';
+const SHARD_INDEX_CACHING = 'max-age=60';
 const NO_CACHE = 'no-cache';
 const JSON_TYPE = 'application/json';
 const ZSTD_TYPE = 'application/zstd';
@@ -90,20 +91,22 @@ async function answer(
     case 'metadata': {
       const document = await findDocument(channel, file.path, signal);
       if (document === undefined) return replyAbsent();
-      return replyWithDocument(request, document, { ...file, maxAgeSeconds, now });
+      const response = await replyWithDocument(request, document, { ...file, maxAgeSeconds, now });
+      return noteAnswer(response, { cache: cacheOf(document) });
     }
     case 'shard-index': {
       const generation = await channel.generation(file.subdir, { signal });
       const index = generation?.shards?.index;
       if (generation === undefined || index === undefined) return replyAbsent();
       const { modified: lastModified, staleness } = generation;
-      return replyWithContent(request, {
+      const response = await replyWithContent(request, {
         content: index,
         mediaType: ZSTD_TYPE,
         lastModified,
         cacheControl: staleness === undefined ? SHARD_INDEX_CACHING : NO_CACHE,
         headers: staleHeaders(staleness, now),
       });
+      return noteAnswer(response, { cache: cacheOf(generation) });
     }
     case 'shard': {
       const content = await channel.shard(file.subdir, file.sha256, signal);
@@ -140,7 +143,7 @@ async function replyWithDocument(
   const { modified: lastModified, staleness } = document;
   const common = {
     lastModified,
-    cacheControl: staleness === undefined ? `public, max-age=${String(maxAgeSeconds)}` : NO_CACHE,
+    cacheControl: staleness === undefined ? `max-age=${String(maxAgeSeconds)}` : NO_CACHE,
     headers: staleHeaders(staleness, now),
   };
   if (isCompressed) {
@@ -162,6 +165,10 @@ async function replyWithDocument(
 function replyAbsent(): Response {
   const headers = { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' };
   return new Response('there is no such file in this channel\n', { status: 404, headers });
+}
+
+function cacheOf({ staleness }: ServedDocument): CacheState {
+  return staleness === undefined ? 'none' : 'stale';
 }
 
 /** What tells clients, and people, that this may not be what is there by now. @see RFC 9211, RFC 9111 */
@@ -194,7 +201,8 @@ async function replyWithArchive(
     }
     const { content } = given;
     try {
-      return await replyWithContent(request, { content, mediaType, cacheControl });
+      const response = await replyWithContent(request, { content, mediaType, cacheControl });
+      return noteAnswer(response, { cache: given.kind === 'content' ? given.cache : undefined });
     } catch (error) {
       request.signal.throwIfAborted();
       // It left the cache between two steps: once more from the start.

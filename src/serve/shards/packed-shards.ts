@@ -1,8 +1,10 @@
 import { digestOf } from '../../io/digest.js';
 import type { OpenedBytes } from '../../io/opened-bytes.js';
+import { openedMemory } from '../../io/opened-memory.js';
 import { SingleFlight, untilAborted } from '../../io/single-flight.js';
 import { checkBytes } from '../../io/verify.js';
 import { decompressZstd } from '../../io/zstd.js';
+import { memoryContent } from '../cache/memory-contents.js';
 import type { PackageListing, ShardSet } from '../channels/served-channel.js';
 import type { Content } from '../content.js';
 import { PackRows, type PackedBytes, type PackTable } from './pack-table.js';
@@ -37,7 +39,7 @@ export class PackedShards implements ShardSet {
     this.#table = table;
     this.#rows = new PackRows(table);
     this.#openPack = openPack;
-    this.index = table.index === undefined ? undefined : contentOf(table.index);
+    this.index = table.index === undefined ? undefined : memoryContent(digestOf(table.index), table.index);
   }
 
   get names(): readonly string[] {
@@ -56,7 +58,7 @@ export class PackedShards implements ShardSet {
     return {
       digest: packed.digest,
       size: packed.size,
-      open: async () => openedBytes(await this.#read(packed, what)),
+      open: async () => openedMemory(await this.#read(packed, what)),
     };
   }
 
@@ -113,26 +115,4 @@ export class PackedShards implements ShardSet {
     checkBytes(bytes.subarray(0, done), { digest, size }, what);
     return bytes;
   }
-}
-
-/** Content in memory. */
-function contentOf(bytes: Uint8Array): Content {
-  return {
-    digest: digestOf(bytes),
-    size: bytes.byteLength,
-    bytes,
-    open: () => Promise.resolve(openedBytes(bytes)),
-  };
-}
-
-function openedBytes(bytes: Uint8Array): OpenedBytes {
-  return {
-    size: bytes.byteLength,
-    read: (target, position) => {
-      const part = bytes.subarray(position, position + target.byteLength);
-      target.set(part);
-      return Promise.resolve(part.byteLength);
-    },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
 }

@@ -1,3 +1,5 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { onTestFinished, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
 import { OciChannel } from '#ferry/artifact/oci-channel.js';
@@ -7,6 +9,7 @@ import { openRegistry } from '#ferry/registry/open-registry.js';
 import { FIXTURE_CHANNEL } from '../../support/channels.js';
 import { startGhcrDouble } from '../../support/double/ghcr.js';
 import { ghcrStore, mirrorFolder } from '../../support/stores.js';
+import { tempFolder } from '../../support/temp.js';
 import { openGateway } from '../open-gateway.js';
 
 const NOARCH_ARCHIVE = 'ferry-tool-2.1.0-py_0.conda';
@@ -31,4 +34,15 @@ test('what is not listed and refused is absent as long as the channel can be rea
   // Nothing of it can be read any more: who knows what is there.
   ghcr.packages.forEach((pkg) => (pkg.visibility = 'private'));
   expect((await get('/c/noarch/never-was-2-0.conda')).status).toBe(502);
+});
+
+test('what is listed in a record that cannot be read is not told to be absent', async () => {
+  const folder = await tempFolder();
+  await mkdir(join(folder, 'noarch'), { recursive: true });
+  const packages = { 'odd-1-0.tar.bz2': { name: 'odd', version: 1 } };
+  const repodata = { info: { subdir: 'noarch' }, packages, 'packages.conda': {} };
+  await writeFile(join(folder, 'noarch', 'repodata.json'), JSON.stringify(repodata));
+  const { get } = await openGateway({ channels: { c: folder } });
+  expect((await get('/c/noarch/odd-1-0.tar.bz2')).status).toBe(502);
+  expect((await get('/c/noarch/odd-2-0.tar.bz2')).status).toBe(404);
 });

@@ -9,7 +9,7 @@ import {
   type DistributionOptions,
 } from '#ferry/serve/distribution/distribution-routes.js';
 import { contentBodyOf } from '#ferry/serve/reply/content-body.js';
-import { memoryContent } from '#ferry/serve/reply/memory-content.js';
+import { memoryContent } from '#ferry/serve/cache/memory-contents.js';
 import {
   artifactOf,
   contentOf,
@@ -215,7 +215,7 @@ describe('a blob', () => {
     expect(looked.headers.get('content-length')).toBe('5');
     expect(brought).toBe(0);
     // Without the manifest nobody knows its size, and this store cannot tell.
-    const get = routesOver(repository, { content });
+    const get = routesOver(statedRepository(repository, {}), { content });
     expect((await get(path, { method: 'HEAD' })).status).toBe(404);
     await get(`/v2/${repository.name}/manifests/latest`);
     expect((await get(path, { method: 'HEAD' })).headers.get('content-length')).toBe('5');
@@ -420,6 +420,15 @@ describe('a store that fails', () => {
       resolveRepository: () => ({ repository: limited, isOptional: true }),
     });
     expect((await get(`/v2/${limited.name}/tags/list`)).status).toBe(503);
+  });
+
+  test('is a refusal where nobody can tell in time whether it means absence', async () => {
+    const repository = failing(new FerryError('DENIED', 'refused'));
+    const get = routesOver(repository, {
+      resolveRepository: () => ({ repository, isOptional: () => new Promise<never>(() => undefined) }),
+      timeLimitMs: 50,
+    });
+    expect((await get(`/v2/${repository.name}/tags/list`)).status).toBe(502);
   });
 
   test('by saying nothing is given up', async () => {

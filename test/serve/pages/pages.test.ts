@@ -445,3 +445,11 @@ test('pages are whole, whatever names hold', async () => {
     { numRuns: 150 },
   );
 });
+
+test('the page of an archive comes without what is inside where that does not come', async () => {
+  const path = '/tools/-/numpy/linux-64/numpy-2.1.0-py312_0.conda';
+  const never = new Promise<never>(() => undefined);
+  const { status, html } = await render(path, [tools], { readInfo: () => never, readLimitMs: 50 });
+  expect(status).toBe(200);
+  expect(html).toContain('is not available here (<code>TIMEOUT</code>)');
+});

@@ -3,7 +3,7 @@ import { digestOf } from '#ferry/io/digest.js';
 import type { Content } from '#ferry/serve/content.js';
 import { contentBodyOf } from '#ferry/serve/reply/content-body.js';
 import { entityTag, replyWithContent, type ContentReply } from '#ferry/serve/reply/content-reply.js';
-import { memoryContent } from '#ferry/serve/reply/memory-content.js';
+import { memoryContent } from '#ferry/serve/cache/memory-contents.js';
 import { rejection } from '../../contracts/artifacts.js';
 
 const BYTES = Buffer.from('0123456789');
