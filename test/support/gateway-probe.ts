@@ -114,9 +114,10 @@ export function faultOf(
   }
   if (status === 0) return allowed.includes(0) ? undefined : tell('the connection ended');
   if (!allowed.includes(status)) return tell(`status ${status}: ${probed.body.toString().slice(0, 200)}`);
-  if (status === 503 && !/^[1-9]\d*$/.test(headers['retry-after'] ?? ''))
+  if ((status === 502 || status === 503) && !/^[1-9]\d*$/.test(headers['retry-after'] ?? ''))
     return tell('503 without Retry-After');
-  if (status === 503 && Number(headers['retry-after']) > 3600) return tell('an absurd Retry-After');
+  if ((status === 502 || status === 503) && Number(headers['retry-after']) > 3600)
+    return tell('an absurd Retry-After');
   return undefined;
 }
 

@@ -30,6 +30,8 @@ export interface FailureOptions {
 
 /** Of a limit that does not say how long it lasts; GitHub asks for a minute or more. */
 const DEFAULT_LIMIT_SECONDS = 60;
+/** What is wrong with a store seldom mends itself; somebody may. */
+const BAD_SECONDS = 60;
 /** What ends by itself, nobody knows when. */
 const DEFAULT_RETRY_SECONDS = 10;
 /** Whatever a registry asks for, clients may try again after that. */
@@ -72,7 +74,8 @@ export function describeFailure(error: unknown, { listed }: FailureOptions): Fai
     ...(error.hint === undefined ? {} : { hint: forClients(error.hint) }),
   };
   if (PASSING.has(code)) return { ...told, status: 503, retryAfterSeconds: retryAfterOf(error) };
-  return { ...told, status: ABSENT.has(code) && !listed ? 404 : 502 };
+  if (ABSENT.has(code) && !listed) return { ...told, status: 404 };
+  return { ...told, status: 502, retryAfterSeconds: BAD_SECONDS };
 }
 
 /**

@@ -72,7 +72,7 @@ describe('what a client is told', () => {
     for (const options of [listed, unlisted]) {
       const failure = describeFailure(error, options);
       expect(failure.status).toBe(502);
-      expect(failure.retryAfterSeconds).toBeUndefined();
+      expect(failure.retryAfterSeconds).toBe(60);
     }
   });
 

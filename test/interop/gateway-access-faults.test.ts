@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { ghcrStore, mirrorFolder } from '../../support/stores.js';
-import { FIXTURE_CHANNEL } from '../../support/channels.js';
-import { FAULT_RULES, type FaultKind } from '../../support/double/fault-rules.js';
-import { useGhcrDouble } from '../../support/double/ghcr.js';
-import { gatewayHere, registryChannel } from '../../support/gateway-here.js';
-import { archivesOf, faultsOf, probe, probeAll, truthOfFolder } from '../../support/gateway-probe.js';
-import { expectRecovery, REPODATA, sceneOf, type Scene } from '../../support/gateway-scene.js';
+import { ghcrStore, mirrorFolder } from '../support/stores.js';
+import { FIXTURE_CHANNEL } from '../support/channels.js';
+import { FAULT_RULES, type FaultKind } from '../support/double/fault-rules.js';
+import { useGhcrDouble } from '../support/double/ghcr.js';
+import { gatewayHere, registryChannel } from '../support/gateway-here.js';
+import { archivesOf, faultsOf, probe, probeAll, truthOfFolder } from '../support/gateway-probe.js';
+import { expectRecovery, REPODATA, sceneOf, type Scene } from '../support/gateway-scene.js';
 
 const KINDS: readonly FaultKind[] = [
   '429',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { FaultyLine, LineMode } from '../../support/faulty-line.js';
-import { faultsOf, probeAll, untilNothing } from '../../support/gateway-probe.js';
-import { expectRecovery, REPODATA, sceneOf, STORES } from '../../support/gateway-scene.js';
+import type { FaultyLine, LineMode } from '../support/faulty-line.js';
+import { faultsOf, probeAll, untilNothing } from '../support/gateway-probe.js';
+import { expectRecovery, REPODATA, sceneOf, STORES } from '../support/gateway-scene.js';
 
 const MODES = [
   'down',
