@@ -18,14 +18,14 @@ import { expect, onTestFinished, test } from 'vitest';
 import { DirectoryChannel } from '#ferry/channel/directory-channel.js';
 import { FerryError } from '#ferry/errors.js';
 import { openBlobFolder } from '#ferry/image-layout/blob-folder.js';
-import { FIXTURE_CHANNEL } from '../../support/channels.js';
-import { folderChannel, gatewayHere, layoutChannel } from '../../support/gateway-here.js';
-import { archivesOf, faultsOf, probeAll, statusesOf, truthOfFolder } from '../../support/gateway-probe.js';
-import { startGatewayProcess } from '../../support/gateway-process.js';
-import { expectRecovery, REPODATA, sceneOf } from '../../support/gateway-scene.js';
-import { layoutStore } from '../../support/stores.js';
-import { tempFolder } from '../../support/temp.js';
-import { mirrorChannel } from '../../support/workers.js';
+import { FIXTURE_CHANNEL } from '../support/channels.js';
+import { folderChannel, gatewayHere, layoutChannel } from '../support/gateway-here.js';
+import { archivesOf, faultsOf, probeAll, statusesOf, truthOfFolder } from '../support/gateway-probe.js';
+import { startGatewayProcess } from '../support/gateway-process.js';
+import { expectRecovery, REPODATA, sceneOf } from '../support/gateway-scene.js';
+import { layoutStore } from '../support/stores.js';
+import { tempFolder } from '../support/temp.js';
+import { mirrorChannel } from '../support/workers.js';
 
 test('a cache on a full disk costs nothing but speed', async () => {
   const folder = openBlobFolder(join(await tempFolder(), 'cache'));
