@@ -1,10 +1,11 @@
+import { isSystemError } from '../../errors.js';
 import type { Digest } from '../../io/digest.js';
 import type { OpenedBytes } from '../../io/opened-bytes.js';
 
 /** How long a file stays open for the next one who wants it, in milliseconds. */
 const KEEP_MS = 1000;
-/** So many at most; handles are scarce. */
-const MAX_KEPT = 64;
+/** So many at most; where handles are scarce, none are kept. */
+const MAX_KEPT = 384;
 
 interface SharedFile {
   readonly opened: OpenedBytes;
@@ -29,7 +30,7 @@ export class SharedFiles implements AsyncDisposable {
     const known = this.#kept.get(digest);
     if (known !== undefined && performance.now() < known.untilMs && known.opened.isUnchanged?.() === true)
       return share(known);
-    const opened = await openFile();
+    const opened = await this.#openAnew(openFile);
     if (opened?.isUnchanged === undefined) return opened;
     this.forget(digest);
     const file = { opened, untilMs: performance.now() + KEEP_MS, readers: 0, isKept: true };
@@ -43,6 +44,16 @@ export class SharedFiles implements AsyncDisposable {
     return view;
   }
 
+  async #openAnew(openFile: () => Promise<OpenedBytes | undefined>): Promise<OpenedBytes | undefined> {
+    try {
+      return await openFile();
+    } catch (error) {
+      if (this.#kept.size === 0 || !isSystemError(error, 'EMFILE', 'ENFILE')) throw error;
+      await this[Symbol.asyncDispose]();
+      return openFile();
+    }
+  }
+
   /** Keeps a file open no longer than it is read. */
   forget(digest: Digest): void {
     const file = this.#kept.get(digest);
@@ -54,6 +65,7 @@ export class SharedFiles implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     const files = [...this.#kept.values()];
     this.#kept.clear();
     for (const file of files) file.isKept = false;
