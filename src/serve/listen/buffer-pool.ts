@@ -7,12 +7,16 @@ export const SMALL_BYTES = 32 * 1024;
 /** So that 50, or 10,000, clients that take their time hold 32 MiB of large buffers and no more. */
 export const MAX_LARGE = 32;
 
+/** Small buffers that are kept for the next one: 8 MiB. */
+const MAX_FREE_SMALL = 256;
+
 /**
  * Buffers that are used again. Of the large ones only so many exist; whoever finds none left gets a small one.
  * A buffer goes back when nothing can write or read it any more, or else is {@link forget forgotten}.
  */
 export class BufferPool {
   readonly #free: Buffer[] = [];
+  readonly #freeSmall: Buffer[] = [];
   #lent = 0;
 
   /** How many large buffers are lent just now. */
@@ -22,13 +26,17 @@ export class BufferPool {
 
   /** Lends a buffer of {@link LARGE_BYTES} or, also where that is asked for, of {@link SMALL_BYTES}. */
   lend(isSmall: boolean): Buffer {
-    if (isSmall || this.#lent >= MAX_LARGE) return Buffer.allocUnsafeSlow(SMALL_BYTES);
+    if (isSmall || this.#lent >= MAX_LARGE)
+      return this.#freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES);
     this.#lent += 1;
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES);
   }
 
   giveBack(buffer: Buffer): void {
-    if (buffer.byteLength !== LARGE_BYTES) return;
+    if (buffer.byteLength !== LARGE_BYTES) {
+      if (this.#freeSmall.length < MAX_FREE_SMALL) this.#freeSmall.push(buffer);
+      return;
+    }
     this.#lent -= 1;
     this.#free.push(buffer);
   }
