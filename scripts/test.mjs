@@ -15,6 +15,7 @@ const project = argv[2] ?? 'unit';
 const filters = argv.slice(3);
 
 const container = bringRegistry();
+if (project !== 'unit') bring('redis-server', 'redis-server');
 if (project === 'interop') {
   bring('skopeo', 'skopeo');
   bring('chromium', 'chromium');

@@ -55,6 +55,11 @@ export const ERROR_CODES = {
   OUTPUT_UNWRITABLE: 'an archive cannot be written, or unpacked, where it was asked for',
   PLAN_INVALID: 'a plan cannot be read, or is of another channel',
   PLAN_STALE: 'the channel was published anew since the plan was made, or the plan is of another one',
+  QUEUE_FULL: 'Redis has no memory left for the jobs of a run',
+  QUEUE_LOST: 'the jobs of a run vanish from Redis again and again',
+  QUEUE_REFUSED: 'Redis refuses the user name or the password',
+  QUEUE_UNFIT: 'Redis is not set up as a queue needs it',
+  QUEUE_UNREACHABLE: 'no Redis answers',
   RATE_LIMITED: 'the server asks for fewer requests',
   RECORD_INVALID: 'a repodata record cannot be used',
   REFERENCE_INVALID: 'a reference, repository name or tag breaks the grammar',
@@ -77,6 +82,8 @@ export const ERROR_CODES = {
   UNAUTHORIZED: 'the server asks for credentials',
   UNSUPPORTED: 'the server or this version cannot do that',
   USAGE: 'the command line cannot be read',
+  VERSION_MISMATCH: 'coordinator and worker of a queue are not of one version',
+  WORKER_LOST: 'workers ended without a word over an archive, again and again',
 } as const;
 
 /** Stable error code, such as `DIGEST_MISMATCH`. */

@@ -13,6 +13,7 @@ import { TempFolder } from '../io/temp-folder.js';
 import { homeOf, rememberChannelFiles } from './channel-files.js';
 import { runAll } from './channel-run.js';
 import { checkSchemas } from './check-schemas.js';
+import type { Executor } from './executor.js';
 import { filtersDigestInput, hasFilters, type Filters } from './filters/filters.js';
 import { namesAskedFor } from './filters/names-asked-for.js';
 import { checkKeep } from './generations/keep-generations.js';
@@ -88,6 +89,8 @@ export interface MirrorOptions {
   readonly reporter?: MirrorReporter | undefined;
   /** For tests. @defaultValue the system's clock */
   readonly now?: (() => Date) | undefined;
+  /** Who carries the archives, such as workers elsewhere. @defaultValue this process */
+  readonly executor?: Executor | undefined;
   /** Ends the run in order: what is under way is finished and published. */
   readonly stop?: AbortSignal | undefined;
   /** How long what is under way may take after that, in milliseconds. @defaultValue 30,000 */
@@ -247,6 +250,7 @@ async function openContext(options: MirrorOptions, resources: Resources): Promis
     resume: options.resume ?? false,
     checkpointMs: options.checkpointMs,
     reporter: options.reporter ?? {},
+    executor: options.executor,
     now: options.now ?? (() => new Date()),
     stop: options.stop,
     stopGraceMs: options.stopGraceMs ?? DEFAULT_STOP_GRACE_MS,

@@ -56,6 +56,8 @@ export interface SubdirPlan {
    * each time: of a million items only the names are kept.
    */
   readonly items: () => Generator<PlanItem>;
+  /** One item again, by the file name of the first archive that it adds. */
+  readonly item: (filename: string) => PlanItem | undefined;
   /** What the schema or the registry cannot hold: not mirrored, and no failure. */
   readonly withheld: readonly Refused[];
   /** Records that are unusable. */
@@ -149,6 +151,14 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
         if (flags[row] === 1 && !comesWithTwin(part, row, flags)) yield itemOf(part, row);
   }
 
+  const item = (filename: string): PlanItem | undefined => {
+    for (const [part, flags] of missing) {
+      const row = part.rows.rowOf(filename);
+      if (row !== undefined && flags[row] === 1) return itemOf(part, row);
+    }
+    return undefined;
+  };
+
   const displaced = new Set<string>();
   if (known.isEmpty) {
     // Nothing can be replaced or met: of each tag no more is to be known than whether it has one archive or two.
@@ -197,6 +207,7 @@ export function planSubdir({ store, known }: PlanInput, wanted: WantedRecords): 
       ),
     ),
     items,
+    item,
     withheld: wanted.withheld,
     invalid: wanted.invalid,
     before: known,

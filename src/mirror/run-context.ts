@@ -1,11 +1,14 @@
 import type { ChannelStore } from '../artifact/channel-store.js';
 import type { CheckpointOptions } from './checkpoints.js';
+import type { Executor } from './executor.js';
 import type { MirrorReporter } from './report.js';
 import type { PrepareAllOptions } from './prepare.js';
 
 /** What a run has at hand. */
 export interface RunContext extends PrepareAllOptions, CheckpointOptions {
   readonly now: () => Date;
+  /** Who carries the archives. @defaultValue this process */
+  readonly executor?: Executor | undefined;
   readonly reporter: MirrorReporter;
   /** The source, where it is in the destination's registry, so that blobs can be mounted. */
   readonly mountSource: ChannelStore | undefined;

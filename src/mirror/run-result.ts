@@ -1,11 +1,10 @@
 import type { Quarantined } from '../artifact/ledger.js';
 import type { RepodataRecord } from '../conda/package-record.js';
-import { CopyError, messageOf } from '../errors.js';
 import { compareText } from '../io/compare-text.js';
+import type { SettledArchive } from './executor.js';
 import type { PlanItem, SubdirPlan } from './plan.js';
 import { quarantinedOf } from './quarantine.js';
 import type { Failure, MirrorReporter, PackageTotal } from './report.js';
-import type { TransferOutcome } from './transfer.js';
 
 /** What the run of one subdir has come to so far. */
 export class RunResult {
@@ -96,7 +95,7 @@ export class RunResult {
   }
 
   /** Takes in what became of one tag. */
-  add({ displaced }: PlanItem, outcomes: readonly TransferOutcome[]): void {
+  add({ displaced }: PlanItem, outcomes: readonly SettledArchive[]): void {
     const { subdir } = this.#plan;
     if (outcomes.some(({ outcome }) => outcome === 'added')) {
       this.artifacts += 1;
@@ -106,8 +105,9 @@ export class RunResult {
     for (const result of outcomes) {
       const { filename } = result.record;
       if (result.outcome === 'failed') {
-        const failure = { filename, code: result.error.code, message: messageOf(result.error) };
-        if (result.error instanceof CopyError) this.#uncertain.add(filename);
+        const { code, message } = result;
+        const failure = { filename, code, message };
+        if (result.mayHaveWritten) this.#uncertain.add(filename);
         this.#added.delete(filename);
         if (this.#plan.isThere(filename)) this.#lost.add(filename);
         this.fail(failure, result.record);
@@ -156,8 +156,8 @@ export class RunResult {
   }
 }
 
-function mayHaveWritten(result: TransferOutcome): boolean {
-  return result.outcome === 'added' || result.error instanceof CopyError;
+function mayHaveWritten(result: SettledArchive): boolean {
+  return result.outcome === 'added' || result.mayHaveWritten;
 }
 
 function byFilename(a: { readonly filename: string }, b: { readonly filename: string }): number {

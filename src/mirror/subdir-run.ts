@@ -1,9 +1,9 @@
 import { firstLedger, isSameLedger, writeLedger, type Ledger } from '../artifact/ledger.js';
 import { moveLatest } from '../artifact/metadata-artifact.js';
-import type { RepodataRecord } from '../conda/package-record.js';
-import { forEachConcurrently } from '../io/pool.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import { Checkpoints } from './checkpoints.js';
+import type { ExecutorWork } from './executor.js';
+import { carryHere } from './carry-here.js';
 import { ensureClientShims } from '../artifact/client-shims.js';
 import {
   moveCompanions,
@@ -14,7 +14,6 @@ import { carrySubdirCompanions } from './companions/subdir-companions.js';
 import type { Composition } from './compose.js';
 import { composeListing, contentsOf, keptArchives } from './listing.js';
 import { makeLedger, seenOf } from './make-ledger.js';
-import type { PlanItem } from './plan.js';
 import { carryUnlisted } from './prune/unlisted-since.js';
 import { newRunning, publishedAlready, pushRepodata } from './publish.js';
 import { changedAt, type PublishedAs, type SubdirReport } from './report.js';
@@ -24,7 +23,6 @@ import { carrySidecars } from './sidecars/carry-sidecars.js';
 import { StopGrace } from './stop-grace.js';
 import { wantedSidecars } from './sidecars/wanted-sidecars.js';
 import { listsReplaced, type PlannedWork } from './subdir-work.js';
-import { transferItem } from './transfer.js';
 
 /** What {@link SubdirRun.push} made ready. */
 interface Pushed {
@@ -108,34 +106,30 @@ export class SubdirRun {
     if (plan.toAdd === 0) return;
     await this.#mark();
     if (plan.replaced > 0 && listsReplaced(this.work)) await this.#publishNow();
-    const { concurrency, stop } = this.#context;
-    await using grace = new StopGrace(this.#context);
+    const { stop, executor = carryHere } = context;
+    await using grace = new StopGrace(context);
     const { signal } = grace;
     const suspects = new Set(this.work.state.ledger?.quarantine.map(({ filename }) => filename));
-    const isSuspect = (record: RepodataRecord): boolean => suspects.has(record.filename);
-    const checkpoints = new Checkpoints(() => this.#publishNow(), this.#context);
-    const underWay = new Set<PlanItem>();
-    let tried = 0;
-    function* untilStopped(): Generator<PlanItem> {
-      for (const item of plan.items()) {
-        if (stop?.aborted === true) return;
-        tried += 1;
-        yield item;
-      }
-    }
-    try {
-      await forEachConcurrently(untilStopped(), { concurrency, signal }, async (item) => {
-        underWay.add(item);
-        this.result.add(item, await transferItem(item, { ...this.#context, signal, isSuspect }));
-        underWay.delete(item);
+    const checkpoints = new Checkpoints(() => this.#publishNow(), context);
+    let settled = 0;
+    const work: ExecutorWork = {
+      ...{ plan, stop, signal },
+      isSuspect: ({ filename }) => suspects.has(filename),
+      settled: async (item, archives) => {
+        this.result.add(item, archives);
+        settled += 1;
         await checkpoints.afterItem();
-      });
+      },
+      abandoned: (item) => {
+        this.result.abandon(item);
+      },
+    };
+    try {
+      await executor(work, context);
     } catch (error) {
       if (!grace.isOver) throw error;
-      for (const item of underWay) this.result.abandon(item);
-      tried -= underWay.size;
     } finally {
-      this.#untried = plan.artifacts - tried;
+      this.#untried = plan.artifacts - settled;
     }
   }
 

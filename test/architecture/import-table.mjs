@@ -16,6 +16,7 @@ export const importTable = {
   publish: ['conformance', 'provenance', 'artifact', 'oci', 'conda'],
   mirror: ['publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
   serve: ['mirror', 'publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
+  queue: ['mirror', 'publish', 'conformance', 'provenance', 'artifact', 'oci', 'conda'],
   cli: [
     'http',
     'oci',
@@ -29,5 +30,6 @@ export const importTable = {
     'publish',
     'mirror',
     'serve',
+    'queue',
   ],
 };
