@@ -17,3 +17,8 @@ export interface QueueRedis extends AsyncDisposable {
   /** Key of this queue, such as `conda-ferry:mirror:run` for `run`. */
   key(...parts: readonly string[]): string;
 }
+
+/** What an error of Redis means. */
+export function queueError(_error: unknown, _queue: QueueRedis): Error | undefined {
+  return undefined;
+}
