@@ -24,8 +24,8 @@ const FIRST_TURNS = 4;
 /** And how many more for each answer. Growing faster means that more is refused together. */
 const TURNS_PER_ANSWER = 1.5;
 /** So many answers, or so long, and it is no beginning any more: somebody may have died with the turns it drew. */
-const SLOW_START_ANSWERS = 64;
-const SLOW_START_MS = 2000;
+const SLOW_START_ANSWERS = 256;
+const SLOW_START_MS = 4000;
 /** Until then, how soon to ask again. */
 const POLL_MS = 20;
 /**

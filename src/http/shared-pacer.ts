@@ -166,7 +166,8 @@ export class SharedPacer implements Pacer {
     const { statedLimit } = this.#options;
     const notes = { statedLimit, permitted: this.#permitted, successes: this.#successes, troubles };
     const wanted = this.#options.wanted();
-    const batchMs = Math.max(BATCH_MS, this.#drawMs);
+    // What a far state takes to answer must not be lost.
+    const batchMs = BATCH_MS + this.#drawMs;
     const startedAt = this.#clock.now();
     let drawn: Drawn & { readonly isNoted: boolean };
     try {
