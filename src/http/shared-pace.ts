@@ -67,7 +67,8 @@ export interface Draw {
 /** The pace with what a process has to tell of it. */
 export function withNotes(pace: Pace, notes: PaceNotes, now: number): Pace {
   // What is written down may be of a process that knew of no limit.
-  let next = pace.statedLimit === undefined ? withStatedLimit(pace, notes.statedLimit, now) : pace;
+  const statedAt = pace.granted === 0 ? 0 : now;
+  let next = pace.statedLimit === undefined ? withStatedLimit(pace, notes.statedLimit, statedAt) : pace;
   // They went before the rate was known, if it is by now, and are no debt.
   if (notes.permitted > 0) next = { ...countGranted(next, notes.permitted, now), arrival: next.arrival };
   if (notes.successes > 0) next = noteSuccesses(next, notes.successes);
