@@ -3,7 +3,7 @@ import { rootCertificates } from 'node:tls';
 import { Redis, type RedisOptions } from 'ioredis';
 import { FerryError } from '../errors.js';
 import { withDeadline } from '../io/deadline.js';
-import { checkRedis } from './check-redis.js';
+import { checkRedis, type CheckRedisOptions } from './check-redis.js';
 import { answerInTime, connectionError, PASSWORD_HINT, queueError, replyError } from './redis-error.js';
 import { parseQueueName, parseRedisUrl, type RedisAddress } from './redis-url.js';
 import { RedisWatch } from './redis-watch.js';
@@ -47,6 +47,8 @@ export interface QueueRedisOptions {
   readonly password?: string | undefined;
   /** Certificates, as PEM text, of an authority to trust besides the usual ones. */
   readonly ca?: string | undefined;
+  /** Whether a Redis without memory left will do: for looking at a queue, and for emptying it. @defaultValue false */
+  readonly allowFull?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told in a line of text of what is no error: Redis is away, or back, or keeps nothing on disk. */
   readonly onTrouble?: ((text: string) => void) | undefined;
@@ -69,7 +71,12 @@ export async function openQueueRedis(options: QueueRedisOptions): Promise<QueueR
   const key = (...parts: readonly string[]): string => [KEY_PREFIX, name, ...parts].join(':');
   signal.throwIfAborted();
   const line = lineOptions(address, options.ca);
-  const login = await tryConnection(address, line, key('probe'), signal, onTrouble);
+  const login = await tryConnection(address, line, {
+    probeKey: key('probe'),
+    allowFull: options.allowFull,
+    signal,
+    onTrouble,
+  });
   const redis = new Redis({
     ...line,
     ...login,
@@ -122,17 +129,16 @@ function lineOptions(address: RedisAddress, ca: string | undefined): RedisOption
 async function tryConnection(
   address: RedisAddress,
   line: RedisOptions,
-  probeKey: string,
-  signal: AbortSignal,
-  onTrouble: (text: string) => void,
+  options: CheckRedisOptions,
 ): Promise<Login> {
   const { url } = address;
+  const { signal, onTrouble } = options;
   const redis = new Redis({ ...line, enableReadyCheck: false, retryStrategy: () => null });
   try {
     await connect(redis, url, signal);
     const login = await answerInTime({ url }, signal, async () => logIn(redis, address, onTrouble));
     if (address.database > 0) await answerInTime({ url }, signal, async () => select(redis, address));
-    await checkRedis({ redis, url }, { probeKey, signal, onTrouble });
+    await checkRedis({ redis, url }, options);
     return login;
   } finally {
     await endConnection(redis);
