@@ -68,7 +68,7 @@ export async function openQueueRedis(options: QueueRedisOptions): Promise<QueueR
   const { signal = new AbortController().signal, onTrouble = () => undefined } = options;
   const address = parseRedisUrl(options.url, options.password);
   const name = parseQueueName(options.name ?? DEFAULT_QUEUE_NAME);
-  const key = (...parts: readonly string[]): string => [KEY_PREFIX, name, ...parts].join(':');
+  const key = (...parts: readonly string[]): string => queueKey(name, ...parts);
   signal.throwIfAborted();
   const line = lineOptions(address, options.ca);
   const login = await tryConnection(address, line, {
@@ -104,6 +104,14 @@ export async function openQueueRedis(options: QueueRedisOptions): Promise<QueueR
       await endConnection(redis);
     },
   };
+}
+
+/**
+ * Key of a queue: `conda-ferry:mirror:worker:a` for `worker`, `a` of the queue `mirror`. BullMQ's keys have the same beginning:
+ * its prefix and its queue's name are ours.
+ */
+export function queueKey(name: string, ...parts: readonly string[]): string {
+  return [KEY_PREFIX, name, ...parts].join(':');
 }
 
 /** What both connections have in common. Errors of a connection that nobody hears would be printed. */

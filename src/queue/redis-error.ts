@@ -45,6 +45,8 @@ const WORDS = [...REPLIES.keys()].join('|');
 const FIRST_WORD = new RegExp(`^((${WORDS})\\b.*)`, 's');
 /** A script, or a transaction, tells behind its own words why it failed: `… @user_script:1: -OOM command …`. */
 const WORD_WITHIN = new RegExp(`(?:: |-)((${WORDS}) .*)`, 's');
+/** What Redis 7 says, without a word of its own, of a script whose user may not do what it does. */
+const RIGHTS_OF_SCRIPT = /(?:user executing the script can't|ACL failure in script)\b.*/s;
 
 const CONNECTION_CODES: readonly string[] = [
   ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'ENOTCONN', 'EPROTO'],
@@ -175,6 +177,8 @@ function findReply(error: Error): { readonly code: ReplyCode; readonly text: str
     if (found !== undefined) return found;
   }
   if (error.name !== 'ReplyError') return undefined;
+  const [refused] = RIGHTS_OF_SCRIPT.exec(error.message) ?? [];
+  if (refused !== undefined) return { code: 'QUEUE_REFUSED', text: `NOPERM ${refused}` };
   const match = FIRST_WORD.exec(error.message) ?? WORD_WITHIN.exec(error.message);
   const [, text = '', word = ''] = match ?? [];
   const code = REPLIES.get(word);

@@ -23,6 +23,7 @@ describe('replies of Redis', () => {
     ['NOAUTH Authentication required.', 'QUEUE_REFUSED'],
     ['WRONGPASS invalid username-password pair or user is disabled.', 'QUEUE_REFUSED'],
     ["NOPERM this user has no permissions to run the 'info' command", 'QUEUE_REFUSED'],
+    ["ERR The user executing the script can't run this command or subcommand script: db8", 'QUEUE_REFUSED'],
     ["READONLY You can't write against a read only replica.", 'QUEUE_UNFIT'],
     ['MISCONF Redis is configured to save RDB snapshots', 'QUEUE_UNFIT'],
     ['CLUSTERDOWN The cluster is down', 'QUEUE_UNFIT'],
