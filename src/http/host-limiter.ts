@@ -1,4 +1,5 @@
 import { ResponseError } from '../errors.js';
+import type { SharedState } from '../io/shared-state.js';
 import { clockOf, type Clock, type ClockOptions } from './clock.js';
 import type { Lane, RateLimit } from './send.js';
 
@@ -66,6 +67,8 @@ export interface HostLimitOptions extends ClockOptions {
    * over. For those who have somebody waiting for them. @defaultValue five minutes, and requests wait for each other
    */
   readonly maxWaitMs?: number | undefined;
+  /** State that several processes share. */
+  readonly shared?: ((origin: string, identity: string | undefined) => SharedState | undefined) | undefined;
   /** Told of every pause of more than two seconds. */
   readonly onPause?: ((pause: HostPause) => void) | undefined;
 }

@@ -1,5 +1,6 @@
 /** The way to Redis: opened once for a command, checked before anything is done, and patient from then on. */
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
+import { FerryError } from '../errors.js';
 
 /** Prefix of all keys. */
 export const KEY_PREFIX = 'conda-ferry';
@@ -16,4 +17,46 @@ export interface QueueRedis extends AsyncDisposable {
   readonly name: string;
   /** Key of this queue, such as `conda-ferry:mirror:run` for `run`. */
   key(...parts: readonly string[]): string;
+}
+
+/** Options of {@link openQueueRedis}. */
+export interface OpenQueueRedisOptions {
+  /** `redis://` or `rediss://`. */
+  readonly url: string;
+  readonly name: string;
+  readonly password?: string | undefined;
+  /** PEM text. */
+  readonly ca?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onTrouble?: ((message: string) => void) | undefined;
+}
+
+/** Opens the way to Redis. @throws FerryError `QUEUE_UNREACHABLE` */
+export async function openQueueRedis(options: OpenQueueRedisOptions): Promise<QueueRedis> {
+  const { url, name, password, ca } = options;
+  const redis = new Redis(url, {
+    ...(password === undefined ? {} : { password }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
+    maxRetriesPerRequest: null,
+    lazyConnect: true,
+  });
+  redis.on('error', () => undefined);
+  try {
+    await redis.connect();
+  } catch (cause) {
+    redis.disconnect();
+    throw new FerryError('QUEUE_UNREACHABLE', 'no Redis answers', { cause });
+  }
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return {
+    redis,
+    url: `${shown.href.replace(/\/\d*$/, '')}/${shown.pathname.slice(1) || '0'}`,
+    name,
+    key: (...parts) => [KEY_PREFIX, name, ...parts].join(':'),
+    [Symbol.asyncDispose]: async () => {
+      await redis.quit();
+    },
+  };
 }
