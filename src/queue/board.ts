@@ -7,6 +7,7 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { z } from 'zod';
+import { redactUrl } from '../io/redact.js';
 import { openJobs } from './control.js';
 import type { QueueRedis } from './queue-redis.js';
 
@@ -25,6 +26,9 @@ const HEADERS: Readonly<Record<string, string>> = {
   'referrer-policy': 'no-referrer',
   'cache-control': 'no-store',
 };
+
+/** Up to what ends a text in JSON, or is escaped there. */
+const URLS = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"'`<>\\]+/gi;
 
 const tuple = z.tuple([z.string()], z.unknown());
 const dataSchema = z.object({ s: z.string(), t: z.array(z.array(tuple)) });
@@ -62,7 +66,7 @@ export function openBoard(queue: QueueRedis, { isHost }: BoardOptions): Board {
   return {
     fetch: async (request) => {
       const refusal = refuse(request, isHost);
-      const answer = refusal ?? (await withoutElsewhere(await app.fetch(request)));
+      const answer = refusal ?? (await cleaned(await app.fetch(request)));
       for (const [name, value] of Object.entries(HEADERS)) answer.headers.set(name, value);
       return answer;
     },
@@ -91,15 +95,20 @@ function refusal(status: number, error: string): Response {
   return new Response(JSON.stringify({ error }), { status, headers: { 'content-type': 'application/json' } });
 }
 
-/** The page asks a server of fonts for one that it can do without. */
-async function withoutElsewhere(answer: Response): Promise<Response> {
-  const { status, headers } = answer;
-  const mutable = new Headers(headers);
-  if (!(headers.get('content-type') ?? '').startsWith('text/html'))
-    return new Response(answer.body, { status, headers: mutable });
-  const page = await answer.text();
-  mutable.delete('content-length');
-  return new Response(page.replace(/<link [^>]*href="https?:[^>]*>/g, ''), { status, headers: mutable });
+/**
+ * Takes out what the page must not have: it asks a server of fonts for one that it can do without, and errors that were
+ * thrown far below may hold URLs as they were asked for.
+ */
+async function cleaned(answer: Response): Promise<Response> {
+  const { status } = answer;
+  const headers = new Headers(answer.headers);
+  const type = headers.get('content-type') ?? '';
+  const isPage = type.startsWith('text/html');
+  if (!isPage && !type.startsWith('application/json')) return new Response(answer.body, { status, headers });
+  const text = await answer.text();
+  headers.delete('content-length');
+  const clean = isPage ? text.replace(/<link [^>]*href="https?:[^>]*>/g, '') : text.replace(URLS, redactUrl);
+  return new Response(clean, { status, headers });
 }
 
 /** The short form of a job as people read it. */

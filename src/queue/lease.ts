@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { QueueRedis } from './queue-redis.js';
 
 /** Who coordinates a run. */
@@ -12,4 +13,15 @@ export interface Lease {
 export async function readLease(queue: QueueRedis): Promise<Lease | undefined> {
   const text = await queue.redis.get(queue.key('lease'));
   return text === null ? undefined : (JSON.parse(text) as Lease);
+}
+
+/** Takes the lease. */
+export async function acquireLease(queue: QueueRedis): Promise<AsyncDisposable> {
+  const lease: Lease = { host: hostname(), pid: process.pid, startedAt: new Date().toISOString() };
+  await queue.redis.set(queue.key('lease'), JSON.stringify(lease));
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await queue.redis.del(queue.key('lease'));
+    },
+  };
 }
