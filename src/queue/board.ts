@@ -111,21 +111,22 @@ async function cleaned(answer: Response): Promise<Response> {
   return new Response(clean, { status, headers });
 }
 
-/** The short form of a job as people read it. */
+/** A job as people read it: one line for each archive, since what is nested deeper is folded away. */
 function describeJob(data: unknown): unknown {
   const known = dataSchema.safeParse(data);
   if (!known.success) return data;
   const { s: subdir, t: tags } = known.data;
-  return { subdir, archives: tags.map((archives) => archives.map(describeArchive)) };
+  return { subdir, archives: tags.flat().map(describeArchive) };
 }
 
-function describeArchive([filename, sha256, md5, size]: z.infer<typeof tuple>): object {
-  return {
+/** `x-1-0.conda, 1234 bytes, sha256:0707…` */
+function describeArchive([filename, sha256, md5, size]: z.infer<typeof tuple>): string {
+  return [
     filename,
-    ...(typeof sha256 === 'string' ? { sha256: toHex(sha256) } : {}),
-    ...(typeof md5 === 'string' ? { md5: toHex(md5) } : {}),
-    ...(typeof size === 'number' && size >= 0 ? { size } : {}),
-  };
+    ...(typeof size === 'number' && size >= 0 ? [`${String(size)} bytes`] : []),
+    ...(typeof sha256 === 'string' ? [`sha256:${toHex(sha256)}`] : []),
+    ...(typeof md5 === 'string' ? [`md5:${toHex(md5)}`] : []),
+  ].join(', ');
 }
 
 function toHex(base64url: string): string {

@@ -337,7 +337,7 @@ test('the board shows no secrets that errors from far below may hold', async () 
   const board = await startBoard(here);
   const { body } = await ask(`${board}api/queues?activeQueue=mirror&status=failed&page=1`);
   expect(body).toContain('thrown at https://***:***@conda.example.org/ch');
-  expect(body).toContain('"archives":[[{"filename":"bad-1-0.conda"');
+  expect(body).toContain(`"archives":["bad-1-0.conda, 1234 bytes, sha256:${'07'.repeat(32)}"]`);
   expect(body).not.toContain('s3cret');
   expect(() => JSON.parse(body) as unknown).not.toThrow();
 });
