@@ -3,11 +3,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue, type Job } from 'bullmq';
-import { z } from 'zod';
 import { FerryError } from '../errors.js';
 import { redactText } from '../io/redact.js';
 import { readBudgets, type Budget } from './budgets.js';
-import { parseFailure } from './job.js';
+import { parseFailure, parseJob } from './job.js';
 import { readLease } from './lease.js';
 import { listWorkers } from './presence.js';
 import { KEY_PREFIX, type QueueRedis } from './queue-redis.js';
@@ -20,8 +19,6 @@ const MAX_FAILED_JOBS = 100;
 /** How often it is looked whether something is still under way. */
 const LOOK_MS = 250;
 
-const archive = z.tuple([z.string()], z.unknown());
-const dataSchema = z.object({ s: z.string(), t: z.array(z.array(archive)) });
 
 type Jobs = Queue<unknown, unknown>;
 
@@ -230,15 +227,14 @@ async function readFailures(jobs: Jobs, most: number): Promise<readonly FailedAr
 }
 
 function failuresOf(job: Job<unknown, unknown>): FailedArchive[] {
-  const data = dataSchema.safeParse(job.data);
-  if (!data.success) return [];
-  const { s: subdir, t: tags } = data.data;
+  const { s: subdir, t: tags } = parseJob(job.data);
   const failed = parseFailure(job.progress)?.d.flatMap((row) =>
     row.length === 2 ? [] : [{ subdir, filename: row[0], code: row[1], message: row[2] }],
   );
   if (failed !== undefined && failed.length > 0) return failed;
   const message = redactText(job.failedReason || 'no worker came to an end with it');
-  return tags.flat().map(([filename]) => ({ subdir, filename, code: undefined, message }));
+  const filenames = tags.flat().flatMap((part) => (Array.isArray(part) ? [part[0]] : []));
+  return filenames.map((filename) => ({ subdir, filename, code: undefined, message }));
 }
 
 async function readRedisFacts({ redis }: QueueRedis): Promise<RedisFacts> {
