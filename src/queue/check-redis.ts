@@ -1,14 +1,14 @@
 /** Whether a Redis is fit for a queue: asked before anything is written, since half of a run's jobs is worse than none. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { FerryError } from '../errors.js';
+import { FerryError, isFerryError } from '../errors.js';
 import { answerInTime, answerOf, FULL_HINT, replyError, type RedisPlace } from './redis-error.js';
 
 /** What BullMQ asks for; older ones lack commands that it uses. */
 const MIN_VERSION: readonly [number, number] = [6, 2];
 const MIB = 1024 * 1024;
 const LOADING_POLL_MS = 500;
-/** Written and removed in one step: nobody ever sees the key, and a Redis that takes no writes says so. */
-const PROBE_SCRIPT = `redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000) return redis.call('DEL', KEYS[1])`;
+/** Scripts are most of what a queue does. */
+const PROBE_SCRIPT = `return redis.call('EXISTS', KEYS[1])`;
 /** Some bytes more than nothing, as jobs have them. */
 const PROBE_VALUE = 'x'.repeat(1024);
 
@@ -26,6 +26,8 @@ export interface RedisMemory {
 export interface CheckRedisOptions {
   /** Key to try a write with. */
   readonly probeKey: string;
+  /** Whether one without memory left will do. @defaultValue false */
+  readonly allowFull?: boolean | undefined;
   readonly signal: AbortSignal;
   /** Told of what is no error, but worth knowing. */
   readonly onTrouble: (text: string) => void;
@@ -49,8 +51,8 @@ export function memoryOf(info: RedisInfo): RedisMemory {
 }
 
 /**
- * Judges what `INFO` says, but for what passes by itself.
- * @throws FerryError `QUEUE_UNFIT`, `QUEUE_FULL`
+ * Judges what `INFO` says of how a Redis is set up.
+ * @throws FerryError `QUEUE_UNFIT`
  */
 export function judgeRedis(info: RedisInfo, url: string): void {
   const unfit = (what: string, hint: string): FerryError =>
@@ -79,7 +81,13 @@ export function judgeRedis(info: RedisInfo, url: string): void {
       'set it by `CONFIG SET maxmemory-policy noeviction`, and in its configuration file',
     );
   }
-  const { usedBytes, maxBytes } = memoryOf(info);
+}
+
+/**
+ * Makes sure that there is memory left at all.
+ * @throws FerryError `QUEUE_FULL`
+ */
+export function assertMemory({ usedBytes, maxBytes }: RedisMemory, url: string): void {
   if (maxBytes !== undefined && usedBytes >= maxBytes) throw noMemoryLeft(url, { usedBytes, maxBytes });
 }
 
@@ -91,16 +99,18 @@ export async function checkRedis(place: RedisPlace, options: CheckRedisOptions):
   const { signal, onTrouble, probeKey } = options;
   const info = await readLoaded(place, options);
   judgeRedis(info, place.url);
+  if (options.allowFull !== true) assertMemory(memoryOf(info), place.url);
   try {
-    await answerInTime(place, signal, async () => place.redis.eval(PROBE_SCRIPT, 1, probeKey, PROBE_VALUE));
+    await answerInTime(place, signal, async () => probe(place, probeKey));
   } catch (error) {
-    // `INFO` had it at a moment before; what counts is that Redis refuses.
-    if (error instanceof FerryError && error.code === 'QUEUE_FULL')
+    if (isFerryError(error, 'QUEUE_FULL')) {
+      if (options.allowFull === true) return;
+      // The numbers are of a moment before; what counts is that Redis refuses.
       throw noMemoryLeft(place.url, memoryOf(info));
-    if (error instanceof Error && error.name === 'ReplyError') {
-      // Such as a Redis without scripts.
-      throw replyError('QUEUE_UNFIT', error.message, place.url);
     }
+    // Such as a Redis without scripts.
+    if (error instanceof Error && error.name === 'ReplyError')
+      throw replyError('QUEUE_UNFIT', error.message, place.url);
     throw error;
   }
   if (info.get('aof_enabled') === '0') {
@@ -109,6 +119,12 @@ export async function checkRedis(place: RedisPlace, options: CheckRedisOptions):
         '`CONFIG SET appendonly yes` keeps them',
     );
   }
+}
+
+/** Writes and removes in one step: nobody ever sees the key, and a Redis that takes no writes says so. */
+async function probe({ redis }: RedisPlace, key: string): Promise<void> {
+  const transaction = redis.multi().set(key, PROBE_VALUE, 'PX', 1000).del(key).eval(PROBE_SCRIPT, 1, key);
+  for (const [error] of (await transaction.exec()) ?? []) if (error !== null) throw error;
 }
 
 /** Reads how much of its memory Redis uses. */

@@ -3,7 +3,7 @@ import { rootCertificates } from 'node:tls';
 import { Redis, type RedisOptions } from 'ioredis';
 import { FerryError } from '../errors.js';
 import { withDeadline } from '../io/deadline.js';
-import { checkRedis } from './check-redis.js';
+import { checkRedis, type CheckRedisOptions } from './check-redis.js';
 import { answerInTime, connectionError, PASSWORD_HINT, queueError, replyError } from './redis-error.js';
 import { parseQueueName, parseRedisUrl, type RedisAddress } from './redis-url.js';
 import { RedisWatch } from './redis-watch.js';
@@ -47,6 +47,8 @@ export interface QueueRedisOptions {
   readonly password?: string | undefined;
   /** Certificates, as PEM text, of an authority to trust besides the usual ones. */
   readonly ca?: string | undefined;
+  /** Whether a Redis without memory left will do: for looking at a queue, and for emptying it. @defaultValue false */
+  readonly allowFull?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told in a line of text of what is no error: Redis is away, or back, or keeps nothing on disk. */
   readonly onTrouble?: ((text: string) => void) | undefined;
@@ -66,10 +68,15 @@ export async function openQueueRedis(options: QueueRedisOptions): Promise<QueueR
   const { signal = new AbortController().signal, onTrouble = () => undefined } = options;
   const address = parseRedisUrl(options.url, options.password);
   const name = parseQueueName(options.name ?? DEFAULT_QUEUE_NAME);
-  const key = (...parts: readonly string[]): string => [KEY_PREFIX, name, ...parts].join(':');
+  const key = (...parts: readonly string[]): string => queueKey(name, ...parts);
   signal.throwIfAborted();
   const line = lineOptions(address, options.ca);
-  const login = await tryConnection(address, line, key('probe'), signal, onTrouble);
+  const login = await tryConnection(address, line, {
+    probeKey: key('probe'),
+    allowFull: options.allowFull,
+    signal,
+    onTrouble,
+  });
   const redis = new Redis({
     ...line,
     ...login,
@@ -99,6 +106,14 @@ export async function openQueueRedis(options: QueueRedisOptions): Promise<QueueR
   };
 }
 
+/**
+ * Key of a queue: `conda-ferry:mirror:worker:a` for `worker`, `a` of the queue `mirror`. BullMQ's keys have the same beginning:
+ * its prefix and its queue's name are ours.
+ */
+export function queueKey(name: string, ...parts: readonly string[]): string {
+  return [KEY_PREFIX, name, ...parts].join(':');
+}
+
 /** What both connections have in common. Errors of a connection that nobody hears would be printed. */
 function lineOptions(address: RedisAddress, ca: string | undefined): RedisOptions {
   return {
@@ -122,17 +137,16 @@ function lineOptions(address: RedisAddress, ca: string | undefined): RedisOption
 async function tryConnection(
   address: RedisAddress,
   line: RedisOptions,
-  probeKey: string,
-  signal: AbortSignal,
-  onTrouble: (text: string) => void,
+  options: CheckRedisOptions,
 ): Promise<Login> {
   const { url } = address;
+  const { signal, onTrouble } = options;
   const redis = new Redis({ ...line, enableReadyCheck: false, retryStrategy: () => null });
   try {
     await connect(redis, url, signal);
     const login = await answerInTime({ url }, signal, async () => logIn(redis, address, onTrouble));
     if (address.database > 0) await answerInTime({ url }, signal, async () => select(redis, address));
-    await checkRedis({ redis, url }, { probeKey, signal, onTrouble });
+    await checkRedis({ redis, url }, options);
     return login;
   } finally {
     await endConnection(redis);

@@ -42,9 +42,11 @@ const REPLIES: ReadonlyMap<string, ReplyCode> = new Map<string, ReplyCode>([
   ['BUSY', 'QUEUE_UNREACHABLE'],
 ]);
 const WORDS = [...REPLIES.keys()].join('|');
-const FIRST_WORD = new RegExp(`^(${WORDS})\\b`);
+const FIRST_WORD = new RegExp(`^((${WORDS})\\b.*)`, 's');
 /** A script, or a transaction, tells behind its own words why it failed: `… @user_script:1: -OOM command …`. */
-const WORD_WITHIN = new RegExp(`(?:: |-)(${WORDS}) `);
+const WORD_WITHIN = new RegExp(`(?:: |-)((${WORDS}) .*)`, 's');
+/** What Redis 7 says, without a word of its own, of a script whose user may not do what it does. */
+const RIGHTS_OF_SCRIPT = /(?:user executing the script can't|ACL failure in script)\b.*/s;
 
 const CONNECTION_CODES: readonly string[] = [
   ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'ENOTCONN', 'EPROTO'],
@@ -169,16 +171,18 @@ function connectionHint(code: string | undefined): string {
 
 /** Finds the reply that an error is about: of a script, of one command of a transaction, or behind another error. */
 function findReply(error: Error): { readonly code: ReplyCode; readonly text: string } | undefined {
-  if (error.name === 'ReplyError') {
-    const word = FIRST_WORD.exec(error.message)?.[1] ?? WORD_WITHIN.exec(error.message)?.[1];
-    const code = word === undefined ? undefined : REPLIES.get(word);
-    if (code !== undefined) return { code, text: error.message };
-  }
+  // A transaction's own error only sums up what its commands said.
   for (const other of [...listOf(error, 'previousErrors'), ...listOf(error, 'errors'), error.cause]) {
     const found = other instanceof Error ? findReply(other) : undefined;
     if (found !== undefined) return found;
   }
-  return undefined;
+  if (error.name !== 'ReplyError') return undefined;
+  const [refused] = RIGHTS_OF_SCRIPT.exec(error.message) ?? [];
+  if (refused !== undefined) return { code: 'QUEUE_REFUSED', text: `NOPERM ${refused}` };
+  const match = FIRST_WORD.exec(error.message) ?? WORD_WITHIN.exec(error.message);
+  const [, text = '', word = ''] = match ?? [];
+  const code = REPLIES.get(word);
+  return code === undefined ? undefined : { code, text };
 }
 
 function listOf(error: Error, name: string): readonly unknown[] {

@@ -64,6 +64,7 @@ export class RedisWatch {
 
   readonly #onReady = (): void => {
     this.#askedAt = undefined;
+    this.#lastError = undefined;
     clearTimeout(this.#tellTimer);
     this.#tellTimer = undefined;
     const since = this.#silentSince;
