@@ -22,8 +22,8 @@ function applyConfig(command: Command, config: Readonly<Record<string, unknown>>
   for (const [key, value] of Object.entries(config)) {
     const option = command.options.find(({ long }) => long === `--${key}` || long === `--no-${key}`);
     if (option === undefined || key === 'config') {
-      throw new FerryError('USAGE', `\`${key}\` in \`${file}\` is no option of \`${command.name()}\``, {
-        hint: `\`conda-ferry ${command.name()} --help\` names them; write them without dashes in front`,
+      throw new FerryError('USAGE', `\`${key}\` in \`${file}\` is no option of \`${wordsOf(command)}\``, {
+        hint: `\`conda-ferry ${wordsOf(command)} --help\` names them; write them without dashes in front`,
       });
     }
     const name = option.attributeName();
@@ -75,4 +75,11 @@ function parseValue(option: Option, value: unknown, what: string): unknown {
     if (isFerryError(cause)) throw cause;
     throw new FerryError('USAGE', `${what}: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
+}
+
+/** The words that call a command, such as `queue status`. */
+export function wordsOf(command: Command): string {
+  const { parent } = command;
+  if (parent === null) return '';
+  return [wordsOf(parent), command.name()].filter((word) => word !== '').join(' ');
 }

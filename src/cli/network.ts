@@ -24,6 +24,7 @@ import {
 import type { Credential, FindCredential } from '../http/credentials/credential.js';
 import { netrcPath } from '../http/credentials/netrc.js';
 import { rattlerAuthPaths } from '../http/credentials/rattler-auth.js';
+import type { HostLimitOptions } from '../http/host-limiter.js';
 import { HostLimits } from '../http/limit.js';
 import type { HttpRequest } from '../http/send.js';
 import { readCertsFolder, type TlsSettings } from '../http/tls.js';
@@ -60,6 +61,10 @@ const IMPATIENT = {
 export interface NetworkOptions {
   /** Whether somebody waits for each answer, as with a server. @defaultValue false */
   readonly isImpatient?: boolean | undefined;
+  /** What other processes share with this one of a registry's patience. @defaultValue nothing */
+  readonly sharedBudget?: HostLimitOptions['shared'];
+  /** Reads what `--password-stdin` stands for. @defaultValue from stdin */
+  readonly readPassword?: (() => Promise<string>) | undefined;
 }
 
 /** The network as one command sees it. */
@@ -72,11 +77,14 @@ export class Network {
   readonly #registries = new Set<string>();
   /** Client certificate of the flags. */
   readonly #client: { readonly cert: string; readonly key: string } | undefined;
+  readonly #readPassword: () => Promise<string>;
   #ofFlags: Promise<Credential> | undefined;
 
   /** @throws FerryError `USAGE`; `CREDENTIALS_UNREADABLE` for certificate files that cannot be read */
-  constructor(context: CommandContext, flags: ConnectionFlags, { isImpatient = false }: NetworkOptions = {}) {
+  constructor(context: CommandContext, flags: ConnectionFlags, options: NetworkOptions = {}) {
+    const { isImpatient = false, sharedBudget, readPassword } = options;
     this.#context = context;
+    this.#readPassword = readPassword ?? (() => readSecret(context));
     this.#flags = flags;
     this.#patience = isImpatient ? IMPATIENT : {};
     this.#limits = new HostLimits({
@@ -86,6 +94,9 @@ export class Network {
         const isRegistry = this.#registries.has(origin);
         return profileOf((isRegistry ? flags.profile : undefined) ?? host).requestsPerMinute;
       },
+      shared:
+        sharedBudget &&
+        ((origin, identity) => (this.#registries.has(origin) ? sharedBudget(origin, identity) : undefined)),
       onPause: ({ origin, ms }) => {
         this.#talk(`${new URL(origin).host} asks for a pause of ${String(Math.ceil(ms / 1000))} s`);
       },
@@ -251,7 +262,7 @@ export class Network {
     if (role === 'source') return undefined;
     const { username } = this.#flags;
     if (username !== undefined) {
-      this.#ofFlags ??= readSecret(this.#context).then((password) => ({ kind: 'basic', username, password }));
+      this.#ofFlags ??= this.#readPassword().then((password) => ({ kind: 'basic', username, password }));
       return { origin, credential: await this.#ofFlags, from: '--username and --password-stdin' };
     }
     const ofVariables = role === 'destination' ? credentialOfVariables(this.#context.environment) : undefined;
@@ -355,8 +366,11 @@ function proxiesOf(environment: NodeJS.ProcessEnv): ProxySettings {
   };
 }
 
-/** Reads a PEM file; `check` throws for what is none: TLS would pass it over without a word. */
-function readPem(path: string, check: (text: string) => unknown): string {
+/**
+ * Reads a PEM file; `check` throws for what is none: TLS would pass it over without a word.
+ * @throws FerryError `CREDENTIALS_UNREADABLE`
+ */
+export function readPem(path: string, check: (text: string) => unknown): string {
   try {
     const text = readFileSync(path, 'utf8');
     check(text);

@@ -68,6 +68,14 @@ export function parseConcurrency(text: string): number {
   return value;
 }
 
+/** Parses the value of `--stop-grace` and its like, in seconds. */
+export function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0) || value > 86_400)
+    throw new InvalidArgumentError('seconds are wanted, up to a day.');
+  return value;
+}
+
 /** Parses the value of `--temp-limit`, such as `20GB` or `512MiB`, into bytes. */
 export function parseTempLimit(text: string): number {
   const bytes = parseSize(text);

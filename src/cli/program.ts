@@ -13,9 +13,11 @@ import { addProbeCommand } from './commands/probe.js';
 import { addPruneCommand } from './commands/prune.js';
 import { addPullCommand } from './commands/pull.js';
 import { addPushCommand } from './commands/push.js';
+import { addQueueCommand } from './commands/queue.js';
 import { addServeCommand } from './commands/serve.js';
-import { addConfigOption } from './config-file.js';
+import { addConfigOption, wordsOf } from './config-file.js';
 import { addVerifyCommand } from './commands/verify.js';
+import { addWorkerCommand } from './commands/worker.js';
 import { addYankCommand } from './commands/yank.js';
 import type { CommandContext } from './context.js';
 import { VERSION } from './version.js';
@@ -53,13 +55,20 @@ export function createProgram(context: CommandContext): Command {
   addLoginCommand(program, context);
   addLogoutCommand(program, context);
   addProbeCommand(program, context);
-  for (const command of program.commands) {
-    addConfigOption(command);
-    command.showHelpAfterError(`(see conda-ferry ${command.name()} --help)`);
+  addWorkerCommand(program, context);
+  addQueueCommand(program, context);
+  for (const command of allBelow(program)) {
+    // What only gathers others has nothing that a file of flags could hold.
+    if (command.commands.length === 0) addConfigOption(command);
+    command.showHelpAfterError(`(see conda-ferry ${wordsOf(command)} --help)`);
   }
   // It has nothing that a file of flags could hold.
   addCompletionCommand(program, context);
   return program;
+}
+
+function allBelow(command: Command): Command[] {
+  return command.commands.flatMap((below) => [below, ...allBelow(below)]);
 }
 
 function argumentsOf({ registeredArguments }: Command): string[] {

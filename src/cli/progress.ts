@@ -62,6 +62,7 @@ function barProgress(output: Output): Progress {
   };
 }
 
-function failureLine(subdir: string, failure: Failure): string {
+/** One line on an archive that failed: `failed: noarch/x-1-0.conda: why [CODE]`. */
+export function failureLine(subdir: string, failure: Failure): string {
   return `failed: ${subdir}/${failure.filename}: ${failure.message} [${failure.code}]`;
 }

@@ -13,6 +13,7 @@ import { createShardMaker } from '../serve/shards/shard-maker.js';
 import { cacheFolder, lockFolder } from './cache-folder.js';
 import type { CommandContext } from './context.js';
 import { keepHeapSmall } from './heap-growth.js';
+import type { ListenAddress } from './listen-address.js';
 import { formatStore, shownLocation } from './locations.js';
 import type { LocationFlags } from './options.js';
 import { printLine, say, type OutputFlags } from './output.js';
@@ -31,12 +32,6 @@ const PATIENCE_MS = 3000;
 const FIRST_MS = 25_000;
 /** Taking 700 MB over a slow line takes its time; nobody waits for it. */
 const LIMIT_MS = 10 * 60_000;
-
-/** Where to listen; port 0 takes a free one. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** Flags of `serve`. */
 export interface ServeFlags extends LocationFlags, Pick<OutputFlags, 'quiet' | 'verbose'> {

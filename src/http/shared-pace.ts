@@ -24,8 +24,8 @@ const FIRST_TURNS = 4;
 /** And how many more for each answer. Growing faster means that more is refused together. */
 const TURNS_PER_ANSWER = 1.5;
 /** So many answers, or so long, and it is no beginning any more: somebody may have died with the turns it drew. */
-const SLOW_START_ANSWERS = 64;
-const SLOW_START_MS = 2000;
+const SLOW_START_ANSWERS = 256;
+const SLOW_START_MS = 4000;
 /** Until then, how soon to ask again. */
 const POLL_MS = 20;
 /**
@@ -67,7 +67,8 @@ export interface Draw {
 /** The pace with what a process has to tell of it. */
 export function withNotes(pace: Pace, notes: PaceNotes, now: number): Pace {
   // What is written down may be of a process that knew of no limit.
-  let next = pace.statedLimit === undefined ? withStatedLimit(pace, notes.statedLimit, now) : pace;
+  const statedAt = pace.granted === 0 ? 0 : now;
+  let next = pace.statedLimit === undefined ? withStatedLimit(pace, notes.statedLimit, statedAt) : pace;
   // They went before the rate was known, if it is by now, and are no debt.
   if (notes.permitted > 0) next = { ...countGranted(next, notes.permitted, now), arrival: next.arrival };
   if (notes.successes > 0) next = noteSuccesses(next, notes.successes);

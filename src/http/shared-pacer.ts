@@ -2,7 +2,7 @@ import { FerryError } from '../errors.js';
 import type { SharedState } from '../io/shared-state.js';
 import { untilAborted } from '../io/single-flight.js';
 import type { Clock } from './clock.js';
-import type { Pace } from './pace.js';
+import { openPace, type Pace } from './pace.js';
 import { tellPause, type Pacer, type PacerOptions } from './pacer.js';
 import type { RateLimit } from './send.js';
 import {
@@ -55,7 +55,7 @@ export class SharedPacer implements Pacer {
   readonly #options: SharedPacerOptions;
   readonly #clock: Clock;
   /** The pace as last seen, and by how much its clock is ahead of ours. */
-  #pace: Pace | undefined;
+  #pace: Pace;
   #aheadMs = 0;
   /** Turns at hand, and until when, by our clock, requests may go without. */
   #turns = 0;
@@ -78,14 +78,15 @@ export class SharedPacer implements Pacer {
   constructor(options: SharedPacerOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#pace = openPace(options.statedLimit, 0);
   }
 
   get requestsPerMinute(): number | undefined {
-    return this.#pace === undefined ? this.#options.statedLimit : this.#pace.requestsPerMinute;
+    return this.#pace.requestsPerMinute;
   }
 
   get pausedMs(): number {
-    return (this.#pace?.pausedUntil ?? 0) - this.#aheadMs - this.#clock.now();
+    return this.#pace.pausedUntil - this.#aheadMs - this.#clock.now();
   }
 
   isOpen(): boolean {
@@ -166,7 +167,8 @@ export class SharedPacer implements Pacer {
     const { statedLimit } = this.#options;
     const notes = { statedLimit, permitted: this.#permitted, successes: this.#successes, troubles };
     const wanted = this.#options.wanted();
-    const batchMs = Math.max(BATCH_MS, this.#drawMs);
+    // What a far state takes to answer must not be lost.
+    const batchMs = BATCH_MS + this.#drawMs;
     const startedAt = this.#clock.now();
     let drawn: Drawn & { readonly isNoted: boolean };
     try {
@@ -195,7 +197,7 @@ export class SharedPacer implements Pacer {
 
   #use(drawn: Drawn): void {
     const now = this.#clock.now();
-    const before = this.#pace?.pausedUntil ?? 0;
+    const before = this.#pace.pausedUntil;
     this.#pace = drawn.pace;
     this.#aheadMs = drawn.at - now;
     tellPause(this.#options, before, drawn.pace.pausedUntil, drawn.at);

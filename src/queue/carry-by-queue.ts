@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CopyError, FerryError, isFerryError } from '../errors.js';
 import { count } from '../io/figures.js';
 import type { Executor, ExecutorWork } from '../mirror/executor.js';
-import type { PlanItem } from '../mirror/plan.js';
+import type { PlanItem, SubdirPlan } from '../mirror/plan.js';
 import { batchItems, tagsPerJob } from './batch-items.js';
 import {
   firstFilename,
@@ -32,6 +32,9 @@ const POLL_MAX_MS = 500;
 /** How often workers may give the same tags back because they cannot go on, until the run ends for that reason. */
 const MAX_TROUBLES = 3;
 const TROUBLE_DELAY_MS = 5000;
+/** Bytes of Redis' memory. */
+const BYTES_OF_JOB = 700;
+const BYTES_OF_ARCHIVE = 180;
 /** For what is wanted of Redis when the time of a run is over. */
 const LAST_WORD_MS = 3000;
 
@@ -42,6 +45,8 @@ export interface CarryByQueueOptions {
   readonly attempts: number;
   /** Whether some of what is planned may be there although nobody knows. */
   readonly isRepeated: () => boolean;
+  /** Sees whether Redis has room for so many bytes of jobs. */
+  readonly checkRoom: (bytes: number) => Promise<void>;
   /** Told what a worker sent, and by how many requests. */
   readonly onRequests?: (source: number, destination: number) => void;
   /** Told when jobs come, when no tag is begun any more, and when all are through. */
@@ -51,11 +56,16 @@ export interface CarryByQueueOptions {
 
 /** Makes an executor that has the workers of a queue carry the archives. */
 export function carryByQueue(options: CarryByQueueOptions): Executor {
-  return async (work, { store }) => {
-    const hasConfig = ({ subdir, place }: PlanItem): boolean => store.hasConfig(subdir, place);
-    await options.onState('carrying', work.plan.subdir);
-    await new QueueWork(work, hasConfig, options).run();
-    await options.onState('publishing', work.plan.subdir);
+  return {
+    prepare: async (plans) => {
+      await options.checkRoom(plans.reduce((sum, plan) => sum + bytesInQueue(plan), 0));
+    },
+    carry: async (work, { store }) => {
+      const hasConfig = ({ subdir, place }: PlanItem): boolean => store.hasConfig(subdir, place);
+      await options.onState('carrying', work.plan.subdir);
+      await new QueueWork(work, hasConfig, options).run();
+      await options.onState('publishing', work.plan.subdir);
+    },
   };
 }
 
@@ -275,6 +285,12 @@ class QueueWork {
   #shallStop(): boolean {
     return this.#isStopping || this.#work.stop?.aborted === true;
   }
+}
+
+/** What the jobs of a plan take of Redis, as measured: a job, and each archive in it. */
+function bytesInQueue(plan: SubdirPlan): number {
+  const jobs = Math.max(plan.repositories.size, plan.artifacts / tagsPerJob(plan.artifacts));
+  return jobs * BYTES_OF_JOB + plan.toAdd * BYTES_OF_ARCHIVE;
 }
 
 /** No worker lived to tell what was wrong. */

@@ -14,6 +14,7 @@ import { mergeReports } from '../mirror/merge-reports.js';
 import { mirrorChannel, type MirrorOptions } from '../mirror/mirror.js';
 import type { MirrorReport, MirrorReporter } from '../mirror/report.js';
 import { carryByQueue } from './carry-by-queue.js';
+import { roomFor } from './check-redis.js';
 import { JobQueue } from './job-queue.js';
 import { acquireLease } from './lease.js';
 import { listWorkers } from './presence.js';
@@ -163,6 +164,7 @@ class Coordinator {
           jobs: this.#jobs,
           attempts: this.#attempts,
           isRepeated: () => pass > 1,
+          checkRoom: (bytes) => roomFor(this.#queue, bytes),
           onState: (state, subdir) => this.#note(state, subdir),
           onRequests: (source, destination) => {
             this.#requests.source += source;

@@ -2,6 +2,7 @@
  * A worker: takes jobs of whatever run the queue is at, carries their tags as the single run does, and answers with what
  * became of them. What it cannot finish it hands back; what it leaves behind when it is killed, others find.
  */
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { pid } from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -137,7 +138,8 @@ class QueueWorker {
       if (signal?.aborted === true) end();
     }
     await using presence = await announceWorker(queue, {
-      ...{ host: hostname(), pid, version, concurrency, startedAt: new Date().toISOString() },
+      ...{ id: randomBytes(5).toString('hex'), host: hostname(), pid, version, concurrency },
+      startedAt: new Date().toISOString(),
       ...this.#facts(),
     });
     try {
@@ -160,7 +162,7 @@ class QueueWorker {
     const silence = setInterval(() => {
       presence.update(this.#facts());
       // By now others have what this worker is at.
-      if (Date.now() - presence.lastContactMs > LOCK_MS)
+      if (performance.now() - presence.lastContactMs > LOCK_MS)
         this.#drop([...this.#jobs.keys()], 'Redis has not answered for too long');
     }, WATCH_MS);
     let taking: Worker<JobData, unknown> | undefined;

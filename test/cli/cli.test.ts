@@ -35,6 +35,8 @@ test('--help names every verb, and each verb has its own with examples', async (
     'login',
     'logout',
     'probe',
+    'worker',
+    'queue',
     'completion',
   ]);
   for (const verb of verbs) {

@@ -1,6 +1,4 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { FallbackChannel } from '../../channel/fallback-channel.js';
-import type { ChannelSource } from '../../conda/channel-source.js';
 import { FerryError } from '../../errors.js';
 import {
   formatFailureList,
@@ -17,26 +15,31 @@ import type { CommandContext } from '../context.js';
 import { addFilterOptions, readFilters, type FilterFlags } from '../filter-options.js';
 import { chooseMirror } from '../bundle.js';
 import { checkExportFlags, exportToFolder } from '../export-channel.js';
+import { withFallbacks } from '../fallbacks.js';
 import { parseLocation } from '../locations.js';
 import { printPlan, printReport } from '../mirror-output.js';
 import { addReportOptions, withReports, type ReportFlags, type RunNotes } from '../mirror-reports.js';
-import { printJson, say, type Output, type OutputFlags } from '../output.js';
+import { printJson, say, type OutputFlags } from '../output.js';
 import { createProgress } from '../progress.js';
 import {
   addConnectionOptions,
   parseConcurrency,
   parseCount,
   parseGithubApi,
+  parseSeconds,
   parseTempLimit,
   type LocationFlags,
 } from '../options.js';
+import { checkMirrorQueue, openMirrorQueue, sumRequests, type MirrorQueueFlags } from '../queue-mirror.js';
+import { addQueueOptions } from '../queue-options.js';
 import { Session } from '../session.js';
 import { readTextFile } from '../text-file.js';
 
 const EXIT_INTERRUPTED = 130;
 const STOPPING = 'stopping: what is under way is finished and published; a second signal ends it at once';
 
-interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags {
+interface MirrorFlags extends LocationFlags, OutputFlags, FilterFlags, ReportFlags, MirrorQueueFlags {
+  readonly quiet?: boolean;
   readonly fallback?: readonly string[];
   readonly subdir?: readonly string[];
   readonly plan?: boolean;
@@ -128,7 +131,12 @@ Examples:
     --quarantine failed.txt --keep-generations 14
   conda-ferry mirror oci://127.0.0.1:5000/ch oci-layout:./bundle \\
     --delta-from oci-layout:./earlier
-  conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan`,
+  conda-ferry mirror https://conda.example.org/ch oci://127.0.0.1:5000/ch --plan
+  conda-ferry mirror conda-forge ghcr.io/me/cf --queue redis://10.0.0.5:6379
+
+With --queue, what conda-ferry worker runs on any machine carries the archives;
+each worker has credentials of its own. The password of Redis is better put
+into CONDA_FERRY_QUEUE_PASSWORD than into the URL.`,
     )
     .action((source: string, destination: string, flags: MirrorFlags) =>
       withReports({ source, destination, flags, context }, (notes) =>
@@ -137,6 +145,11 @@ Examples:
     );
   addFilterOptions(command);
   addReportOptions(command);
+  addQueueOptions(command.optionsGroup('More than one machine:')).option(
+    '--attempts <n>',
+    'with --queue, how often workers try an archive that fails (3)',
+    parseCount,
+  );
   addConnectionOptions(command);
 }
 
@@ -156,14 +169,25 @@ async function mirror(
   for (const file of flags.accept ?? [])
     for (const name of parseFailureList(await readTextFile(file), file)) known.add(name);
   notes.accepted = known;
-  await using session = new Session(context, flags);
-  notes.requests = session.requests;
   const [from, to] = [parseLocation(source), parseLocation(destination)];
+  const fallbacks = (flags.fallback ?? []).map(parseLocation);
+  await checkMirrorQueue(flags, from, to);
+  const told = { source: from, destination: to, fallbacks, flags };
+  await using queue = await openMirrorQueue(flags, told, context);
+  await using session = new Session(context, flags, { sharedBudget: queue?.sharedBudget });
+  const requests = sumRequests(session.requests, queue);
+  notes.requests = requests;
+  const elsewhere = {
+    session,
+    warn: (message: string) => {
+      say(output, `warning: ${message}`);
+    },
+  };
   if (to.kind === 'folder' && flags.deltaFrom === undefined) {
     checkExportFlags(flags);
     const filters = await readFilters(flags, readTextFile);
     const first = session.openChannel(from);
-    const ends = { source: withFallbacks(first, flags, session, output), folder: to.path, filters };
+    const ends = { source: withFallbacks(first, fallbacks, elsewhere), folder: to.path, filters };
     const exported = await exportToFolder(ends, flags, { session, context, known });
     if (exported !== undefined) await conclude(exported, known, flags, { context, notes });
     return;
@@ -171,7 +195,7 @@ async function mirror(
   const { plan: planIt, run: runIt } = await chooseMirror(from, to, flags, session);
   const ends = session.openMirror(from, to);
   const options: MirrorOptions = {
-    source: withFallbacks(ends.source, flags, session, output),
+    source: withFallbacks(ends.source, fallbacks, elsewhere),
     destination: ends.destination,
     subdirs: flags.subdir,
     filters: await readFilters(flags, readTextFile),
@@ -208,12 +232,13 @@ async function mirror(
   context.signal.addEventListener('abort', onStop, { once: true });
   let report: MirrorReport;
   try {
-    report = await runIt({ ...options, stop: context.signal, reporter: progress });
+    const running = { ...options, stop: context.signal, reporter: progress };
+    report = queue === undefined ? await runIt(running) : await queue.run(running);
   } finally {
     context.signal.removeEventListener('abort', onStop);
     progress.finish();
   }
-  if (flags.json === true) printJson(output, { ...report, requests: session.requests });
+  if (flags.json === true) printJson(output, { ...report, requests });
   else printReport(output, report, known, flags);
   await conclude(report, known, flags, { context, notes });
 }
@@ -231,30 +256,8 @@ async function conclude(
   else if (unknownFailures(report.subdirs, known) > 0) context.setExitCode(1);
 }
 
-function withFallbacks(
-  first: ChannelSource,
-  flags: MirrorFlags,
-  session: Session,
-  output: Output,
-): ChannelSource {
-  const others = (flags.fallback ?? []).map((text) => session.openChannel(parseLocation(text)));
-  if (others.length === 0) return first;
-  return new FallbackChannel([first, ...others], {
-    onSwitch: (from, to, why) => {
-      say(output, `warning: ${from} does not answer (${why.message}); going on with ${to}`);
-    },
-  });
-}
-
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
-}
-
-function parseSeconds(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !(value >= 0) || value > 86_400)
-    throw new InvalidArgumentError('seconds are wanted, up to a day.');
-  return value;
 }
 
 function parseRate(text: string): number {

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { parseShortDuration } from '../duration.js';
+import { parseListen } from '../listen-address.js';
 import { addConnectionOptions, parseCount, parseTempLimit } from '../options.js';
-import type { ListenAddress, ServeFlags } from '../serve-channels.js';
+import type { ServeFlags } from '../serve-channels.js';
 
 const DEFAULT_LISTEN = '127.0.0.1:8000';
 const DEFAULT_CACHE_SIZE = '10GiB';
@@ -74,15 +75,6 @@ Examples:
       await serveChannels(channels, flags, context);
     });
   addConnectionOptions(command);
-}
-
-/** Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `PORT`. */
-function parseListen(text: string): ListenAddress {
-  const groups = /^(?:(?:\[(?<six>[0-9a-f:.]+)\]|(?<host>[^:[\]]*)):)?(?<port>\d{1,5})$/i.exec(text)?.groups;
-  const port = Number(groups?.['port'] ?? 65536);
-  if (groups === undefined || port > 65535)
-    throw new InvalidArgumentError('HOST:PORT is wanted, such as 127.0.0.1:8000 or [::1]:8000.');
-  return { host: groups['six'] ?? (groups['host'] || '127.0.0.1'), port };
 }
 
 function parsePublicUrl(text: string): string {

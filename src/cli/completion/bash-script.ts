@@ -1,5 +1,6 @@
 import {
   LOCATION_STARTS,
+  withBelow,
   type CompletedOption,
   type CompletedProgram,
   type CompletedValue,
@@ -17,7 +18,7 @@ export function formatBashScript({ name, options, verbs }: CompletedProgram): st
     isVariadic: false,
   };
   const cases = [
-    ...verbs.map((one) => formatCase(one.name, one.options, one.arguments)),
+    ...withBelow(verbs).map((one) => formatCase(one.name, one.options, one.arguments)),
     formatCase('', options, [verb]),
   ];
   return `# shellcheck shell=bash
@@ -96,7 +97,10 @@ const MACHINERY = `_conda_ferry() {
       _conda_ferry_describe "$verb" "$word"
       if [[ \${#values[@]} -gt 0 ]]; then option=$word; fi
     elif [[ -z $option ]]; then
-      position=$((position + 1))
+      # Some verbs have others below them; every verb has options.
+      options=''
+      if [[ $position == 0 ]]; then _conda_ferry_describe "$verb $word" ''; fi
+      if [[ -n $options ]]; then verb+=" $word"; else position=$((position + 1)); fi
     else
       _conda_ferry_describe "$verb" "$option"
       if [[ \${values[0]} != @many* ]]; then option=''; fi

@@ -27,10 +27,13 @@ export interface CompletedOption {
 
 /** A verb with all that may follow it. */
 export interface CompletedVerb {
+  /** The words that call it, such as `mirror` or `queue status`. */
   readonly name: string;
   readonly summary: string;
   readonly options: readonly CompletedOption[];
   readonly arguments: readonly CompletedValue[];
+  /** Verbs that this one only gathers. */
+  readonly below: readonly CompletedVerb[];
 }
 
 /** A command line as completion sees it. */
@@ -60,12 +63,13 @@ const HELP: CompletedOption = { long: '--help', short: '-h', summary: 'display h
 
 /** Describes a whole command line, its own `help` included. */
 export function describeProgram(program: Command): CompletedProgram {
-  const verbs = program.commands.map(describeVerb);
+  const verbs = program.commands.map((command) => describeVerb(command));
   const help: CompletedVerb = {
     name: 'help',
     summary: 'display help of a verb',
     options: [],
-    arguments: [{ name: 'verb', words: verbs.map(({ name }) => name), sources: [], isVariadic: false }],
+    arguments: [verbValue(verbs)],
+    below: [],
   };
   return {
     name: program.name(),
@@ -74,15 +78,33 @@ export function describeProgram(program: Command): CompletedProgram {
   };
 }
 
-function describeVerb(command: Command): CompletedVerb {
-  const verbs = command.commands.map((below) => below.name());
-  const below: CompletedValue = { name: 'verb', words: verbs, sources: [], isVariadic: false };
+/** Verbs with those below them. */
+export function withBelow(verbs: readonly CompletedVerb[]): readonly CompletedVerb[] {
+  return verbs.flatMap((verb) => [verb, ...withBelow(verb.below)]);
+}
+
+/** The last word of a verb, such as `status` of `queue status`. */
+export function lastWord({ name }: Pick<CompletedVerb, 'name'>): string {
+  return name.slice(name.lastIndexOf(' ') + 1);
+}
+
+function describeVerb(command: Command, above = ''): CompletedVerb {
+  const name = `${above}${command.name()}`;
+  const below = command.commands.map((one) => describeVerb(one, `${name} `));
   return {
-    name: command.name(),
+    name,
     summary: command.summary() || command.description(),
     options: [...command.options.filter(({ hidden }) => !hidden).map(describeOption), HELP],
-    arguments: [...(verbs.length > 0 ? [below] : []), ...command.registeredArguments.map(describeArgument)],
+    arguments: [
+      ...(below.length > 0 ? [verbValue(below)] : []),
+      ...command.registeredArguments.map(describeArgument),
+    ],
+    below,
   };
+}
+
+function verbValue(verbs: readonly CompletedVerb[]): CompletedValue {
+  return { name: 'verb', words: verbs.map(lastWord), sources: [], isVariadic: false };
 }
 
 function describeOption(option: Option): CompletedOption {

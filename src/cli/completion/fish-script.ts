@@ -1,8 +1,11 @@
 import {
   LOCATION_STARTS,
+  lastWord,
+  withBelow,
   type CompletedOption,
   type CompletedProgram,
   type CompletedValue,
+  type CompletedVerb,
   type ValueSource,
 } from './describe-program.js';
 
@@ -23,11 +26,13 @@ export function formatFishScript({ name, options, verbs }: CompletedProgram): st
     `complete -c ${name} -f`,
     ...options.map((option) => formatOption(name, NO_VERB, option)),
     ...verbs.map((verb) => `complete -c ${name} -n ${NO_VERB} -a ${verb.name} -d ${quote(verb.summary)}`),
-    ...verbs.flatMap((verb) => {
+    ...withBelow(verbs).flatMap((verb) => {
       const condition = quote(`_conda_ferry_verb ${verb.name}`);
       return [
         ...verb.options.map((option) => formatOption(name, condition, option)),
-        ...formatArguments(name, verb.name, verb.arguments),
+        ...(verb.below.length > 0
+          ? formatBelow(name, verb)
+          : formatArguments(name, verb.name, verb.arguments)),
       ];
     }),
   ];
@@ -48,10 +53,12 @@ function _conda_ferry_locations
     end
 end
 
-# Whether the verb is $argv, or whether there is none yet.
+# Whether the verb is $argv, which may be two words, or whether there is none yet.
 function _conda_ferry_verb
     set -l words (string match -v -- '-*' (commandline -opc))
-    test "$words[2]" = "$argv"
+    # Out of a range that counts down, words would come backwards.
+    set -l last (math "max(2, 1 + "(count $argv)")")
+    test "$words[2..$last]" = "$argv"
 end
 
 # Whether at least $argv[1] words that are no option stand behind the verb; values of options count too.
@@ -72,6 +79,14 @@ function formatOption(
   const flags = `-l ${long.slice(2)}${short === undefined ? '' : ` -s ${short.slice(1)}`}`;
   const takes = value === undefined ? '' : ` -x${formatCandidates(value)}`;
   return `complete -c ${program} -n ${condition} ${flags}${takes} -d ${quote(summary)}`;
+}
+
+/** Verbs below a verb, with what they do. */
+function formatBelow(program: string, { name, below }: CompletedVerb): string[] {
+  const condition = quote(`_conda_ferry_verb ${name}; and not _conda_ferry_behind 1`);
+  return below.map(
+    (verb) => `complete -c ${program} -n ${condition} -a ${lastWord(verb)} -d ${quote(verb.summary)}`,
+  );
 }
 
 /** Where all arguments are of one kind that is one line, else one for each place. */

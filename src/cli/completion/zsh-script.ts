@@ -1,5 +1,6 @@
 import {
   LOCATION_STARTS,
+  lastWord,
   type CompletedOption,
   type CompletedProgram,
   type CompletedValue,
@@ -67,12 +68,39 @@ fi
 `;
 }
 
-function formatVerb({ name, options, arguments: values }: CompletedVerb): string {
-  const all = [...options.map(formatOption), ...values.map(formatArgument)];
-  return `    ${name})
+function formatVerb(verb: CompletedVerb): string {
+  const { options, arguments: values, below } = verb;
+  if (below.length > 0) return formatGroup(verb);
+  return formatBranch(lastWord(verb), [...options.map(formatOption), ...values.map(formatArgument)]);
+}
+
+function formatBranch(word: string, all: readonly string[]): string {
+  return `    ${word})
       _arguments -S \\
 ${specs(all, '        ')}
       ;;`;
+}
+
+/** As the whole command line, one word further on. */
+function formatGroup(verb: CompletedVerb): string {
+  const { options, below } = verb;
+  const words = below.map((one) => `${lastWord(one)}\\:${quoteDescription(one.summary)}`).join(' ');
+  const first = [...options.map(formatOption), quote(`1:verb:((${words}))`), quote('*:: :->below')];
+  return `    ${lastWord(verb)})
+      state=''
+      _arguments -C \\
+${specs(first, '        ')} && return
+      [[ $state == below ]] || return 1
+      curcontext="\${curcontext%:*}-$line[1]:"
+      case $line[1] in
+${below.map((one) => formatVerb(one).replace(/^/gm, '    ')).join('\n')}
+      esac
+      ;;`;
+}
+
+/** Inside of `((…))`, where words are set apart by blanks. */
+function quoteDescription(text: string): string {
+  return `"${text.replace(/["\\$`]/g, '').replaceAll(':', '')}"`;
 }
 
 function specs(all: readonly string[], indent: string): string {
