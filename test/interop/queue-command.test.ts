@@ -321,7 +321,7 @@ test('the board answers under its own name alone, and takes changes from its own
     { 'sec-fetch-site': 'cross-site', origin },
   ];
   for (const headers of foreign)
-    expect((await ask(pause, { method: 'PUT', headers: headers as Record<string, string> })).status).toBe(
+    expect((await ask(pause, { method: 'PUT', headers: headers })).status).toBe(
       403,
     );
   expect(await here.jobs.isPaused()).toBe(false);
