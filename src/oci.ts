@@ -9,11 +9,12 @@ export {
 } from './http/credentials/credential-chain.js';
 export type { Credential, CredentialPlace, FindCredential } from './http/credentials/credential.js';
 export { HostLimits } from './http/limit.js';
-export type { HostLimitOptions, HostPause } from './http/host-limiter.js';
+export type { HostLimitOptions, HostPause, SharedRateNotice } from './http/host-limiter.js';
 export type { HttpRequest, HttpResponse, Send } from './http/send.js';
 export { openLayoutRegistry } from './image-layout/layout-registry.js';
 export { openerOf, type Bytes, type OpenBytes, type OpenOptions } from './io/bytes.js';
 export { digestOf, isDigest, parseDigest, type Digest } from './io/digest.js';
+export type { SharedState, StateChange } from './io/shared-state.js';
 export { copyGraph, type CopyOptions } from './oci/copy-graph.js';
 export { deleteTags, type DeletedTags, type DeleteTagsOptions, type KeptTag } from './oci/delete-tags.js';
 export { describe, type Annotations, type Descriptor } from './oci/descriptor.js';

@@ -1,5 +1,5 @@
 import type { RunEnds } from '../queue/run-record.js';
-import type { WorkerEnds } from '../queue/worker.js';
+import type { WorkerEnds } from '../queue/run-parts.js';
 import type { CommandContext } from './context.js';
 import { withFallbacks } from './fallbacks.js';
 import type { ConnectionFlags } from './options.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import { parsePace } from '../http/shared-pace.js';
 import { formatMoment, formatNumber, formatSeconds } from '../io/figures.js';
 import type { Budget } from '../queue/budgets.js';
 import type { QueueStatus } from '../queue/control.js';
@@ -23,12 +23,6 @@ export interface StatusDocument extends Omit<QueueStatus, 'budgets'> {
   /** At that pace. */
   readonly secondsLeft?: number;
 }
-
-const budgetSchema = z.looseObject({
-  requestsPerMinute: z.number().optional(),
-  /** Milliseconds since 1970. */
-  pausedUntil: z.number().optional(),
-});
 
 /** Makes the document of a queue's state. */
 export function makeStatusDocument({ budgets, ...status }: QueueStatus, now: Date): StatusDocument {
@@ -171,22 +165,13 @@ function paceOf(
 }
 
 function showBudget({ origin, identity, text, nowMs }: Budget): ShownBudget {
-  const known = budgetSchema.safeParse(parseJson(text));
-  const { requestsPerMinute, pausedUntil = 0 } = known.success ? known.data : {};
+  const { requestsPerMinute, pausedUntil } = parsePace(text, nowMs);
   return {
     origin,
     user: identity,
     requestsPerMinute,
     pausedUntil: pausedUntil > nowMs ? new Date(pausedUntil).toISOString() : undefined,
   };
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? '') as unknown;
-  } catch {
-    return undefined;
-  }
 }
 
 function agoOf(iso: string, now: Date): string {

@@ -2,7 +2,8 @@
 import { WorkerPool } from '../artifact/worker-pool.js';
 import type { SharedState } from '../io/shared-state.js';
 import { openBudget } from '../queue/budgets.js';
-import { runWorker, type WorkerEnds } from '../queue/worker.js';
+import type { WorkerEnds } from '../queue/run-parts.js';
+import { runWorker } from '../queue/worker.js';
 import type { CommandContext } from './context.js';
 import { readSecret } from './network.js';
 import { openEnds } from './open-ends.js';

@@ -19,7 +19,7 @@ export class HostLimits {
     const key = request.identity === undefined ? origin : `${origin} ${request.identity}`;
     let limiter = this.#limiters.get(key);
     if (limiter === undefined) {
-      limiter = new HostLimiter(origin, this.#options);
+      limiter = new HostLimiter(origin, this.#options, request.identity);
       this.#limiters.set(key, limiter);
     }
     return limiter;

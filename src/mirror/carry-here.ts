@@ -1,10 +1,10 @@
 import { forEachConcurrently } from '../io/pool.js';
-import { settledOf, type Executor } from './executor.js';
+import { settledOf, type ExecutorContext, type ExecutorWork } from './executor.js';
 import type { PlanItem } from './plan.js';
 import { transferItem } from './transfer.js';
 
 /** Carries items in this process, so many at once as the context says. */
-export const carryHere: Executor = async (work, context) => {
+export async function carryHere(work: ExecutorWork, context: ExecutorContext): Promise<void> {
   const { plan, isSuspect, stop, signal } = work;
   const underWay = new Set<PlanItem>();
   function* untilStopped(): Generator<PlanItem> {
@@ -23,4 +23,4 @@ export const carryHere: Executor = async (work, context) => {
   } finally {
     if (signal.aborted) for (const item of underWay) work.abandoned(item);
   }
-};
+}

@@ -37,11 +37,19 @@ export interface ExecutorContext extends Omit<TransferOptions, 'isSuspect' | 'kn
   readonly concurrency: number;
 }
 
-/**
- * Carries the items of a plan. Items of which nothing is told were not begun, or ended in the error that is thrown.
- * @throws what ends the whole run, after what was under way has ended; what `signal` aborts with
- */
-export type Executor = (work: ExecutorWork, context: ExecutorContext) => Promise<void>;
+/** Who carries the archives of a run. */
+export interface Executor {
+  /**
+   * Looks whether it can take on what is planned, before anything is written.
+   * @throws what ends the run
+   */
+  prepare?(plans: readonly SubdirPlan[]): Promise<void>;
+  /**
+   * Carries the items of a plan. Items of which nothing is told were not begun, or ended in the error that is thrown.
+   * @throws what ends the whole run, after what was under way has ended; what `signal` aborts with
+   */
+  carry(work: ExecutorWork, context: ExecutorContext): Promise<void>;
+}
 
 /** Makes plain data of what became of an archive. */
 export function settledOf(outcome: TransferOutcome): SettledArchive {

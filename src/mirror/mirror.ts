@@ -19,6 +19,7 @@ import { namesAskedFor } from './filters/names-asked-for.js';
 import { checkKeep } from './generations/keep-generations.js';
 import { trimAfterRun } from './generations/trim-after-run.js';
 import { lockDestination, type LockOptions } from './lock-destination.js';
+import type { SubdirPlan } from './plan.js';
 import { AppliedPlan, type PlanDocument } from './plan-document.js';
 import { mountableSource } from './mount-archives.js';
 import { prepareAll } from './prepare.js';
@@ -144,7 +145,9 @@ export async function mirrorChannel(options: MirrorOptions): Promise<MirrorRepor
   for (const work of prepared.works)
     works.push(work.status === 'retry' ? await retryQuarantine(work, early) : work);
   await checkSchemas(works, context.store, early);
-  announce(works, context);
+  const plans = works.flatMap((work) => (work.status === 'planned' ? [work.plan] : []));
+  announce(plans, context);
+  await options.executor?.prepare?.(plans);
   await checkDestination(works, early);
 
   const { runs, companions } = await runAll(works, options.subdirs === undefined, context);
@@ -294,8 +297,7 @@ function reportOfSettled(work: Exclude<SubdirWork, PlannedWork>): SubdirReport {
   };
 }
 
-function announce(works: readonly SubdirWork[], { reporter, mountSource }: RunContext): void {
-  const plans = works.flatMap((work) => (work.status === 'planned' ? [work.plan] : []));
+function announce(plans: readonly SubdirPlan[], { reporter, mountSource }: RunContext): void {
   reporter.planned?.({
     archives: plans.reduce((total, plan) => total + plan.toAdd, 0),
     bytes: mountSource === undefined ? plans.reduce((total, plan) => total + plan.bytes, 0) : 0,

@@ -16,7 +16,7 @@ import { isFerryError } from '../errors.js';
 import { collect } from '../io/bytes.js';
 import type { Descriptor } from '../oci/descriptor.js';
 import type { CallOptions } from '../oci/storage.js';
-import type { PlanItem } from './plan.js';
+import type { TagWork } from './plan.js';
 import { fromSource, isSameRegistry, readStoredArtifact, type StoredArtifact } from './stored-artifact.js';
 
 /** What {@link findMountable} came to. */
@@ -39,7 +39,7 @@ export function mountableSource(source: ChannelSource, destination: ChannelStore
  * from any other source.
  */
 export async function findMountable(
-  { subdir, add }: PlanItem,
+  { subdir, add }: TagWork,
   isWanted: (record: RepodataRecord) => boolean,
   source: ChannelStore,
   { signal }: CallOptions,

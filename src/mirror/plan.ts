@@ -22,6 +22,9 @@ export interface PlanItem {
   readonly twin: { readonly filename: string; readonly record: RepodataRecord | undefined } | undefined;
 }
 
+/** What of an item whoever carries it needs to know. */
+export type TagWork = Pick<PlanItem, 'subdir' | 'place' | 'add' | 'twin'>;
+
 /** The plan of one subdir. */
 export interface SubdirPlan {
   readonly subdir: string;

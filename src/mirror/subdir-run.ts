@@ -106,7 +106,7 @@ export class SubdirRun {
     if (plan.toAdd === 0) return;
     await this.#mark();
     if (plan.replaced > 0 && listsReplaced(this.work)) await this.#publishNow();
-    const { stop, executor = carryHere } = context;
+    const { stop, executor = { carry: carryHere } } = context;
     await using grace = new StopGrace(context);
     const { signal } = grace;
     const suspects = new Set(this.work.state.ledger?.quarantine.map(({ filename }) => filename));
@@ -125,7 +125,7 @@ export class SubdirRun {
       },
     };
     try {
-      await executor(work, context);
+      await executor.carry(work, context);
     } catch (error) {
       if (!grace.isOver) throw error;
     } finally {

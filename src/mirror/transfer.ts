@@ -20,7 +20,7 @@ import type { Descriptor } from '../oci/descriptor.js';
 import type { DeleteOptions, Repository } from '../oci/storage.js';
 import { takeRoom } from './archive-room.js';
 import { findMountable } from './mount-archives.js';
-import type { PlanItem } from './plan.js';
+import type { PlanItem, TagWork } from './plan.js';
 import { asCopyError } from './stored-artifact.js';
 import { receiveArchive, type ReceivedArchive, type ReceiveOptions } from './receive.js';
 
@@ -73,7 +73,7 @@ const FATAL_AT_DESTINATION = new Set(['UNAUTHORIZED', 'DENIED', 'RATE_LIMITED', 
  * @throws CopyError (destination), FerryError `DISK_FULL`: what ends the whole run
  */
 export async function transferItem(
-  item: PlanItem,
+  item: TagWork,
   options: TransferOptions,
 ): Promise<readonly TransferOutcome[]> {
   const { store, mountSource, isSuspect, temp, signal } = options;
@@ -146,7 +146,7 @@ interface Existing {
  */
 async function readExisting(
   repository: Repository,
-  item: PlanItem,
+  item: TagWork,
   { filename, record }: NonNullable<PlanItem['twin']>,
   options: TransferOptions,
 ): Promise<Existing> {
@@ -184,7 +184,7 @@ async function readExisting(
  * layer away; so writers converge.
  */
 async function pushMerged(
-  item: PlanItem,
+  item: TagWork,
   repository: Repository,
   carried: readonly CarriedArchive[],
   existing: ImageManifest | undefined,
@@ -225,7 +225,7 @@ async function pushMerged(
 async function makeRoom(
   repository: Repository,
   { descriptor, manifest }: PackageArtifact,
-  { place }: PlanItem,
+  { place }: TagWork,
   { known, signal }: TransferOptions,
 ): Promise<void> {
   const coming = new Set([descriptor, manifest.config, ...manifest.layers].map(({ digest }) => digest));
@@ -264,7 +264,7 @@ function holdsAll(artifact: PackageArtifact, bytes: Uint8Array): boolean {
  * Returns what is the package's own fault, and throws what no other package would fare better with: a source or a
  * destination that does not answer at all.
  */
-async function packageFault(error: unknown, item: PlanItem, options: TransferOptions): Promise<FerryError> {
+async function packageFault(error: unknown, item: TagWork, options: TransferOptions): Promise<FerryError> {
   if (!isFerryError(error) || error.code === 'DISK_FULL' || error.code === 'INTERNAL') throw error;
   if (!(error instanceof CopyError) || error.side === 'source') {
     if (isSourceGone(error, options.source)) throw error;

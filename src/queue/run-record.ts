@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { FerryError } from '../errors.js';
+import { untilAborted } from '../io/single-flight.js';
 import type { QueueRedis } from './queue-redis.js';
 
 /** Source and destination, as the command line of a worker can open them; see `cli/queue-ends.ts`. */
@@ -97,6 +98,7 @@ export async function beginRun(queue: QueueRedis, run: RunDescription): Promise<
 export async function noteRun(
   queue: QueueRedis,
   note: { readonly state?: RunState; readonly progress?: RunProgress; readonly error?: string },
+  signal?: AbortSignal,
 ): Promise<void> {
   const { state, progress, error } = note;
   const fields = {
@@ -104,7 +106,8 @@ export async function noteRun(
     ...(progress === undefined ? {} : { progress: JSON.stringify(progress) }),
     ...(error === undefined ? {} : { error }),
   };
-  if (Object.keys(fields).length > 0) await queue.redis.hset(queue.key('run'), fields);
+  signal?.throwIfAborted();
+  if (Object.keys(fields).length > 0) await untilAborted(queue.redis.hset(queue.key('run'), fields), signal);
 }
 
 /** Asks the coordinator for something; it looks every few seconds. */
@@ -116,8 +119,9 @@ export async function askRun(queue: QueueRedis, request: RunRequest): Promise<vo
  * Reads the record; `undefined` where there was no run yet.
  * @throws FerryError `VERSION_MISMATCH` for a record that another version wrote and this one cannot read
  */
-export async function readRun(queue: QueueRedis): Promise<RunRecord | undefined> {
-  const fields = await queue.redis.hgetall(queue.key('run'));
+export async function readRun(queue: QueueRedis, signal?: AbortSignal): Promise<RunRecord | undefined> {
+  signal?.throwIfAborted();
+  const fields = await untilAborted(queue.redis.hgetall(queue.key('run')), signal);
   const { run, state, progress, error, request } = fields;
   if (run === undefined) return undefined;
   const description = runSchema.safeParse(parseJson(run));
@@ -135,6 +139,16 @@ export async function readRun(queue: QueueRedis): Promise<RunRecord | undefined>
     error,
     request: request === 'cancel' ? 'cancel' : undefined,
   };
+}
+
+/** @throws FerryError `VERSION_MISMATCH` where a run is of another version than whoever would take part */
+export function checkVersion({ version, host }: Pick<RunDescription, 'version' | 'host'>, own: string): void {
+  if (version === own) return;
+  throw new FerryError(
+    'VERSION_MISMATCH',
+    `the coordinator on ${host} is conda-ferry ${version}, and this worker is ${own}`,
+    { hint: 'install the same version of conda-ferry on all machines' },
+  );
 }
 
 function parseJson(text: string | undefined): unknown {

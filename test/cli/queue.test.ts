@@ -9,7 +9,7 @@ import { openEnds } from '#ferry/cli/open-ends.js';
 import { sumRequests } from '#ferry/cli/queue-mirror.js';
 import { createWorkerReporter } from '#ferry/cli/worker-reporter.js';
 import type { RunEnds } from '#ferry/queue/run-record.js';
-import type { WorkerEnds } from '#ferry/queue/worker.js';
+import type { WorkerEnds } from '#ferry/queue/run-parts.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { runFerry } from '../support/ferry-here.js';
 import { runFerry as runFerryProcess, testEnvironment } from '../support/ferry.js';
@@ -224,11 +224,11 @@ test('requests of coordinator and workers are counted together', () => {
 test.each([
   [['worker'], 'no queue is named'],
   [['queue', 'status'], 'no queue is named'],
-  [['worker', '--queue', 'http://127.0.0.1'], '`http://127.0.0.1` is no URL of a Redis'],
-  [['worker', '--queue', '127.0.0.1:6379'], 'is no URL of a Redis'],
-  [['queue', 'pause', '--queue', 'redis://127.0.0.1/mirror'], 'is no URL of a Redis'],
-  [['queue', 'pause', '--queue', 'redis://127.0.0.1/1?x=1'], 'is no URL of a Redis'],
-  [['worker', ...QUEUE, '--queue-name', 'a:b'], 'letters, digits'],
+  [['worker', '--queue', 'http://127.0.0.1'], 'does not begin with `redis://`'],
+  [['worker', '--queue', '127.0.0.1:6379'], 'the URL of the queue is no URL'],
+  [['queue', 'pause', '--queue', 'redis://127.0.0.1/mirror'], 'than the number of a database'],
+  [['queue', 'pause', '--queue', 'redis://127.0.0.1/1?x=1'], 'more than host, port and database'],
+  [['worker', ...QUEUE, '--queue-name', 'a:b'], 'the name of the queue cannot be used'],
   [['worker', ...QUEUE, '--queue-ca-file', 'ca.pem'], '`--queue-ca-file` goes with a rediss:// URL'],
   [['worker', ...QUEUE, '--concurrency', '0'], 'from 1 to 1024'],
   [['queue', 'statis'], "unknown command 'statis'"],
@@ -241,7 +241,6 @@ test.each([
   [[...MIRROR, '--attempts', '2'], '`--attempts` goes with --queue'],
   [[...MIRROR, ...QUEUE, '--attempts', '0'], 'a number from 1 on'],
   [[...MIRROR, ...QUEUE, '--plan'], 'a plan needs no queue'],
-  [[...MIRROR, ...QUEUE, '--apply', 'plan.json'], 'plans again until nothing is left'],
   [
     ['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', ...QUEUE, '--delta-from', 'oci-layout:./e'],
     'a bundle is written by one process',
@@ -314,7 +313,7 @@ test('a config file says what the flags of a verb below another say', async () =
   const { code, stderr } = await runFerry(['queue', 'status', '--config', config]);
   expect({ code, stderr: stderr.split('\n')[0] }).toEqual({
     code: 2,
-    stderr: 'error: `http://127.0.0.1` is no URL of a Redis [USAGE]',
+    stderr: 'error: the URL of the queue does not begin with `redis://` or `rediss://` [USAGE]',
   });
   await writeFile(config, 'timeout: 5m\n');
   const wrong = await runFerry(['queue', 'status', '--config', config]);
