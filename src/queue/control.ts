@@ -78,11 +78,15 @@ export async function readStatus(
   queue: QueueRedis,
   { failures = FAILURES_SHOWN }: { readonly failures?: number } = {},
 ): Promise<QueueStatus> {
+  // Before the run and, if need be, behind it: one that begins or ends just then has not lost its coordinator.
+  const early = await readLease(queue);
+  const run = await readRun(queue);
+  const coordinator = early ?? (await readLease(queue));
   return withJobs(queue, async (jobs) => ({
     url: queue.url,
     name: queue.name,
-    run: await readRun(queue),
-    coordinator: await readLease(queue),
+    run,
+    coordinator,
     isPaused: await jobs.isPaused(),
     jobs: await countJobs(jobs),
     workers: await listWorkers(queue),
