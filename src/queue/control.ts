@@ -20,7 +20,6 @@ const MAX_FAILED_JOBS = 100;
 /** How often it is looked whether something is still under way. */
 const LOOK_MS = 250;
 
-
 type Jobs = Queue<unknown, unknown>;
 
 /** Jobs by what they wait for. A job holds many tags of one repository, or one tag that failed before. */

@@ -115,7 +115,7 @@ test('status tells all that an operator has to know', async () => {
   const here = await scene();
   await begin(here);
   const failure = { code: 'ARCHIVE_CORRUPT', message: 'a frame is wrong', mayHaveWritten: false };
-  await fail(here, ['bad'], failure);
+  await fail(here, ['bad'], { d: [['bad-1-0.conda', failure.code, failure.message, 0]] });
   await openBudget(here.queue, 'https://ghcr.io', 'me').update(() => ({
     next: formatPace(openPace(2000, 0)),
     result: undefined,
@@ -371,7 +371,7 @@ test('the board does nothing that would break a run', async () => {
 test('the board shows jobs as people read them, without a request to anywhere else', async () => {
   const here = await scene();
   await begin(here);
-  await fail(here, ['bad'], { code: 'ARCHIVE_CORRUPT', message: 'a frame is wrong', mayHaveWritten: false });
+  await fail(here, ['bad'], { d: [['bad-1-0.conda', 'ARCHIVE_CORRUPT', 'a frame is wrong', 0]] });
   const board = await startBoard(here);
   await using browser = await openBrowser({ colorScheme: 'light', width: 1200 });
   const page = await browser.context.newPage();
