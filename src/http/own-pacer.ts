@@ -8,8 +8,7 @@ import {
   waitMsOf,
   type Pace,
 } from './pace.js';
-import type { Pacer, PacerOptions } from './pacer.js';
-import { tellPause } from './pacer.js';
+import { tellPause, type Pacer, type PacerOptions } from './pacer.js';
 import type { RateLimit } from './send.js';
 
 /** The pace of a process that shares its limits with nobody: all is known at once. */
@@ -64,6 +63,8 @@ export class OwnPacer implements Pacer {
   }
 
   succeeded(): void {
+    // Only those who share a pace need to know how many there were.
+    if (this.#pace.requestsPerMinute === undefined && this.#pace.pauses === 0) return;
     this.#pace = noteSuccesses(this.#pace, 1);
   }
 

@@ -104,15 +104,22 @@ export function waitMsOf(pace: Pace, now: number): number {
 
 /** Notes requests that go now. */
 export function countGranted(pace: Pace, count: number, now: number): Pace {
-  const { requestsPerMinute, arrival } = pace;
+  const { requestsPerMinute } = pace;
   // What a server objects to is the pace of now, not the average over hours of rest.
   const isNewRun = isRested(pace, now);
+  // Written out, here and below: to spread it takes ten times as long, and each request comes by.
   return {
-    ...pace,
+    requestsPerMinute,
+    statedLimit: pace.statedLimit,
+    statedAt: pace.statedAt,
+    bestPace: pace.bestPace,
     arrival:
       requestsPerMinute === undefined
-        ? arrival
-        : Math.max(arrival, now) + (count * 60_000) / requestsPerMinute,
+        ? pace.arrival
+        : Math.max(pace.arrival, now) + (count * 60_000) / requestsPerMinute,
+    pausedUntil: pace.pausedUntil,
+    pauses: pace.pauses,
+    lastDecrease: pace.lastDecrease,
     runStartedAt: isNewRun ? now : pace.runStartedAt,
     granted: (isNewRun ? 0 : pace.granted) + count,
     answered: isNewRun ? 0 : pace.answered,
@@ -128,10 +135,18 @@ export function isRested(pace: Pace, now: number): boolean {
 /** Notes answers that were no refusals. */
 export function noteSuccesses(pace: Pace, count: number): Pace {
   return {
-    ...pace,
-    pauses: 0,
-    answered: pace.answered + count,
     requestsPerMinute: grown(pace, count),
+    statedLimit: pace.statedLimit,
+    statedAt: pace.statedAt,
+    bestPace: pace.bestPace,
+    arrival: pace.arrival,
+    pausedUntil: pace.pausedUntil,
+    pauses: 0,
+    lastDecrease: pace.lastDecrease,
+    runStartedAt: pace.runStartedAt,
+    granted: pace.granted,
+    answered: pace.answered + count,
+    lastAt: pace.lastAt,
   };
 }
 

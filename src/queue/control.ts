@@ -3,11 +3,11 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue, type Job } from 'bullmq';
-import { z } from 'zod';
 import { FerryError } from '../errors.js';
 import { redactText } from '../io/redact.js';
 import { readBudgets, type Budget } from './budgets.js';
 import { memoryOf, parseRedisInfo, type RedisMemory } from './check-redis.js';
+import { parseFailure, parseJob } from './job.js';
 import { readLease, type LeaseHolder } from './lease.js';
 import { listWorkers, type WorkerFacts } from './presence.js';
 import { KEY_PREFIX, type QueueRedis } from './queue-redis.js';
@@ -19,10 +19,6 @@ const FAILURES_SHOWN = 20;
 const MAX_FAILED_JOBS = 100;
 /** How often it is looked whether something is still under way. */
 const LOOK_MS = 250;
-
-const archive = z.tuple([z.string()], z.unknown());
-const dataSchema = z.object({ s: z.string(), t: z.array(z.array(archive)) });
-const failureSchema = z.object({ code: z.string(), message: z.string() });
 
 type Jobs = Queue<unknown, unknown>;
 
@@ -229,14 +225,14 @@ async function readFailures(jobs: Jobs, most: number): Promise<readonly FailedAr
 }
 
 function failuresOf(job: Job<unknown, unknown>): FailedArchive[] {
-  const data = dataSchema.safeParse(job.data);
-  if (!data.success) return [];
-  const known = failureSchema.safeParse(job.progress);
-  const { code, message } = known.success
-    ? known.data
-    : { code: undefined, message: redactText(job.failedReason || 'no worker came to an end with it') };
-  const { s: subdir, t: tags } = data.data;
-  return tags.flat().map(([filename]) => ({ subdir, filename, code, message }));
+  const { s: subdir, t: tags } = parseJob(job.data);
+  const failed = parseFailure(job.progress)?.d.flatMap((row) =>
+    row.length === 2 ? [] : [{ subdir, filename: row[0], code: row[1], message: row[2] }],
+  );
+  if (failed !== undefined && failed.length > 0) return failed;
+  const message = redactText(job.failedReason || 'no worker came to an end with it');
+  const filenames = tags.flat().flatMap((part) => (Array.isArray(part) ? [part[0]] : []));
+  return filenames.map((filename) => ({ subdir, filename, code: undefined, message }));
 }
 
 async function readRedisFacts({ redis }: QueueRedis): Promise<RedisFacts> {
