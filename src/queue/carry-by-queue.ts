@@ -154,7 +154,8 @@ class QueueWork {
       }
       const isProducing = this.#isProducing;
       const { unfinished, completed, failed } = await this.#options.jobs.counts(this.#work.signal);
-      if (failed > 0) await this.#splitFailed();
+      // The counts are those from before that.
+      if (failed > 0 && (await this.#splitFailed()) > 0) continue;
       if (!isProducing && unfinished + completed === 0 && (await this.#conclude())) break;
       await delay(pollMs, undefined, { signal: this.#work.signal });
       pollMs = Math.min(POLL_MAX_MS, pollMs * 2);
@@ -183,8 +184,11 @@ class QueueWork {
     const { jobs } = this.#options;
     try {
       const signal = AbortSignal.timeout(LAST_WORD_MS);
-      for (const job of await jobs.list('active', Number.MAX_SAFE_INTEGER, signal))
-        for (const item of this.#itemsOf(parseJob(job.data).t)) this.#work.abandoned(item);
+      await jobs.withdraw(signal);
+      // What is done and was not taken in is as unknown as what is not done.
+      for (const state of ['active', 'completed'] as const)
+        for (const job of await jobs.list(state, Number.MAX_SAFE_INTEGER, signal))
+          for (const item of this.#itemsOf(parseJob(job.data).t)) this.#work.abandoned(item);
     } catch (error) {
       const cause = isFerryError(error)
         ? error
@@ -240,16 +244,19 @@ class QueueWork {
     await this.#add([{ data, delayMs: (this.#options.retryMs ?? RETRY_MS) * 2 ** n }]);
   }
 
-  /** Jobs of many tags that workers died over: each tag goes alone, so that one cannot take the others with it. */
-  async #splitFailed(): Promise<void> {
+  /** Jobs of many tags that workers died over: each tag goes alone, so that one cannot take the others with it. How many. */
+  async #splitFailed(): Promise<number> {
     const { jobs } = this.#options;
     const { signal } = this.#work;
+    let split = 0;
     for (const job of await jobs.list('failed', Number.MAX_SAFE_INTEGER, signal)) {
       if (job.name !== MANY || this.#isStopping) continue;
+      split += 1;
       const { s, t } = parseJob(job.data);
       await this.#add(t.map((tag) => this.#single(s, tag)));
       if (await jobs.remove(job, signal)) this.#out -= 1;
     }
+    return split;
   }
 
   /** Takes in what failed for good; `false` where somebody has it tried again. */
