@@ -111,7 +111,7 @@ class QueueWork {
   /** Puts all items into the queue, some at a time. */
   async #produce(): Promise<void> {
     const { plan, signal } = this.#work;
-    const { jobs, isRepeated } = this.#options;
+    const { isRepeated } = this.#options;
     let batch: AddedJob[] = [];
     for (const items of batchItems(plan.items(), { maxTags: tagsPerJob(plan.artifacts) })) {
       if (this.#shallStop()) return;

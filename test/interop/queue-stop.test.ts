@@ -7,7 +7,13 @@ import { askRun, readRun } from '#ferry/queue/run-record.js';
 import { writeChannel } from '../../fixtures/build/channel.mjs';
 import { faultsOf, listedRecords, registryReader } from '../support/audit.js';
 import { serveChannel, type ChannelServer } from '../support/channel-server.js';
-import { manyPackages, startPart, uploadedTwice, type Part, type PartOptions } from '../support/queue-scene.js';
+import {
+  manyPackages,
+  startPart,
+  uploadedTwice,
+  type Part,
+  type PartOptions,
+} from '../support/queue-scene.js';
 import { startRedis, type StartedRedis } from '../support/redis.js';
 import { startMemoryRegistry } from '../support/registries/docker.js';
 import type { StartedRegistry } from '../support/registries/server-process.js';

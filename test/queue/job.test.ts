@@ -28,7 +28,11 @@ const name = fc.stringMatching(/^[a-z][a-z0-9]{0,12}(?:[-_.][a-z0-9]{1,4})?$/);
 const version = fc.stringMatching(/^(?:[1-9]!)?[0-9]{1,3}(?:\.[a-z0-9]{1,4}){0,3}$/);
 const build = fc.stringMatching(/^[a-z0-9_]{1,12}$/);
 /** Record's own URL, as sources have it; what it holds of secrets is taken out, so these hold none. */
-const url = fc.constantFrom('https://example.org/a.conda', '../elsewhere/a.conda', 'https://example.org/%2B/a');
+const url = fc.constantFrom(
+  'https://example.org/a.conda',
+  '../elsewhere/a.conda',
+  'https://example.org/%2B/a',
+);
 
 const other = fc.record({ name, version, build });
 

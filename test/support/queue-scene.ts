@@ -177,7 +177,8 @@ export function uploadedTwice(log: readonly string[], path: string): string[] {
   const times = new Map<string, number>();
   for (const line of log) {
     const [, url] = /"(?:PUT|POST) (\/v2\/\S+) HTTP\/1\.1" 201/.exec(line) ?? [];
-    const [, repository, digest] = /^\/v2\/(.+)\/blobs\/uploads\/.*[?&]digest=([^&\s]+)/.exec(url ?? '') ?? [];
+    const [, repository, digest] =
+      /^\/v2\/(.+)\/blobs\/uploads\/.*[?&]digest=([^&\s]+)/.exec(url ?? '') ?? [];
     const blob = decodeURIComponent(digest ?? CONFIG);
     if (repository?.startsWith(`${path}/`) !== true || blob === CONFIG) continue;
     const what = `${repository} ${blob}`;
