@@ -93,9 +93,9 @@ describe('a mirror by queue', () => {
       const expected = await mirrorChannel(here);
       const mirror = await startPart('mirror', options);
       const reader = registryReader(registry.host);
-      let isOver = false;
-      const ended = mirror.end().finally(() => (isOver = true));
-      while (!isOver) expect(await faultsOf(reader, `${path}/noarch`, { schema: 'v0' })).toEqual([]);
+      const state = { isOver: false };
+      const ended = mirror.end().finally(() => (state.isOver = true));
+      while (!state.isOver) expect(await faultsOf(reader, `${path}/noarch`, { schema: 'v0' })).toEqual([]);
       const { report } = (await ended).last;
       expect(timeless(report)).toEqual(timeless(expected));
       if (generation === 'second') expect(report?.subdirs[0]?.replaced.length).toBe(8);
@@ -132,7 +132,7 @@ describe('a mirror by queue', () => {
     await run({ source: `oci://${registry.host}/${single.store.path}`, host: registry.host, path });
     expect(await contentsOf(registry.host, path)).toEqual(await contentsOf(registry.host, single.store.path));
     const log = await registry.accessLog();
-    const packages = log.filter((line) => line.includes(` /v2/${path}/noarch/cpack-`));
+    const packages = log.filter((line) => line.includes(` /v2/${path}/noarch/pack-`));
     expect(packages.filter((line) => /\?\S*mount=\S* HTTP\/1\.1" 201/.test(line)).length).toBeGreaterThan(40);
     // No blob went up.
     expect(packages.filter((line) => /"(?:PUT|PATCH) \S+\/blobs\//.test(line))).toEqual([]);
