@@ -42,6 +42,7 @@ export async function benchQueue() {
   return { ...rate, isMet: rate.isMet && memory.isMet, memory };
 }
 
+/** @returns {Promise<{ isMet: boolean } & Record<string, unknown>>} */
 async function benchRate() {
   const folder = await mkdtemp(join(tmpdir(), 'ferry-bench-'));
   try {
@@ -111,14 +112,13 @@ async function runQueue(sourceHost) {
     withServer(startRedis(), async (redis) => {
       const url = `redis://${redis.host}`;
       const workers = Array.from({ length: WORKERS }, () => startWorker(url));
+      const gone = workers.map((worker) => once(worker, 'exit'));
       try {
         const pids = [redis, ...workers].map(({ pid }) => String(pid));
         return await runTimed(['queue', host, sourceHost, url, pids.join()]);
       } finally {
         for (const worker of workers) worker.kill('SIGKILL');
-        await Promise.all(
-          workers.map((worker) => worker.exitCode ?? worker.signalCode ?? once(worker, 'exit')),
-        );
+        await Promise.all(gone);
       }
     }),
   );
@@ -185,8 +185,9 @@ function checkSentOnce(log) {
 async function readStored(host) {
   /** @type {Map<string, string>} */
   const stored = new Map();
-  const repodata = JSON.parse(await ask(host, 'repodata.json', 'latest'));
-  stored.set('repodata', JSON.stringify(repodata.layers));
+  /** @type {{ layers: unknown }} */
+  const { layers } = JSON.parse(await ask(host, 'repodata.json', 'latest'));
+  stored.set('repodata', JSON.stringify(layers));
   for (let i = 0; i < ARCHIVES; i += 1) {
     const name = `small-${String(Math.floor(i / BUILDS_PER_NAME))}`;
     const tag = `1.0-${String(i % BUILDS_PER_NAME)}`;
