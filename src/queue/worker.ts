@@ -150,7 +150,7 @@ class QueueWorker {
       ...this.#facts(),
     };
     // By its answers the worker knows how long Redis has been away.
-    const everyMs = lockMs === undefined ? undefined : lockMs / WORDS_PER_LOCK;
+    const everyMs = lockMs === undefined ? undefined : Math.ceil(lockMs / WORDS_PER_LOCK);
     await using presence = await announceWorker(queue, facts, { everyMs });
     try {
       await this.#watch(presence);
