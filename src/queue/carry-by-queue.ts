@@ -3,7 +3,7 @@
  * nobody's result, and is found missing when the run plans again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { CopyError, FerryError, isFerryError } from '../errors.js';
+import { CopyError, FerryError, isFerryError, type FerryErrorCode } from '../errors.js';
 import { count } from '../io/figures.js';
 import type { Executor, ExecutorWork } from '../mirror/executor.js';
 import type { PlanItem, SubdirPlan } from '../mirror/plan.js';
@@ -77,6 +77,8 @@ class QueueWork {
   readonly #options: CarryByQueueOptions;
   /** Jobs that are out and not yet back. */
   #out = 0;
+  /** Failed jobs that were looked at: single tags, which wait for the end. */
+  #failedSeen: number | undefined = 0;
   #isProducing = true;
   #isStopping = false;
 
@@ -155,8 +157,12 @@ class QueueWork {
       const isProducing = this.#isProducing;
       const { unfinished, completed, failed } = await this.#options.jobs.counts(this.#work.signal);
       // The counts are those from before that.
-      if (failed > 0 && (await this.#splitFailed()) > 0) continue;
-      if (!isProducing && unfinished + completed === 0 && (await this.#conclude())) break;
+      if (failed !== this.#failedSeen && (await this.#splitFailed()) > 0) continue;
+      this.#failedSeen = failed;
+      if (!isProducing && unfinished + completed === 0) {
+        if (await this.#conclude()) break;
+        this.#failedSeen = undefined;
+      }
       await delay(pollMs, undefined, { signal: this.#work.signal });
       pollMs = Math.min(POLL_MAX_MS, pollMs * 2);
     }
@@ -303,10 +309,9 @@ function bytesInQueue(plan: SubdirPlan): number {
 
 /** No worker lived to tell what was wrong. */
 function lostRows(tag: TagRow): readonly SettledRow[] {
+  const code: FerryErrorCode = 'WORKER_LOST';
   const message = 'every worker that took it ended without a word';
-  return tag.flatMap((part): SettledRow[] =>
-    Array.isArray(part) ? [[part[0], 'WORKER_LOST', message, 1]] : [],
-  );
+  return tag.flatMap((part): SettledRow[] => (Array.isArray(part) ? [[part[0], code, message, 1]] : []));
 }
 
 function troubleError({ code, message, side }: Trouble): FerryError {

@@ -16,7 +16,7 @@ import type { MirrorReport, MirrorReporter } from '../mirror/report.js';
 import { carryByQueue } from './carry-by-queue.js';
 import { roomFor } from './check-redis.js';
 import { JobQueue } from './job-queue.js';
-import { acquireLease } from './lease.js';
+import { acquireLease, type Lease } from './lease.js';
 import { listWorkers } from './presence.js';
 import type { QueueRedis } from './queue-redis.js';
 import {
@@ -100,17 +100,23 @@ export async function mirrorByQueue(
   const coordinator = new Coordinator(
     options,
     run,
-    { ...coordinate, jobs },
+    { ...coordinate, jobs, lease },
     quietSignal(AbortSignal.any(signals)),
   );
   // Awaited here: the lease is given back afterwards.
   return await coordinator.run();
 }
 
+interface CoordinatorOptions extends CoordinateOptions {
+  readonly jobs: JobQueue;
+  readonly lease: Lease;
+}
+
 class Coordinator {
   readonly #options: MirrorOptions;
   readonly #queue: QueueRedis;
   readonly #jobs: JobQueue;
+  readonly #lease: Lease;
   readonly #attempts: number;
   readonly #retryMs: number | undefined;
   readonly #signal: AbortSignal;
@@ -126,13 +132,14 @@ class Coordinator {
   constructor(
     options: MirrorOptions,
     run: RunDescription,
-    { queue, jobs, attempts = DEFAULT_ATTEMPTS, retryMs }: CoordinateOptions & { readonly jobs: JobQueue },
+    { queue, jobs, lease, attempts = DEFAULT_ATTEMPTS, retryMs }: CoordinatorOptions,
     signal: AbortSignal,
   ) {
     this.#options = options;
     this.#run = run;
     this.#queue = queue;
     this.#jobs = jobs;
+    this.#lease = lease;
     this.#attempts = attempts;
     this.#retryMs = retryMs;
     this.#signal = signal;
@@ -274,6 +281,8 @@ class Coordinator {
   async #note(state: RunState, subdir?: string): Promise<void> {
     this.#state = state;
     this.#subdir = subdir;
+    // Whoever was asleep for a while must not publish over the one who took over.
+    if (state === 'publishing') await this.#lease.assertHeld(this.#signal);
     await noteRun(this.#queue, { run: this.#run, state, progress: this.#progress() }, this.#signal);
   }
 
