@@ -96,10 +96,10 @@ export function withStatedLimit(pace: Pace, limit: number | undefined, now: numb
 }
 
 /** Milliseconds until clock and bucket allow the next request; none or less where they do now. */
-export function waitMsOf(pace: Pace, now: number): number {
+export function waitMsOf(pace: Pace, now: number, burstMs = BURST_MS): number {
   const paused = pace.pausedUntil - now;
   if (pace.requestsPerMinute === undefined) return paused;
-  return Math.max(paused, pace.arrival - now - BURST_MS);
+  return Math.max(paused, pace.arrival - now - burstMs);
 }
 
 /** Notes requests that go now. */

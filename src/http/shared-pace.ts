@@ -1,5 +1,4 @@
 import {
-  BURST_MS,
   countGranted,
   isRested,
   noteExhausted,
@@ -19,6 +18,11 @@ import {
 
 /** Turns are drawn for as long as this: few draws at a high rate, little that is out of date. */
 export const BATCH_MS = 50;
+/**
+ * Requests of a fleet that may go at once after a rest, as time at the full rate. Less than one process may: turns are drawn a
+ * moment before they are used, and of many processes some are late with theirs.
+ */
+const BURST_MS = 150;
 /** Requests of a fleet under way at once to begin with, while nothing is known of the server's limit. */
 const FIRST_TURNS = 4;
 /** And how many more for each answer. Growing faster means that more is refused together. */
@@ -86,7 +90,7 @@ export function withNotes(pace: Pace, notes: PaceNotes, now: number): Pace {
  * the beginning is slow, and what comes after is free for a while.
  */
 export function drawTurns(pace: Pace, wanted: number, now: number, batchMs = BATCH_MS): Draw {
-  const waitMs = waitMsOf(pace, now);
+  const waitMs = waitMsOf(pace, now, BURST_MS);
   if (waitMs > 0 || wanted <= 0) return { pace, granted: 0, permitMs: 0, waitMs: Math.max(0, waitMs) };
   const { requestsPerMinute } = pace;
   if (requestsPerMinute === undefined) return drawUnlimited(pace, wanted, now);
@@ -101,7 +105,7 @@ export function drawTurns(pace: Pace, wanted: number, now: number, batchMs = BAT
     pace: next,
     granted,
     permitMs: 0,
-    waitMs: Math.max(0, waitMsOf(next, now) + (batch - 1) * turnMs),
+    waitMs: Math.max(0, waitMsOf(next, now, BURST_MS) + (batch - 1) * turnMs),
   };
 }
 

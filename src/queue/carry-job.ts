@@ -40,7 +40,20 @@ export interface CarryJobOptions {
 /** What became of a job: its tags, from the first on, and what kept the others from being carried. */
 export interface CarriedJob {
   readonly done: SettledRow[][];
-  readonly trouble: { readonly told: Trouble; readonly error: FerryError } | undefined;
+  readonly trouble: WorkerTrouble | undefined;
+}
+
+/** Why a worker cannot go on: for itself, and for the coordinator. */
+export interface WorkerTrouble {
+  readonly error: FerryError;
+  readonly told: Trouble;
+}
+
+/** Makes of whatever was thrown what a coordinator can be told. */
+export function troubleOf(thrown: unknown): WorkerTrouble {
+  const error = isFerryError(thrown) ? thrown : internal(thrown);
+  const side = error instanceof CopyError ? { side: error.side } : {};
+  return { error, told: { code: error.code, message: messageOf(error), ...side } };
 }
 
 /**
@@ -57,10 +70,7 @@ export async function carryJob(job: QueuedJob, options: CarryJobOptions): Promis
       done.push(await carryRow(tag, data, mayBeThere, options));
     } catch (error) {
       options.signal.throwIfAborted();
-      const known = isFerryError(error) ? error : internal(error);
-      const side = known instanceof CopyError ? { side: known.side } : {};
-      const told = { code: known.code, message: messageOf(known), ...side };
-      return { done, trouble: { told, error: known } };
+      return { done, trouble: troubleOf(error) };
     }
   }
   const [rows] = done;

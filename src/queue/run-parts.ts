@@ -56,7 +56,14 @@ export class RunParts implements AsyncDisposable {
       const earlier = this.#current?.ends;
       this.#current = { id: run.id, ends: this.#openAfter(earlier, run) };
     }
-    return this.#current.ends;
+    const current = this.#current;
+    try {
+      return await current.ends;
+    } catch (error) {
+      // What kept it from being opened may be over the next time.
+      if (this.#current === current) this.#current = undefined;
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,7 +14,7 @@ import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
 import type { MirrorReporter } from '../mirror/report.js';
 import { StopGrace } from '../mirror/stop-grace.js';
-import { carryJob } from './carry-job.js';
+import { carryJob, troubleOf } from './carry-job.js';
 import type { JobData, JobResult } from './job.js';
 import { LOCK_MS, MAX_STALLS, STALLED_CHECK_MS, type QueuedJob } from './job-queue.js';
 import { announceWorker, type Presence, type WorkerFacts } from './presence.js';
@@ -108,6 +108,9 @@ export async function runWorker(options: RunWorkerOptions): Promise<WorkerReport
   // Awaited here: what it works with is let go of afterwards.
   return await new QueueWorker(options, temp, grace.signal).run();
 }
+
+/** That a run cannot be taken part in, for whatever its cause says. */
+class EndsError extends Error {}
 
 class QueueWorker {
   readonly #options: RunWorkerOptions;
@@ -269,12 +272,18 @@ class QueueWorker {
       if (trouble === undefined) return this.#answer({ d: done });
       this.#heed(trouble.error);
       return this.#answer({ d: done, x: trouble.told });
+    } catch (error) {
+      if (control.signal.aborted || this.#signal.aborted || !(error instanceof EndsError)) throw error;
+      const { error: fault, told } = troubleOf(error.cause);
+      this.#heed(fault);
+      // What is this worker's own fault says nothing against the work.
+      return this.#answer(OWN_FAULTS.has(fault.code) ? { d: [] } : { d: [], x: told });
     } finally {
       this.#jobs.delete(id);
     }
   }
 
-  /** The ends of a run; `undefined` where it is none that this worker takes part in. */
+  /** The ends of a run; `undefined` where it is none that this worker takes part in. @throws EndsError */
   async #endsOf(runId: string): Promise<WorkerEnds | undefined> {
     const { queue, version } = this.#options;
     try {
@@ -283,9 +292,8 @@ class QueueWorker {
       if (record === undefined || !this.#mayBegin(runId)) return undefined;
       checkVersion(record.run, version);
       return await this.#parts.open(record.run);
-    } catch (error) {
-      this.#fail(error);
-      return undefined;
+    } catch (cause) {
+      throw new EndsError('the ends of the run cannot be opened', { cause });
     }
   }
 
@@ -302,6 +310,8 @@ class QueueWorker {
       this.#fail(error);
       return;
     }
+    // Others that were under way meet the same.
+    if (Date.now() < this.#restUntil) return;
     this.#restUntil = Date.now() + Math.min(MAX_REST_MS, REST_MS * 2 ** this.#troubles);
     this.#troubles += 1;
     this.#options.reporter?.warning?.(`${messageOf(error)} [${error.code}]; the work is handed back`);
