@@ -4,6 +4,7 @@ import { openBlobFolder } from '../image-layout/blob-folder.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { TempFolder } from '../io/temp-folder.js';
 import { compressZstd } from '../io/zstd.js';
+import { whenAborted } from '../io/when-aborted.js';
 import type { DeliveryMode } from '../serve/archives/archive-desk.js';
 import { ContentCache } from '../serve/cache/content-cache.js';
 import { createGateway, type Gateway } from '../serve/gateway.js';
@@ -158,7 +159,7 @@ export async function serveChannels(
   observe(metrics, { listener, cache, gateway, log });
   for (const line of announcement(served, listener, flags)) printLine(output, line);
   void gateway.warmUp(signal);
-  await aborted(signal);
+  await whenAborted(signal);
   talk('stopping');
   await listener.close(flags.grace);
   await filling?.close(flags.grace);
@@ -181,19 +182,6 @@ function shown(location: ServedLocation['location']): string {
   if (location.kind === 'web') return shownLocation(location.url.href);
   if (location.kind === 'folder') return location.path;
   return location.kind === 'layout' ? formatStore(location) : `${formatStore(location)}/${location.path}`;
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }
 
 function messageFor(error: unknown): string {

@@ -12,6 +12,7 @@ import { FerryError, messageOf, type FerryErrorCode } from '../errors.js';
 import { quietSignal } from '../io/quiet-signal.js';
 import { Resources } from '../io/resources.js';
 import { TempFolder } from '../io/temp-folder.js';
+import { whenAborted } from '../io/when-aborted.js';
 import type { MirrorReporter } from '../mirror/report.js';
 import { StopGrace } from '../mirror/stop-grace.js';
 import { carryJob, troubleOf } from './carry-job.js';
@@ -238,7 +239,7 @@ class QueueWorker {
   async #close(worker: Worker<JobData, unknown> | undefined): Promise<void> {
     if (worker === undefined) return;
     const closed = worker.close();
-    await Promise.race([closed, aborted(this.#signal).then(() => delay(CLOSE_MS))]);
+    await Promise.race([closed, whenAborted(this.#signal).then(() => delay(CLOSE_MS))]);
     if (this.#signal.aborted) await Promise.race([worker.close(true), delay(CLOSE_MS)]);
   }
 
@@ -341,17 +342,4 @@ class QueueWorker {
   #facts(): Pick<WorkerFacts, 'archives' | 'failed' | 'bytes' | 'busy' | 'requests'> {
     return { ...this.#totals, busy: this.#busy, requests: this.#parts.requests };
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }

@@ -1,29 +1,15 @@
 import { expect, test } from 'vitest';
 import { HostLimits, withLimit } from '#ferry/http/limit.js';
-import { withBody } from '#ferry/http/rate-limit.js';
 import { withRetry } from '#ferry/http/retry.js';
-import type { HttpRequest, HttpResponse, Send } from '#ferry/http/send.js';
-import { openerOf } from '#ferry/io/bytes.js';
-import { routeOf, type RequestHead } from '../support/double/exchange.js';
 import { GhcrLimits } from '../support/double/ghcr-limits.js';
-import { jumpingClock, type JumpingClock } from '../support/jumping-clock.js';
+import { jumpingClock } from '../support/jumping-clock.js';
+import { limitedServer, UPLOADS_PATH } from '../support/limited-server.js';
 import { createSharedMemory, type SharedMemory } from '../support/shared-memory.js';
 
 /** Several limiters that share one state, against GHCR's own kind of limit, in virtual time. */
 
 const LIMIT = 2000;
 const MINUTE_MS = 60_000;
-const PATH = '/v2/a/blobs/uploads/';
-const WRITE: RequestHead = {
-  method: 'POST',
-  url: PATH,
-  path: PATH,
-  query: new URLSearchParams(),
-  headers: {},
-  origin: '',
-  route: routeOf(PATH),
-};
-
 interface FleetOptions {
   readonly workers: number;
   readonly minutes?: number;
@@ -67,9 +53,9 @@ async function runFleet(options: FleetOptions): Promise<Fleet> {
       perWorker[worker]! += 1;
     }
   };
-  const url = new URL(PATH, 'https://registry.example');
+  const url = new URL(UPLOADS_PATH, 'https://registry.example');
   const runWorker = async (_: unknown, worker: number): Promise<void> => {
-    const server = serverOf(clock, latencyMs, limits, (isAdmitted) => {
+    const server = limitedServer(limits, { clock, latencyMs }, (isAdmitted) => {
       note(worker, isAdmitted);
     });
     const shared = new HostLimits({ ...clock, statedLimit: () => options.statedLimit, shared: () => memory });
@@ -85,32 +71,6 @@ async function runFleet(options: FleetOptions): Promise<Fleet> {
   };
   await Promise.all(Array.from({ length: workers }, runWorker));
   return { perMinute, perWorker, refused, memory };
-}
-
-function serverOf(
-  clock: JumpingClock,
-  latencyMs: number,
-  limits: GhcrLimits,
-  onAnswer: (isAdmitted: boolean) => void,
-): Send {
-  const answer = ({ url }: HttpRequest): HttpResponse => {
-    const refusal = limits.admit(WRITE);
-    onAnswer(refusal === undefined);
-    const bare: HttpResponse = {
-      body: openerOf(new Uint8Array())(),
-      status: refusal?.status ?? 202,
-      url,
-      header: () => undefined,
-      discard: () => Promise.resolve(),
-    };
-    return withBody(bare, Buffer.from(refusal?.body ?? ''));
-  };
-  return async (request) => {
-    await clock.sleep((latencyMs / 2) * (0.5 + clock.random()), request.signal);
-    const answered = answer(request);
-    await clock.sleep((latencyMs / 2) * (0.5 + clock.random()), request.signal);
-    return answered;
-  };
 }
 
 /** How a limit comes to be known, and how much is refused at most; what is under way at the first refusal is. */

@@ -1,12 +1,9 @@
 import { expect, test } from 'vitest';
 import { HostLimits, withLimit } from '#ferry/http/limit.js';
-import { withBody } from '#ferry/http/rate-limit.js';
 import { withRetry } from '#ferry/http/retry.js';
-import { openerOf } from '#ferry/io/bytes.js';
-import type { HttpRequest, HttpResponse, Send } from '#ferry/http/send.js';
-import { routeOf, type RequestHead } from '../support/double/exchange.js';
 import { GhcrLimits } from '../support/double/ghcr-limits.js';
-import { jumpingClock, type JumpingClock } from '../support/jumping-clock.js';
+import { jumpingClock } from '../support/jumping-clock.js';
+import { limitedServer, UPLOADS_PATH } from '../support/limited-server.js';
 
 /** The limiter against GHCR's own kind of limit, in virtual time: latency is a pause too, so minutes take moments. */
 
@@ -14,17 +11,6 @@ const LIMIT = 2000;
 const MINUTE_MS = 60_000;
 /** Archives at once by their blobs at once. */
 const WORKERS = 48;
-
-const PATH = '/v2/a/blobs/uploads/';
-const WRITE: RequestHead = {
-  method: 'POST',
-  url: PATH,
-  path: PATH,
-  query: new URLSearchParams(),
-  headers: {},
-  origin: '',
-  route: routeOf(PATH),
-};
 
 interface Simulation {
   /** Requests that were let through, by minute. */
@@ -45,15 +31,16 @@ async function simulate(minutes: number, options: SimulationOptions): Promise<Si
   const clock = jumpingClock(7, { runs: false });
   const perMinute = Array.from({ length: minutes }, () => 0);
   let refused = 0;
-  const server = limitedServer(clock, options, (isAdmitted) => {
+  const limits = new GhcrLimits({ limitPerMinute: LIMIT, burst: options.burst ?? 10 }, clock.now);
+  const server = limitedServer(limits, { clock, latencyMs: options.latencyMs }, (isAdmitted) => {
     const minute = Math.floor(clock.now() / MINUTE_MS);
     if (!isAdmitted) refused += 1;
     else if (minute < minutes) perMinute[minute] = (perMinute[minute] ?? 0) + 1;
   });
-  const url = new URL(PATH, 'https://registry.example');
+  const url = new URL(UPLOADS_PATH, 'https://registry.example');
   const client = async (): Promise<void> => {
-    const limits = new HostLimits({ ...clock, statedLimit: () => options.statedLimit });
-    const send = withRetry(withLimit(server, limits), limits, clock);
+    const own = new HostLimits({ ...clock, statedLimit: () => options.statedLimit });
+    const send = withRetry(withLimit(server, own), own, clock);
     const work = async (): Promise<void> => {
       while (clock.now() < minutes * MINUTE_MS) {
         const response = await send({ method: 'POST', url, repeatable: true });
@@ -65,32 +52,6 @@ async function simulate(minutes: number, options: SimulationOptions): Promise<Si
   };
   await Promise.all(Array.from({ length: options.clients ?? 1 }, client));
   return { perMinute, refused };
-}
-
-function limitedServer(
-  clock: JumpingClock,
-  { latencyMs = 80, burst = 10 }: SimulationOptions,
-  onAnswer: (isAdmitted: boolean) => void,
-): Send {
-  const limits = new GhcrLimits({ limitPerMinute: LIMIT, burst }, clock.now);
-  const answer = ({ url }: HttpRequest): HttpResponse => {
-    const refusal = limits.admit(WRITE);
-    onAnswer(refusal === undefined);
-    const bare: HttpResponse = {
-      body: openerOf(new Uint8Array())(),
-      status: refusal?.status ?? 202,
-      url,
-      header: () => undefined,
-      discard: () => Promise.resolve(),
-    };
-    return withBody(bare, Buffer.from(refusal?.body ?? ''));
-  };
-  return async (request) => {
-    await clock.sleep((latencyMs / 2) * (0.5 + clock.random()), request.signal);
-    const answered = answer(request);
-    await clock.sleep((latencyMs / 2) * (0.5 + clock.random()), request.signal);
-    return answered;
-  };
 }
 
 test.each([
