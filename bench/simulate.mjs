@@ -35,6 +35,8 @@ const FLAGS = {
   quarantine: '1',
   /** Tags of each sample. */
   sample: '20000',
+  /** What to do, since each takes minutes. */
+  parts: 'memory,samples,whole',
 };
 
 const CREDENTIALS = [1, 2, 4, 8];
@@ -58,7 +60,8 @@ export async function benchSimulate(args) {
   for (const shape of SUBDIRS) works.push(await planWork(shape, archives));
   const channel = channelOf(works);
   say(`${channel.archives} archives of ${channel.repositories} repositories, ${terabytes(channel.bytes)} TB`);
-  const coordinator = await coordinatorMemory(archives);
+  const parts = String(values['parts']).split(',');
+  const coordinator = parts.includes('memory') ? await coordinatorMemory(archives) : undefined;
   const common = {
     concurrency: of('concurrency'),
     lineMegabits: of('line'),
@@ -66,9 +69,10 @@ export async function benchSimulate(args) {
     quarantineShare: of('quarantine') / 10_000,
   };
   const samples = [];
+  const counts = parts.includes('samples') ? CREDENTIALS : [];
   const every = Math.max(1, Math.floor(channel.tags / of('sample')));
   for (const singlePost of [false, true]) {
-    for (const credentials of CREDENTIALS) {
+    for (const credentials of counts) {
       const workers = credentials * of('workers');
       const sampled = await sampleRun(works, {
         ...{ ...common, credentials, workers, singlePost, every, deathsPerDay: 0, isShared: true },
@@ -82,20 +86,13 @@ export async function benchSimulate(args) {
       samples.push({ way, credentials, workers, ...sampled });
     }
   }
-  const credentials = of('credentials');
-  const guess = (channel.tags * 7.1) / (LIMIT_PER_MINUTE * 0.95 * credentials) / 1440;
-  const takeovers = of('takeovers');
-  const takeoverDays = Array.from({ length: takeovers }, (_, i) => (guess * (i + 1)) / (takeovers + 1));
-  const workers = credentials * of('workers');
-  const whole = await wholeRun(works, {
-    ...{ ...common, credentials, workers, singlePost: false, deathsPerDay: of('deaths'), isShared: false },
-    ...{ takeoverDays, onProgress: say },
-  });
-  sayWhole(whole);
+  const whole = parts.includes('whole') ? await runWhole(works, channel.tags, common, of) : undefined;
   return {
     what: `a first mirror of ${channel.archives} archives to GHCR, in virtual time`,
-    settings: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)])),
-    ...{ channel, samples, whole: { credentials, workers, ...whole }, coordinator },
+    settings: Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, name === 'parts' ? value : Number(value)]),
+    ),
+    ...{ channel, samples, whole, coordinator },
     seconds: (performance.now() - startedAt) / 1000,
     residentBytes: { now: memoryUsage().rss, peak: resourceUsage().maxRSS * 1024 },
   };
@@ -151,6 +148,27 @@ async function coordinatorMemory(archives) {
     );
   }
   return memory;
+}
+
+/**
+ * @param {readonly import('./simulate/plan.mjs').SubdirWork[]} works
+ * @param {number} tags
+ * @param {Pick<import('./simulate/runs.mjs').RunOptions,
+ *   'concurrency' | 'lineMegabits' | 'connectionMegabits' | 'quarantineShare'>} common
+ * @param {(name: keyof typeof FLAGS) => number} of
+ */
+async function runWhole(works, tags, common, of) {
+  const credentials = of('credentials');
+  const guess = (tags * 7.1) / (LIMIT_PER_MINUTE * 0.95 * credentials) / 1440;
+  const takeovers = of('takeovers');
+  const takeoverDays = Array.from({ length: takeovers }, (_, i) => (guess * (i + 1)) / (takeovers + 1));
+  const workers = credentials * of('workers');
+  const whole = await wholeRun(works, {
+    ...{ ...common, credentials, workers, singlePost: false, deathsPerDay: of('deaths'), isShared: false },
+    ...{ takeoverDays, onProgress: say },
+  });
+  sayWhole(whole);
+  return { credentials, workers, ...whole };
 }
 
 /** @param {Awaited<ReturnType<typeof wholeRun>>} whole */
