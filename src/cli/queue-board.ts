@@ -35,7 +35,7 @@ export async function showBoard(flags: BoardFlags, context: CommandContext): Pro
       },
     );
   }
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   let names: ReadonlySet<string> = new Set();
   await using board = openBoard(queue, {
     isHost: (named) => names.has(named) || (flags.allowRemote === true && isAddress(named)),

@@ -30,7 +30,6 @@ export interface MirrorQueue extends AsyncDisposable {
 /** Flags of `mirror` that cannot go with a queue, and why. */
 const ALONE: Readonly<Record<string, { readonly name: string; readonly why: string }>> = {
   plan: { name: '--plan', why: 'a plan needs no queue' },
-  apply: { name: '--apply', why: 'the coordinator plans again until nothing is left' },
   deltaFrom: { name: '--delta-from', why: 'a bundle is written by one process' },
 };
 const QUEUE_ONLY: Readonly<Record<string, string>> = {

@@ -1,10 +1,9 @@
 /** How commands are told which queue they work with; what Redis is spoken to with is loaded only then. */
 import { X509Certificate } from 'node:crypto';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { FerryError } from '../errors.js';
 import type { QueueRedis } from '../queue/queue-redis.js';
 import type { CommandContext } from './context.js';
-import { shownLocation } from './locations.js';
 import { readPem } from './network.js';
 import { say } from './output.js';
 
@@ -26,18 +25,19 @@ CONDA_FERRY_QUEUE_PASSWORD. Messages never show it.`;
 export function addQueueOptions(command: Command): Command {
   return command
     .option('--queue <url>', 'its Redis: redis://HOST:6379, or rediss://HOST with TLS')
-    .option('--queue-name <name>', 'one of several queues in that Redis (mirror)', parseQueueName)
+    .option('--queue-name <name>', 'one of several queues in that Redis (mirror)')
     .option('--queue-ca-file <file>', 'certificate of an authority to trust, for rediss://');
 }
 
 /**
  * Opens the queue that the flags name, or the variables `CONDA_FERRY_QUEUE` and `CONDA_FERRY_QUEUE_PASSWORD`.
  * @throws FerryError `USAGE` for flags that name none; `CREDENTIALS_UNREADABLE` for a certificate that cannot be read;
- * `QUEUE_UNREACHABLE`, `QUEUE_REFUSED`, `QUEUE_UNFIT`
+ * `QUEUE_UNREACHABLE`, `QUEUE_REFUSED`, `QUEUE_UNFIT`, and without `allowFull` `QUEUE_FULL`
  */
 export async function openQueue(
   flags: QueueFlags,
   { environment, output, signal }: Pick<CommandContext, 'environment' | 'output' | 'signal'>,
+  { allowFull = false }: { readonly allowFull?: boolean } = {},
 ): Promise<QueueRedis> {
   const given = flags.queue ?? (environment['CONDA_FERRY_QUEUE'] || undefined);
   if (given === undefined) {
@@ -45,49 +45,22 @@ export async function openQueue(
       hint: 'pass --queue redis://HOST:6379, or set CONDA_FERRY_QUEUE',
     });
   }
-  const url = parseQueueUrl(given);
-  if (flags.queueCaFile !== undefined && url.protocol !== 'rediss:')
+  if (flags.queueCaFile !== undefined && !/^(?:rediss|valkeys):/i.test(given))
     throw new FerryError('USAGE', '`--queue-ca-file` goes with a rediss:// URL');
   const ca =
     flags.queueCaFile === undefined
       ? undefined
       : readPem(flags.queueCaFile, (pem) => new X509Certificate(pem));
-  const password = environment['CONDA_FERRY_QUEUE_PASSWORD'] || undefined;
-  const { DEFAULT_QUEUE_NAME, openQueueRedis } = await import('../queue/queue-redis.js');
+  const { openQueueRedis } = await import('../queue/queue-redis.js');
   return openQueueRedis({
-    url: url.href,
-    name: flags.queueName ?? DEFAULT_QUEUE_NAME,
+    url: given,
+    name: flags.queueName,
     ca,
-    // What the URL says was said on purpose.
-    password: url.password === '' ? password : undefined,
+    password: environment['CONDA_FERRY_QUEUE_PASSWORD'],
+    allowFull,
     signal,
     onTrouble: (message) => {
       if (flags.quiet !== true) say(output, `warning: ${message}`);
     },
   });
-}
-
-/** @throws FerryError `USAGE`, without what may be a password */
-function parseQueueUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (
-    url === undefined ||
-    !/^rediss?:$/.test(url.protocol) ||
-    url.hostname === '' ||
-    !/^(?:\/\d{0,4})?$/.test(url.pathname) ||
-    url.search !== '' ||
-    url.hash !== ''
-  ) {
-    throw new FerryError('USAGE', `\`${shownLocation(text)}\` is no URL of a Redis`, {
-      hint: 'write redis://HOST:6379, redis://HOST:6379/1 for another database, or rediss://HOST for TLS',
-    });
-  }
-  return url;
-}
-
-function parseQueueName(text: string): string {
-  // It becomes a part of keys, whose parts are set apart by colons.
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text))
-    throw new InvalidArgumentError('letters, digits, dots, dashes and underscores are wanted.');
-  return text;
 }

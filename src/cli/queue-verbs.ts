@@ -33,7 +33,7 @@ export interface QueueVerbs {
 /** `queue status`. @throws FerryError as `openQueue` and `readStatus` */
 export async function showStatus(flags: StatusFlags, context: CommandContext): Promise<void> {
   const { output } = context;
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   const status = await readStatus(queue);
   const now = new Date();
   if (flags.json === true) printJson(output, makeStatusDocument(status, now));
@@ -43,7 +43,7 @@ export async function showStatus(flags: StatusFlags, context: CommandContext): P
 
 /** `queue pause`. @throws FerryError as `openQueue` */
 export async function pause(flags: QueueFlags, context: CommandContext): Promise<void> {
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   await pauseQueue(queue);
   printLine(
     context.output,
@@ -53,7 +53,7 @@ export async function pause(flags: QueueFlags, context: CommandContext): Promise
 
 /** `queue resume`. @throws FerryError as `openQueue` */
 export async function resume(flags: QueueFlags, context: CommandContext): Promise<void> {
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   await resumeQueue(queue);
   printLine(context.output, `${nameOf(queue)} goes on${await andNoRun(queue)}`);
 }
@@ -61,7 +61,7 @@ export async function resume(flags: QueueFlags, context: CommandContext): Promis
 /** `queue drain`. @throws FerryError `TIMEOUT`, and as `openQueue` */
 export async function drain(flags: DrainFlags, context: CommandContext): Promise<void> {
   const { output, signal } = context;
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   await drainQueue(queue, {
     timeoutMs: flags.timeout,
     signal,
@@ -75,7 +75,7 @@ export async function drain(flags: DrainFlags, context: CommandContext): Promise
 /** `queue cancel`. @throws FerryError as `openQueue` */
 export async function cancel(flags: QueueFlags, context: CommandContext): Promise<void> {
   const { output } = context;
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   const done = await cancelRun(queue);
   switch (done.outcome) {
     case 'none':
@@ -103,7 +103,7 @@ export async function cancel(flags: QueueFlags, context: CommandContext): Promis
 
 /** `queue retry-failed`. @throws FerryError as `openQueue` */
 export async function retryAll(flags: QueueFlags, context: CommandContext): Promise<void> {
-  await using queue = await openQueue(flags, context);
+  await using queue = await openQueue(flags, context, { allowFull: true });
   const retried = await retryFailed(queue);
   const said = retried === 0 ? 'no job has failed' : `${count(retried, 'failed job')} will be tried again`;
   printLine(context.output, `${said}${await andNoRun(queue)}`);

@@ -6,9 +6,9 @@ import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
-import { z } from 'zod';
 import { redactUrl } from '../io/redact.js';
 import { openJobs } from './control.js';
+import { parseJob, type TagRow } from './job.js';
 import type { QueueRedis } from './queue-redis.js';
 
 const TITLE = 'conda-ferry';
@@ -29,9 +29,6 @@ const HEADERS: Readonly<Record<string, string>> = {
 
 /** Up to what ends a text in JSON, or is escaped there. */
 const URLS = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"'`<>\\]+/gi;
-
-const tuple = z.tuple([z.string()], z.unknown());
-const dataSchema = z.object({ s: z.string(), t: z.array(z.array(tuple)) });
 
 /** Options of {@link openBoard}. */
 export interface BoardOptions {
@@ -113,19 +110,25 @@ async function cleaned(answer: Response): Promise<Response> {
 
 /** A job as people read it: one line for each archive, since what is nested deeper is folded away. */
 function describeJob(data: unknown): unknown {
-  const known = dataSchema.safeParse(data);
-  if (!known.success) return data;
-  const { s: subdir, t: tags } = known.data;
-  return { subdir, archives: tags.flat().map(describeArchive) };
+  try {
+    const { s: subdir, t: tags } = parseJob(data);
+    return { subdir, archives: tags.flat().map(describeArchive) };
+  } catch {
+    // Of another version; it is shown as it is.
+    return data;
+  }
 }
 
 /** `x-1-0.conda, 1234 bytes, sha256:0707…` */
-function describeArchive([filename, sha256, md5, size]: z.infer<typeof tuple>): string {
+function describeArchive(part: TagRow[number]): string {
+  if (!Array.isArray(part))
+    return `beside ${typeof part.w === 'string' ? part.w : part.w[0]}, which is there`;
+  const [filename, sha256, md5, size] = part;
   return [
     filename,
-    ...(typeof size === 'number' && size >= 0 ? [`${String(size)} bytes`] : []),
-    ...(typeof sha256 === 'string' ? [`sha256:${toHex(sha256)}`] : []),
-    ...(typeof md5 === 'string' ? [`md5:${toHex(md5)}`] : []),
+    ...(size >= 0 ? [`${String(size)} bytes`] : []),
+    ...(sha256 === 0 ? [] : [`sha256:${toHex(sha256)}`]),
+    ...(md5 === 0 ? [] : [`md5:${toHex(md5)}`]),
   ].join(', ');
 }
 

@@ -22,7 +22,7 @@ import {
   type TagRow,
   type Trouble,
 } from './job.js';
-import type { AddedJob, JobQueue, QueuedJob } from './job-queue.js';
+import { RETRY_MS, type AddedJob, type JobQueue, type QueuedJob } from './job-queue.js';
 
 /** Jobs that go to Redis, or come from there, in one go. */
 const BATCH = 100;
@@ -31,7 +31,6 @@ const POLL_MIN_MS = 20;
 const POLL_MAX_MS = 500;
 /** How often workers may give the same tags back because they cannot go on, until the run ends for that reason. */
 const MAX_TROUBLES = 3;
-const TROUBLE_DELAY_MS = 5000;
 /** Bytes of Redis' memory. */
 const BYTES_OF_JOB = 700;
 const BYTES_OF_ARCHIVE = 180;
@@ -43,6 +42,8 @@ export interface CarryByQueueOptions {
   readonly jobs: JobQueue;
   /** How often an archive that fails is tried, in all. */
   readonly attempts: number;
+  /** Before tags that a worker gave back are tried again, in milliseconds: twice as long each time. @defaultValue 5000 */
+  readonly retryMs?: number | undefined;
   /** Whether some of what is planned may be there although nobody knows. */
   readonly isRepeated: () => boolean;
   /** Sees whether Redis has room for so many bytes of jobs. */
@@ -236,7 +237,7 @@ class QueueWork {
     if (troubles >= MAX_TROUBLES) throw troubleError(trouble);
     this.#options.onWarning(`worker ${worker} gave work back: ${trouble.message} [${trouble.code}]`);
     const data: JobData = { s, t: left, ...rest, n: troubles, h: 1 };
-    await this.#add([{ data, delayMs: TROUBLE_DELAY_MS * 2 ** n }]);
+    await this.#add([{ data, delayMs: (this.#options.retryMs ?? RETRY_MS) * 2 ** n }]);
   }
 
   /** Jobs of many tags that workers died over: each tag goes alone, so that one cannot take the others with it. */

@@ -1,7 +1,7 @@
 /** Whether a Redis is fit for a queue: asked before anything is written, since half of a run's jobs is worse than none. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { FerryError, isFerryError } from '../errors.js';
-import { answerInTime, answerOf, FULL_HINT, replyError, type RedisPlace } from './redis-error.js';
+import { answerInTime, answerOf, FULL_HINT, type RedisPlace } from './redis-error.js';
 
 /** What BullMQ asks for; older ones lack commands that it uses. */
 const MIN_VERSION: readonly [number, number] = [6, 2];
@@ -108,9 +108,6 @@ export async function checkRedis(place: RedisPlace, options: CheckRedisOptions):
       // The numbers are of a moment before; what counts is that Redis refuses.
       throw noMemoryLeft(place.url, memoryOf(info));
     }
-    // Such as a Redis without scripts.
-    if (error instanceof Error && error.name === 'ReplyError')
-      throw replyError('QUEUE_UNFIT', error.message, place.url);
     throw error;
   }
   if (info.get('aof_enabled') === '0') {

@@ -6,9 +6,10 @@ import { Queue, type Job } from 'bullmq';
 import { FerryError } from '../errors.js';
 import { redactText } from '../io/redact.js';
 import { readBudgets, type Budget } from './budgets.js';
+import { memoryOf, parseRedisInfo, type RedisMemory } from './check-redis.js';
 import { parseFailure, parseJob } from './job.js';
-import { readLease } from './lease.js';
-import { listWorkers } from './presence.js';
+import { readLease, type LeaseHolder } from './lease.js';
+import { listWorkers, type WorkerFacts } from './presence.js';
 import { KEY_PREFIX, type QueueRedis } from './queue-redis.js';
 import { askRun, isOver, noteRun, readRun, type RunRecord, type RunState } from './run-record.js';
 
@@ -19,11 +20,7 @@ const MAX_FAILED_JOBS = 100;
 /** How often it is looked whether something is still under way. */
 const LOOK_MS = 250;
 
-
 type Jobs = Queue<unknown, unknown>;
-
-/** Who coordinates a run. */
-export type Coordinator = NonNullable<Awaited<ReturnType<typeof readLease>>>;
 
 /** Jobs by what they wait for. A job holds many tags of one repository, or one tag that failed before. */
 export interface JobCounts {
@@ -44,11 +41,8 @@ export interface FailedArchive {
 }
 
 /** The Redis behind a queue. */
-export interface RedisFacts {
+export interface RedisFacts extends RedisMemory {
   readonly version: string;
-  readonly usedBytes: number;
-  /** `undefined` without a limit. */
-  readonly maxBytes: number | undefined;
   /** What it does when it is full, such as `noeviction`. */
   readonly policy: string;
   readonly appendOnly: boolean;
@@ -61,11 +55,11 @@ export interface QueueStatus {
   readonly name: string;
   /** `undefined` where there was none yet. */
   readonly run: RunRecord | undefined;
-  readonly coordinator: Coordinator | undefined;
+  readonly coordinator: LeaseHolder | undefined;
   /** Whether workers take no new jobs. */
   readonly isPaused: boolean;
   readonly jobs: JobCounts;
-  readonly workers: Awaited<ReturnType<typeof listWorkers>>;
+  readonly workers: readonly WorkerFacts[];
   readonly budgets: readonly Budget[];
   readonly redis: RedisFacts;
   /** The first of them. */
@@ -80,11 +74,15 @@ export async function readStatus(
   queue: QueueRedis,
   { failures = FAILURES_SHOWN }: { readonly failures?: number } = {},
 ): Promise<QueueStatus> {
+  // Before the run and, if need be, behind it: one that begins or ends just then has not lost its coordinator.
+  const early = await readLease(queue);
+  const run = await readRun(queue);
+  const coordinator = early ?? (await readLease(queue));
   return withJobs(queue, async (jobs) => ({
     url: queue.url,
     name: queue.name,
-    run: await readRun(queue),
-    coordinator: await readLease(queue),
+    run,
+    coordinator,
     isPaused: await jobs.isPaused(),
     jobs: await countJobs(jobs),
     workers: await listWorkers(queue),
@@ -146,7 +144,7 @@ export type Cancelled =
   | { readonly outcome: 'none' }
   | { readonly outcome: 'over'; readonly state: RunState }
   /** The coordinator ends it in order: what is done is published. */
-  | { readonly outcome: 'asked'; readonly coordinator: Coordinator }
+  | { readonly outcome: 'asked'; readonly coordinator: LeaseHolder }
   /** Nobody coordinates it: so many jobs were taken back. */
   | { readonly outcome: 'cancelled'; readonly removed: number };
 
@@ -238,21 +236,12 @@ function failuresOf(job: Job<unknown, unknown>): FailedArchive[] {
 }
 
 async function readRedisFacts({ redis }: QueueRedis): Promise<RedisFacts> {
-  const text = [await redis.info('server'), await redis.info('memory'), await redis.info('persistence')].join(
-    '\n',
-  );
-  const fields = new Map(
-    text.split(/\r?\n/).flatMap((line) => {
-      const colon = line.indexOf(':');
-      return colon === -1 ? [] : [[line.slice(0, colon), line.slice(colon + 1)] as const];
-    }),
-  );
-  const max = Number(fields.get('maxmemory') ?? 0);
+  const sections = [await redis.info('server'), await redis.info('memory'), await redis.info('persistence')];
+  const info = parseRedisInfo(sections.join('\n'));
   return {
-    version: fields.get('valkey_version') ?? fields.get('redis_version') ?? 'unknown',
-    usedBytes: Number(fields.get('used_memory') ?? 0),
-    maxBytes: max > 0 ? max : undefined,
-    policy: fields.get('maxmemory_policy') ?? 'unknown',
-    appendOnly: fields.get('aof_enabled') === '1',
+    version: info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown',
+    ...memoryOf(info),
+    policy: info.get('maxmemory_policy') ?? 'unknown',
+    appendOnly: info.get('aof_enabled') === '1',
   };
 }

@@ -53,6 +53,10 @@ export interface CoordinateOptions {
   readonly ends: RunEnds;
   /** How often an archive that fails is tried, in all. @defaultValue 3 */
   readonly attempts?: number | undefined;
+  /** Before the second of them, in milliseconds; before each further one twice as long. @defaultValue 5000 */
+  readonly retryMs?: number | undefined;
+  /** How long the lease lasts where the coordinator is killed: the same for all. @defaultValue 30,000 */
+  readonly leaseMs?: number | undefined;
 }
 
 /** What a run by queue did. */
@@ -76,9 +80,13 @@ export async function mirrorByQueue(
   const { signal, reporter } = options;
   const startedAt = new Date().toISOString();
   const holder = { host: hostname(), pid, startedAt };
+  // Until archives move there is nothing to finish.
+  const asked = [signal, options.stop].filter((one) => one !== undefined);
+  const early = asked.length === 0 ? undefined : quietSignal(AbortSignal.any(asked));
   await using lease = await acquireLease(queue, {
     holder,
-    signal: signal ?? options.stop,
+    lifetimeMs: coordinate.leaseMs,
+    signal: early,
     onWait: ({ host, pid: other }) => {
       reporter?.warning?.(
         `a coordinator on ${host} (process ${String(other)}) held the queue; waiting for its lease to run out`,
@@ -87,7 +95,7 @@ export async function mirrorByQueue(
   });
   for (const worker of await listWorkers(queue)) checkVersion(worker, version);
   const run: RunDescription = { ...holder, id: randomBytes(5).toString('hex'), version, ends };
-  await using jobs = new JobQueue(queue, run.id);
+  await using jobs = new JobQueue(queue, run.id, { retryMs: coordinate.retryMs });
   const signals = [signal, lease.signal].filter((one) => one !== undefined);
   const coordinator = new Coordinator(
     options,
@@ -102,6 +110,7 @@ class Coordinator {
   readonly #queue: QueueRedis;
   readonly #jobs: JobQueue;
   readonly #attempts: number;
+  readonly #retryMs: number | undefined;
   readonly #signal: AbortSignal;
   readonly #cancel = new AbortController();
   readonly #heart = new AbortController();
@@ -113,13 +122,14 @@ class Coordinator {
 
   constructor(
     options: MirrorOptions,
-    { queue, jobs, attempts = DEFAULT_ATTEMPTS }: CoordinateOptions & { readonly jobs: JobQueue },
+    { queue, jobs, attempts = DEFAULT_ATTEMPTS, retryMs }: CoordinateOptions & { readonly jobs: JobQueue },
     signal: AbortSignal,
   ) {
     this.#options = options;
     this.#queue = queue;
     this.#jobs = jobs;
     this.#attempts = attempts;
+    this.#retryMs = retryMs;
     this.#signal = signal;
   }
 
@@ -163,6 +173,7 @@ class Coordinator {
         executor: carryByQueue({
           jobs: this.#jobs,
           attempts: this.#attempts,
+          retryMs: this.#retryMs,
           isRepeated: () => pass > 1,
           checkRoom: (bytes) => roomFor(this.#queue, bytes),
           onState: (state, subdir) => this.#note(state, subdir),

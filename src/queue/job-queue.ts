@@ -10,8 +10,8 @@ export const LOCK_MS = 20_000;
 export const STALLED_CHECK_MS = 5000;
 /** How often a job may be left behind by a worker that died before nobody takes it any more. */
 export const MAX_STALLS = 4;
-/** Between attempts at a tag that failed: twice as long each time. */
-const BACKOFF_MS = 5000;
+/** Between attempts at a tag that failed, in milliseconds: twice as long each time. */
+export const RETRY_MS = 5000;
 /** Nobody reads BullMQ's stream of events. */
 const EVENTS_KEPT = 100;
 
@@ -37,16 +37,24 @@ export interface AddedJob {
   readonly delayMs?: number | undefined;
 }
 
+/** Options of a {@link JobQueue}. */
+export interface JobQueueOptions {
+  /** Between attempts at a tag that failed, in milliseconds: twice as long each time. @defaultValue 5000 */
+  readonly retryMs?: number | undefined;
+}
+
 /** The jobs of one run. Ids are `<runId>-<n>`, so that no job is taken for one of an earlier run. */
 export class JobQueue implements AsyncDisposable {
   readonly #place: QueueRedis;
   readonly #queue: Queue<JobData, unknown>;
   readonly #runId: string;
+  readonly #retryMs: number;
   #count = 0;
 
-  constructor(place: QueueRedis, runId: string) {
+  constructor(place: QueueRedis, runId: string, { retryMs = RETRY_MS }: JobQueueOptions = {}) {
     this.#place = place;
     this.#runId = runId;
+    this.#retryMs = retryMs;
     this.#queue = new Queue<JobData, unknown>(place.name, {
       connection: place.redis,
       prefix: KEY_PREFIX,
@@ -69,7 +77,7 @@ export class JobQueue implements AsyncDisposable {
               jobId: `${this.#runId}-${String((this.#count += 1))}`,
               ...(attempts === undefined
                 ? {}
-                : { attempts, backoff: { type: 'exponential', delay: BACKOFF_MS } }),
+                : { attempts, backoff: { type: 'exponential', delay: this.#retryMs } }),
               ...(delayMs === undefined ? {} : { delay: delayMs }),
             },
           })),

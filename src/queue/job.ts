@@ -205,12 +205,17 @@ function recordOf([filename, sha256, md5, size, unusual]: ArchiveRow, subdir: st
   };
 }
 
-/** Workers have credentials of their own: what a URL holds of that does not go into Redis. */
+/** Workers have credentials of their own: what a URL holds of that does not go into Redis. It may be a relative one. */
 function withoutSecrets(url: string): string {
-  if (!URL.canParse(url)) return url;
+  if (!URL.canParse(url)) {
+    const [, start = '', query = ''] = /^([^?#]*)(\?[^#]*)?/.exec(url) ?? [];
+    const bare = start.replace(/^([\\/]{2})[^\\/]*@/, '$1').replace(/([\\/])t[\\/][^\\/]+/g, '');
+    return query === '' ? bare : bare + new URL(redactUrl(`https://example.org/${query}`)).search;
+  }
   const bare = new URL(url);
   bare.username = '';
   bare.password = '';
+  bare.hash = '';
   bare.pathname = bare.pathname.replace(/\/t\/[^/]+/g, '');
   return bare.search === '' ? bare.href : redactUrl(bare);
 }

@@ -4,7 +4,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { FerryError } from '../errors.js';
 import { withDeadline } from '../io/deadline.js';
 import { checkRedis, type CheckRedisOptions } from './check-redis.js';
-import { answerInTime, connectionError, PASSWORD_HINT, queueError, replyError } from './redis-error.js';
+import { answerInTime, connectionError, isReply, PASSWORD_HINT, queueError } from './redis-error.js';
 import { parseQueueName, parseRedisUrl, type RedisAddress } from './redis-url.js';
 import { RedisWatch } from './redis-watch.js';
 
@@ -145,7 +145,8 @@ async function tryConnection(
   try {
     await connect(redis, url, signal);
     const login = await answerInTime({ url }, signal, async () => logIn(redis, address, onTrouble));
-    if (address.database > 0) await answerInTime({ url }, signal, async () => select(redis, address));
+    // Asked for here, since ioredis goes on with database 0 where there is no such one.
+    if (address.database > 0) await answerInTime({ url }, signal, async () => redis.select(address.database));
     await checkRedis({ redis, url }, options);
     return login;
   } finally {
@@ -169,7 +170,7 @@ async function connect(redis: Redis, url: string, signal: AbortSignal): Promise<
   });
 }
 
-/** Logs in where there is something to log in with. Of the replies nothing is shown: some servers repeat what they were sent. */
+/** Logs in where there is something to log in with. */
 async function logIn(
   redis: Redis,
   { username, password, url }: RedisAddress,
@@ -183,14 +184,13 @@ async function logIn(
       : redis.call('AUTH', username, login.password));
     return login;
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== 'ReplyError') throw queueError(error, { url }) ?? error;
-    if (!error.message.startsWith('WRONGPASS')) {
-      // A Redis without a password takes it for a mistake to be sent one.
-      if (await isOpen(redis)) {
-        onTrouble(`Redis at \`${url}\` asks for no password: the one it was given is not used`);
-        return {};
-      }
+    if (!isReply(error) || queueError(error, { url }) !== undefined) throw error;
+    // A Redis without a password takes it for a mistake to be sent one.
+    if (await isOpen(redis, url)) {
+      onTrouble(`Redis at \`${url}\` asks for no password: the one it was given is not used`);
+      return {};
     }
+    // Its own words are not shown: what knows no `AUTH` may repeat what it was sent.
     throw new FerryError('QUEUE_REFUSED', `Redis at \`${url}\` does not take the user name or the password`, {
       hint: PASSWORD_HINT,
     });
@@ -198,25 +198,14 @@ async function logIn(
 }
 
 /** Whether it serves who did not log in. */
-async function isOpen(redis: Redis): Promise<boolean> {
+async function isOpen(redis: Redis, url: string): Promise<boolean> {
   try {
     await redis.ping();
     return true;
   } catch (error) {
-    return error instanceof Error && error.name === 'ReplyError' && !error.message.startsWith('NOAUTH');
-  }
-}
-
-/** ioredis would go on with database 0 where there is no such one. */
-async function select(redis: Redis, { database, url }: RedisAddress): Promise<void> {
-  try {
-    await redis.select(database);
-  } catch (error) {
-    const known = queueError(error, { url });
-    if (known !== undefined) throw known;
-    if (error instanceof Error && error.name === 'ReplyError')
-      throw replyError('QUEUE_UNFIT', error.message, url);
-    throw error;
+    if (!isReply(error)) throw error;
+    // That it still reads its data, or that this command is not for everybody.
+    return queueError(error, { url }) !== undefined && !error.message.startsWith('NOAUTH');
   }
 }
 

@@ -29,6 +29,8 @@ const REPLIES: ReadonlyMap<string, ReplyCode> = new Map<string, ReplyCode>([
   ['NOAUTH', 'QUEUE_REFUSED'],
   ['WRONGPASS', 'QUEUE_REFUSED'],
   ['NOPERM', 'QUEUE_REFUSED'],
+  // Its protected mode: without a password it serves its own machine only.
+  ['DENIED', 'QUEUE_REFUSED'],
   ['READONLY', 'QUEUE_UNFIT'],
   ['MISCONF', 'QUEUE_UNFIT'],
   ['NOREPLICAS', 'QUEUE_UNFIT'],
@@ -37,7 +39,6 @@ const REPLIES: ReadonlyMap<string, ReplyCode> = new Map<string, ReplyCode>([
   ['CROSSSLOT', 'QUEUE_UNFIT'],
   ['MOVED', 'QUEUE_UNFIT'],
   ['ASK', 'QUEUE_UNFIT'],
-  ['DENIED', 'QUEUE_UNFIT'],
   ['LOADING', 'QUEUE_UNREACHABLE'],
   ['BUSY', 'QUEUE_UNREACHABLE'],
 ]);
@@ -93,7 +94,7 @@ export async function answerOf<T>(
 }
 
 /**
- * Waits for an answer of a Redis that was just reached: ten seconds are plenty.
+ * Waits for an answer of a Redis that was just reached: ten seconds are plenty, and whatever it refuses makes it unfit.
  * @throws FerryError as {@link queueError}; the reason of `signal`
  */
 export async function answerInTime<T>(
@@ -104,7 +105,10 @@ export async function answerInTime<T>(
   try {
     return await withDeadline(ANSWER_MS, signal, ask);
   } catch (error) {
-    if (!isFerryError(error, 'TIMEOUT')) throw queueError(error, queue) ?? error;
+    const known = queueError(error, queue);
+    if (known !== undefined) throw known;
+    if (isReply(error)) throw replyError('QUEUE_UNFIT', error.message, queue.url);
+    if (!isFerryError(error, 'TIMEOUT')) throw error;
     const within = `within ${String(ANSWER_MS / 1000)} s`;
     throw new FerryError('QUEUE_UNREACHABLE', `no Redis answers at \`${queue.url}\` ${within}`, {
       hint: connectionHint(undefined),
@@ -112,8 +116,13 @@ export async function answerInTime<T>(
   }
 }
 
+/** Whether Redis answered, and what it said was an error. */
+export function isReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
+}
+
 /** An error for a reply whose first word is, or means, `code`. */
-export function replyError(code: ReplyCode, text: string, url: string): FerryError {
+function replyError(code: ReplyCode, text: string, url: string): FerryError {
   const reply = shown(text);
   switch (code) {
     case 'QUEUE_FULL':
@@ -137,7 +146,7 @@ export const FULL_HINT = 'give Redis more memory (`maxmemory`), or mirror a part
 export const PASSWORD_HINT =
   'write user and password into the URL of the queue, or the password into `CONDA_FERRY_QUEUE_PASSWORD`';
 const RIGHTS_HINT = 'a queue needs a user with `~conda-ferry:*` and `+@all -@dangerous +info`';
-const UNFIT_HINT = 'a queue needs one Redis that takes writes: no replica, no cluster';
+const UNFIT_HINT = 'a queue needs one Redis that takes writes and scripts: no replica, no cluster';
 
 /** An error for a connection that did not come about, or broke. */
 export function connectionError(error: Error, url: string): FerryError {
@@ -176,7 +185,7 @@ function findReply(error: Error): { readonly code: ReplyCode; readonly text: str
     const found = other instanceof Error ? findReply(other) : undefined;
     if (found !== undefined) return found;
   }
-  if (error.name !== 'ReplyError') return undefined;
+  if (!isReply(error)) return undefined;
   const [refused] = RIGHTS_OF_SCRIPT.exec(error.message) ?? [];
   if (refused !== undefined) return { code: 'QUEUE_REFUSED', text: `NOPERM ${refused}` };
   const match = FIRST_WORD.exec(error.message) ?? WORD_WITHIN.exec(error.message);

@@ -76,6 +76,10 @@ export interface RunWorkerOptions {
   readonly stop?: AbortSignal | undefined;
   /** @defaultValue 30,000 */
   readonly stopGraceMs?: number | undefined;
+  /** How long it may be silent before its jobs are others', in milliseconds. @defaultValue 20,000 */
+  readonly lockMs?: number | undefined;
+  /** How often it looks for jobs whose worker is silent, in milliseconds. @defaultValue 5000 */
+  readonly stalledCheckMs?: number | undefined;
   /** Ends it at once. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -157,12 +161,12 @@ class QueueWorker {
 
   /** Looks what the run is about, again and again, and has jobs taken while there is one. */
   async #watch(presence: Presence): Promise<void> {
-    const { queue, reporter, untilDone = false } = this.#options;
+    const { queue, reporter, untilDone = false, lockMs = LOCK_MS } = this.#options;
     const ending = quietSignal(this.#ending.signal);
     const silence = setInterval(() => {
       presence.update(this.#facts());
       // By now others have what this worker is at.
-      if (performance.now() - presence.lastContactMs > LOCK_MS)
+      if (performance.now() - presence.lastContactMs > lockMs)
         this.#drop([...this.#jobs.keys()], 'Redis has not answered for too long');
     }, WATCH_MS);
     let taking: Worker<JobData, unknown> | undefined;
@@ -202,13 +206,13 @@ class QueueWorker {
   }
 
   #take(): Worker<JobData, unknown> {
-    const { queue, concurrency } = this.#options;
+    const { queue, concurrency, lockMs, stalledCheckMs } = this.#options;
     const worker = new Worker<JobData, unknown>(queue.name, (job) => this.#carry(job), {
       connection: queue.redis,
       prefix: KEY_PREFIX,
       concurrency,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_CHECK_MS,
+      lockDuration: lockMs ?? LOCK_MS,
+      stalledInterval: stalledCheckMs ?? STALLED_CHECK_MS,
       maxStalledCount: MAX_STALLS,
       drainDelay: 1,
       runRetryDelay: WATCH_MS,

@@ -1,11 +1,19 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { PassThrough } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseLocation } from '#ferry/cli/locations.js';
 import { makeEnds, parseEnds, type EndsFlags } from '#ferry/cli/queue-ends.js';
+import { openEnds } from '#ferry/cli/open-ends.js';
+import { sumRequests } from '#ferry/cli/queue-mirror.js';
+import { createWorkerReporter } from '#ferry/cli/worker-reporter.js';
+import type { RunEnds } from '#ferry/queue/run-record.js';
+import type { WorkerEnds } from '#ferry/queue/run-parts.js';
 import { FIXTURE_CHANNEL } from '../support/channels.js';
 import { runFerry } from '../support/ferry-here.js';
-import { runFerry as runFerryProcess } from '../support/ferry.js';
+import { runFerry as runFerryProcess, testEnvironment } from '../support/ferry.js';
+import { servePrivateChannel } from '../support/private-channel.js';
 import { tempFolder } from '../support/temp.js';
 
 const QUEUE = ['--queue', 'redis://127.0.0.1:1'];
@@ -117,14 +125,110 @@ describe('ends of a run', () => {
   });
 });
 
+/** Opens ends as a worker does whose home is that folder. */
+async function openAt(home: string, ends: RunEnds): Promise<WorkerEnds> {
+  const opened = await openEnds(ends, {
+    flags: {},
+    context: {
+      output: { stdout: new PassThrough(), stderr: new PassThrough() },
+      environment: testEnvironment(home),
+      stdin: process.stdin,
+      signal: new AbortController().signal,
+      hints: new Map(),
+      setExitCode: () => undefined,
+    },
+    warn: () => undefined,
+  });
+  onTestFinished(() => opened[Symbol.asyncDispose]());
+  return opened;
+}
+
+describe('a worker opens the ends of a run', () => {
+  test('with the credentials of its own machine alone', async () => {
+    const demand = { kind: 'basic', username: 'me', password: 's3cret' } as const;
+    await using server = await servePrivateChannel(FIXTURE_CHANNEL, demand, { status: 401 });
+    const ends = endsOf(server.url.replace('http://', 'http://me:s3cret@'), 'oci-layout:./mirror');
+    const [without, having] = [await tempFolder(), await tempFolder()];
+    await writeFile(join(having, '.netrc'), 'machine 127.0.0.1 login me password s3cret\n', { mode: 0o600 });
+    const path = 'noarch/repodata.json';
+
+    const opened = await openAt(having, ends);
+    const answer = await opened.source.openMetadata(path);
+    expect(answer.status).toBe('found');
+    expect(opened.requests()).toEqual({ source: 1, destination: 0 });
+    expect(opened.source.url).toBe(server.url.replace(/\/$/, ''));
+
+    const refused = await openAt(without, ends);
+    await expect(refused.source.openMetadata(path)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  test('where and how the run says', async () => {
+    const home = await tempFolder();
+    const flags = { schema: 'v1', label: 'dev', plainHttp: true };
+    const opened = await openAt(
+      home,
+      endsOf(FIXTURE_CHANNEL, 'oci://registry.example/ch', ['conda-forge'], flags),
+    );
+    expect(opened.store.schema.id).toBe('v1');
+    expect(opened.store.location).toBe('registry.example/ch/label/dev');
+    expect(opened.source.url).toBe(pathToFileURL(FIXTURE_CHANNEL).href);
+  });
+});
+
+test('a worker says when it waits, takes part and is done, and names archives if asked to', () => {
+  const said: string[] = [];
+  const talk = (line: string): void => void said.push(line);
+  const queue = { name: 'mirror', url: 'redis://127.0.0.1:6379/0' };
+  const startedAt = '2026-01-01T00:00:00Z';
+  const ends = endsOf('conda-forge', 'ghcr.io/me/ch', [], { schema: 'v0' });
+  const run = { id: 'm3k9x2ab', version: '1', ends, host: 'one', pid: 1, startedAt };
+  const failure = { filename: 'b-1-0.conda', code: 'ARCHIVE_CORRUPT', message: 'a frame is wrong' } as const;
+  const once = (verbose: boolean): void => {
+    const reporter = createWorkerReporter({ verbose }, { queue, asked: () => 7, talk });
+    reporter.waiting?.();
+    reporter.waiting?.();
+    reporter.run?.(run);
+    reporter.archive?.({ subdir: 'noarch', filename: 'a-1-0.conda', bytes: 1000 });
+    reporter.archive?.({ subdir: 'noarch', filename: 'b-1-0.conda', bytes: 1000, failure });
+    reporter.warning?.('Redis is away');
+    reporter.ended?.(run, 'done');
+    reporter.waiting?.();
+  };
+  once(false);
+  expect(said).toEqual([
+    'waiting for a run: queue mirror at redis://127.0.0.1:6379/0',
+    'taking part in run m3k9x2ab: https://conda.anaconda.org/conda-forge to oci://ghcr.io/me/ch, schema v0',
+    'warning: Redis is away',
+    'run m3k9x2ab: done; carried here: 1 archive (1.0 kB), 1 failed, 7 requests',
+    'waiting for a run: queue mirror at redis://127.0.0.1:6379/0',
+  ]);
+  said.length = 0;
+  once(true);
+  expect(said.slice(2, 4)).toEqual([
+    'done: noarch/a-1-0.conda (1.0 kB)',
+    'failed: noarch/b-1-0.conda: a frame is wrong [ARCHIVE_CORRUPT]',
+  ]);
+});
+
+test('requests of coordinator and workers are counted together', () => {
+  const here = { source: 1, destination: 2 };
+  const elsewhere = { requests: { source: 0, destination: 0 } };
+  const sum = sumRequests(here, elsewhere);
+  here.source += 1;
+  elsewhere.requests = { source: 10, destination: 20 };
+  expect(sum).toEqual({ source: 12, destination: 22 });
+  expect(JSON.stringify(sum)).toBe('{"source":12,"destination":22}');
+  expect(sumRequests(here, undefined)).toBe(here);
+});
+
 test.each([
   [['worker'], 'no queue is named'],
   [['queue', 'status'], 'no queue is named'],
-  [['worker', '--queue', 'http://127.0.0.1'], '`http://127.0.0.1` is no URL of a Redis'],
-  [['worker', '--queue', '127.0.0.1:6379'], 'is no URL of a Redis'],
-  [['queue', 'pause', '--queue', 'redis://127.0.0.1/mirror'], 'is no URL of a Redis'],
-  [['queue', 'pause', '--queue', 'redis://127.0.0.1/1?x=1'], 'is no URL of a Redis'],
-  [['worker', ...QUEUE, '--queue-name', 'a:b'], 'letters, digits'],
+  [['worker', '--queue', 'http://127.0.0.1'], 'does not begin with `redis://`'],
+  [['worker', '--queue', '127.0.0.1:6379'], 'the URL of the queue is no URL'],
+  [['queue', 'pause', '--queue', 'redis://127.0.0.1/mirror'], 'than the number of a database'],
+  [['queue', 'pause', '--queue', 'redis://127.0.0.1/1?x=1'], 'more than host, port and database'],
+  [['worker', ...QUEUE, '--queue-name', 'a:b'], 'the name of the queue cannot be used'],
   [['worker', ...QUEUE, '--queue-ca-file', 'ca.pem'], '`--queue-ca-file` goes with a rediss:// URL'],
   [['worker', ...QUEUE, '--concurrency', '0'], 'from 1 to 1024'],
   [['queue', 'statis'], "unknown command 'statis'"],
@@ -137,7 +241,6 @@ test.each([
   [[...MIRROR, '--attempts', '2'], '`--attempts` goes with --queue'],
   [[...MIRROR, ...QUEUE, '--attempts', '0'], 'a number from 1 on'],
   [[...MIRROR, ...QUEUE, '--plan'], 'a plan needs no queue'],
-  [[...MIRROR, ...QUEUE, '--apply', 'plan.json'], 'plans again until nothing is left'],
   [
     ['mirror', FIXTURE_CHANNEL, 'oci-layout:./m', ...QUEUE, '--delta-from', 'oci-layout:./e'],
     'a bundle is written by one process',
@@ -210,7 +313,7 @@ test('a config file says what the flags of a verb below another say', async () =
   const { code, stderr } = await runFerry(['queue', 'status', '--config', config]);
   expect({ code, stderr: stderr.split('\n')[0] }).toEqual({
     code: 2,
-    stderr: 'error: `http://127.0.0.1` is no URL of a Redis [USAGE]',
+    stderr: 'error: the URL of the queue does not begin with `redis://` or `rediss://` [USAGE]',
   });
   await writeFile(config, 'timeout: 5m\n');
   const wrong = await runFerry(['queue', 'status', '--config', config]);

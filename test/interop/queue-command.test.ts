@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue, Worker, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
+import { openPace } from '#ferry/http/pace.js';
+import { formatPace } from '#ferry/http/shared-pace.js';
 import { openBudget } from '#ferry/queue/budgets.js';
 import { acquireLease } from '#ferry/queue/lease.js';
 import { KEY_PREFIX, openQueueRedis, type QueueRedis } from '#ferry/queue/queue-redis.js';
@@ -114,8 +115,11 @@ test('status tells all that an operator has to know', async () => {
   const here = await scene();
   await begin(here);
   const failure = { code: 'ARCHIVE_CORRUPT', message: 'a frame is wrong', mayHaveWritten: false };
-  await fail(here, ['bad'], failure);
-  await openBudget(here.queue, 'https://ghcr.io', 'me').update(() => ({ next: '{}', result: undefined }));
+  await fail(here, ['bad'], { d: [['bad-1-0.conda', failure.code, failure.message, 0]] });
+  await openBudget(here.queue, 'https://ghcr.io', 'me').update(() => ({
+    next: formatPace(openPace(2000, 0)),
+    result: undefined,
+  }));
   await here.jobs.pause();
 
   const { code, stdout, stderr } = await queueVerb(here, 'status');
@@ -132,7 +136,7 @@ test('status tells all that an operator has to know', async () => {
     /^pace +10 archives a minute so far; 30 min left at that$/,
     /^jobs +waiting +active +delayed +failed$/,
     /^ +0 +2 +0 +1$/,
-    /^https:\/\/ghcr\.io +me +/,
+    /^https:\/\/ghcr\.io +me +1 900$/,
     /^redis \d+\.\S+: [\d.]+ [kM]B used, no limit, noeviction, append-only file on$/,
     /^1 failed job:$/,
     /^ {2}noarch\/bad-1-0\.conda$/,
@@ -147,7 +151,7 @@ test('status tells all that an operator has to know', async () => {
     run: { run: { id: 'm3k9x2ab', ends: ENDS }, state: 'carrying', progress: { archivesDone: 100 } },
     jobs: { waiting: 0, active: 2, delayed: 0, failed: 1 },
     workers: [],
-    budgets: [{ origin: 'https://ghcr.io', user: 'me' }],
+    budgets: [{ origin: 'https://ghcr.io', user: 'me', requestsPerMinute: 1900 }],
     redis: { policy: 'noeviction', appendOnly: true },
     failures: [{ subdir: 'noarch', filename: 'bad-1-0.conda', ...omit(failure) }],
   });
@@ -215,11 +219,12 @@ test('cancel takes waiting jobs back where nobody coordinates, and marks the run
 test('cancel asks the coordinator where there is one, and leaves the jobs to it', async () => {
   const here = await scene();
   await begin(here);
-  await using _ = await acquireLease(here.queue);
+  const startedAt = new Date().toISOString();
+  await using _ = await acquireLease(here.queue, { holder: { host: 'one', pid: 17, startedAt } });
   const { code, stdout } = await queueVerb(here, 'cancel');
   expect({ code, stdout }).toEqual({
     code: 0,
-    stdout: `asked the coordinator (${hostname()}, process ${String(process.pid)}) to end; what is done is published\n`,
+    stdout: `asked the coordinator (one, process 17) to end; what is done is published\n`,
   });
   expect(await readRun(here.queue)).toMatchObject({ state: 'carrying', request: 'cancel' });
   expect(await here.jobs.getWaitingCount()).toBe(2);
@@ -321,9 +326,7 @@ test('the board answers under its own name alone, and takes changes from its own
     { 'sec-fetch-site': 'cross-site', origin },
   ];
   for (const headers of foreign)
-    expect((await ask(pause, { method: 'PUT', headers: headers as Record<string, string> })).status).toBe(
-      403,
-    );
+    expect((await ask(pause, { method: 'PUT', headers: headers })).status).toBe(403);
   expect(await here.jobs.isPaused()).toBe(false);
   const own = { origin, 'sec-fetch-site': 'same-origin', host };
   expect((await ask(pause, { method: 'PUT', headers: own })).status).toBe(200);
@@ -368,7 +371,7 @@ test('the board does nothing that would break a run', async () => {
 test('the board shows jobs as people read them, without a request to anywhere else', async () => {
   const here = await scene();
   await begin(here);
-  await fail(here, ['bad'], { code: 'ARCHIVE_CORRUPT', message: 'a frame is wrong', mayHaveWritten: false });
+  await fail(here, ['bad'], { d: [['bad-1-0.conda', 'ARCHIVE_CORRUPT', 'a frame is wrong', 0]] });
   const board = await startBoard(here);
   await using browser = await openBrowser({ colorScheme: 'light', width: 1200 });
   const page = await browser.context.newPage();

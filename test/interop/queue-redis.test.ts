@@ -216,6 +216,33 @@ describe('nothing there', () => {
   });
 });
 
+describe('what ends the connection at once', () => {
+  test.each([
+    ['-DENIED Redis is running in protected mode', 'QUEUE_REFUSED', 'QUEUE_REFUSED'],
+    ['-ERR max number of clients reached', 'QUEUE_UNFIT', 'QUEUE_UNREACHABLE'],
+  ])('%s', async (reply, code, codeWithPassword) => {
+    const host = await listenHere(
+      createServer((socket) => socket.on('error', () => undefined).end(`${reply}\r\n`)),
+    );
+    const error = await refusal({ url: `redis://${host}` });
+    expect(error.code).toBe(code);
+    expect(error.message).toContain(reply.slice(1));
+    expect(await refusal({ url: `redis://:hunter2@${host}` })).toMatchObject({ code: codeWithPassword });
+  });
+
+  test('or repeats what it was sent', async () => {
+    const host = await listenHere(
+      createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.on('data', (data) => socket.write(`-ERR what is ${JSON.stringify(data.toString())}\r\n`));
+      }),
+    );
+    const error = await refusal({ url: `redis://mirror:hunter2@${host}` });
+    expect(error.code).toBe('QUEUE_REFUSED');
+    expect(JSON.stringify([error.message, error.hint, error.cause])).not.toContain('hunter2');
+  });
+});
+
 describe('no way in', () => {
   test('a wrong password, none, a user who is not there', async () => {
     const redis = await ownRedis({ password: 's3cret' });
