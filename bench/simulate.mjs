@@ -33,8 +33,8 @@ const FLAGS = {
   takeovers: '2',
   /** Archives in 10,000 that cannot be carried. */
   quarantine: '1',
-  /** Tags of each sample. */
-  sample: '20000',
+  /** Tags of a sample, for each credential: some minutes at the limit. */
+  sample: '5000',
   /** What to do, since each takes minutes. */
   parts: 'memory,samples,whole',
 };
@@ -70,10 +70,10 @@ export async function benchSimulate(args) {
   };
   const samples = [];
   const counts = parts.includes('samples') ? CREDENTIALS : [];
-  const every = Math.max(1, Math.floor(channel.tags / of('sample')));
   for (const singlePost of [false, true]) {
     for (const credentials of counts) {
       const workers = credentials * of('workers');
+      const every = Math.max(1, Math.floor(channel.tags / (of('sample') * credentials)));
       const sampled = await sampleRun(works, {
         ...{ ...common, credentials, workers, singlePost, every, deathsPerDay: 0, isShared: true },
       });
@@ -123,7 +123,6 @@ function channelOf(works) {
  * @typedef {object} CoordinatorMemory
  * @property {number} archives
  * @property {number} plannedBytes
- * @property {number} plansPeakBytes
  * @property {number} peakBytes
  * @property {import('./simulate/redis-memory.mjs').RedisMemory} [redis]
  */

@@ -10,14 +10,15 @@ import { measureRedis } from './redis-memory.mjs';
 const archives = Number(argv[2]);
 /** @type {import('#ferry/mirror/plan.js').SubdirPlan[]} */
 const plans = [];
-for (const shape of SUBDIRS) await planWork(shape, archives, { onPlan: (plan) => plans.push(plan) });
+const onPlan = (/** @type {import('#ferry/mirror/plan.js').SubdirPlan} */ plan) => void plans.push(plan);
+const [largest, ...others] = SUBDIRS;
+if (largest === undefined) throw new Error('there is no subdir');
+for (const shape of others) await planWork(shape, archives, { onPlan });
+const fill = async (/** @type {(jobs: readonly object[]) => Promise<void>} */ onJobs) =>
+  (await planWork(largest, archives, { onPlan, onJobs })).facts.archives;
+const redis = await measureRedis(fill);
+if (redis === undefined) await planWork(largest, archives, { onPlan });
 const plannedBytes = memoryUsage().rss;
-const plansPeakBytes = resourceUsage().maxRSS * 1024;
-const [largest] = SUBDIRS;
-const redis =
-  largest === undefined
-    ? undefined
-    : await measureRedis(async (add) => (await planWork(largest, archives, { onJobs: add })).facts.archives);
 const peakBytes = resourceUsage().maxRSS * 1024;
 const kept = plans.reduce((sum, { toAdd }) => sum + toAdd, 0);
-stdout.write(JSON.stringify({ archives: kept, plannedBytes, plansPeakBytes, peakBytes, redis }));
+stdout.write(JSON.stringify({ archives: kept, plannedBytes, peakBytes, redis }));
