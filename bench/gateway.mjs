@@ -257,13 +257,9 @@ http {
 }
 `,
   );
-  return startProcess(
-    'nginx',
-    ['-e', 'stderr', '-c', config],
-    host,
-    '/small/noarch/repodata.json',
-    'SIGTERM',
-  );
+  return startProcess('nginx', ['-e', 'stderr', '-c', config], host, '/small/noarch/repodata.json', {
+    signal: 'SIGTERM',
+  });
 }
 
 /** @param {string} program */

@@ -10,6 +10,7 @@ import { benchGateway } from './gateway.mjs';
 import { benchMirrorLarge } from './mirror-large.mjs';
 import { benchMirrorSmall } from './mirror-small.mjs';
 import { benchPublish } from './publish.mjs';
+import { benchQueue } from './queue.mjs';
 import { benchPlan, benchScanner } from './scanner.mjs';
 import { benchSimulate } from './simulate.mjs';
 
@@ -23,6 +24,7 @@ const benchmarks = {
   publish: benchPublish,
   gateway: benchGateway,
   simulate: benchSimulate,
+  queue: benchQueue,
 };
 const ONLY_BY_NAME = ['simulate'];
 

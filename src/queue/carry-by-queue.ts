@@ -3,7 +3,7 @@
  * nobody's result, and is found missing when the run plans again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { CopyError, FerryError, isFerryError } from '../errors.js';
+import { CopyError, FerryError, isFerryError, type FerryErrorCode } from '../errors.js';
 import { count } from '../io/figures.js';
 import type { Executor, ExecutorWork } from '../mirror/executor.js';
 import type { PlanItem, SubdirPlan } from '../mirror/plan.js';
@@ -77,6 +77,8 @@ class QueueWork {
   readonly #options: CarryByQueueOptions;
   /** Jobs that are out and not yet back. */
   #out = 0;
+  /** Failed jobs that were looked at: single tags, which wait for the end. */
+  #failedSeen: number | undefined = 0;
   #isProducing = true;
   #isStopping = false;
 
@@ -111,7 +113,7 @@ class QueueWork {
   /** Puts all items into the queue, some at a time. */
   async #produce(): Promise<void> {
     const { plan, signal } = this.#work;
-    const { jobs, isRepeated } = this.#options;
+    const { isRepeated } = this.#options;
     let batch: AddedJob[] = [];
     for (const items of batchItems(plan.items(), { maxTags: tagsPerJob(plan.artifacts) })) {
       if (this.#shallStop()) return;
@@ -154,8 +156,13 @@ class QueueWork {
       }
       const isProducing = this.#isProducing;
       const { unfinished, completed, failed } = await this.#options.jobs.counts(this.#work.signal);
-      if (failed > 0) await this.#splitFailed();
-      if (!isProducing && unfinished + completed === 0 && (await this.#conclude())) break;
+      // The counts are those from before that.
+      if (failed !== this.#failedSeen && (await this.#splitFailed()) > 0) continue;
+      this.#failedSeen = failed;
+      if (!isProducing && unfinished + completed === 0) {
+        if (await this.#conclude()) break;
+        this.#failedSeen = undefined;
+      }
       await delay(pollMs, undefined, { signal: this.#work.signal });
       pollMs = Math.min(POLL_MAX_MS, pollMs * 2);
     }
@@ -183,8 +190,11 @@ class QueueWork {
     const { jobs } = this.#options;
     try {
       const signal = AbortSignal.timeout(LAST_WORD_MS);
-      for (const job of await jobs.list('active', Number.MAX_SAFE_INTEGER, signal))
-        for (const item of this.#itemsOf(parseJob(job.data).t)) this.#work.abandoned(item);
+      await jobs.withdraw(signal);
+      // What is done and was not taken in is as unknown as what is not done.
+      for (const state of ['active', 'completed'] as const)
+        for (const job of await jobs.list(state, Number.MAX_SAFE_INTEGER, signal))
+          for (const item of this.#itemsOf(parseJob(job.data).t)) this.#work.abandoned(item);
     } catch (error) {
       const cause = isFerryError(error)
         ? error
@@ -240,16 +250,19 @@ class QueueWork {
     await this.#add([{ data, delayMs: (this.#options.retryMs ?? RETRY_MS) * 2 ** n }]);
   }
 
-  /** Jobs of many tags that workers died over: each tag goes alone, so that one cannot take the others with it. */
-  async #splitFailed(): Promise<void> {
+  /** Jobs of many tags that workers died over: each tag goes alone, so that one cannot take the others with it. How many. */
+  async #splitFailed(): Promise<number> {
     const { jobs } = this.#options;
     const { signal } = this.#work;
+    let split = 0;
     for (const job of await jobs.list('failed', Number.MAX_SAFE_INTEGER, signal)) {
       if (job.name !== MANY || this.#isStopping) continue;
+      split += 1;
       const { s, t } = parseJob(job.data);
       await this.#add(t.map((tag) => this.#single(s, tag)));
       if (await jobs.remove(job, signal)) this.#out -= 1;
     }
+    return split;
   }
 
   /** Takes in what failed for good; `false` where somebody has it tried again. */
@@ -296,10 +309,9 @@ function bytesInQueue(plan: SubdirPlan): number {
 
 /** No worker lived to tell what was wrong. */
 function lostRows(tag: TagRow): readonly SettledRow[] {
+  const code: FerryErrorCode = 'WORKER_LOST';
   const message = 'every worker that took it ended without a word';
-  return tag.flatMap((part): SettledRow[] =>
-    Array.isArray(part) ? [[part[0], 'WORKER_LOST', message, 1]] : [],
-  );
+  return tag.flatMap((part): SettledRow[] => (Array.isArray(part) ? [[part[0], code, message, 1]] : []));
 }
 
 function troubleError({ code, message, side }: Trouble): FerryError {

@@ -16,12 +16,12 @@ import type { MirrorReport, MirrorReporter } from '../mirror/report.js';
 import { carryByQueue } from './carry-by-queue.js';
 import { roomFor } from './check-redis.js';
 import { JobQueue } from './job-queue.js';
-import { acquireLease } from './lease.js';
+import { acquireLease, type Lease } from './lease.js';
 import { listWorkers } from './presence.js';
 import type { QueueRedis } from './queue-redis.js';
 import {
   beginRun,
-  checkVersion,
+  checkWorker,
   noteRun,
   readRun,
   type RunDescription,
@@ -93,22 +93,30 @@ export async function mirrorByQueue(
       );
     },
   });
-  for (const worker of await listWorkers(queue)) checkVersion(worker, version);
+  for (const worker of await listWorkers(queue)) checkWorker(worker, version);
   const run: RunDescription = { ...holder, id: randomBytes(5).toString('hex'), version, ends };
   await using jobs = new JobQueue(queue, run.id, { retryMs: coordinate.retryMs });
   const signals = [signal, lease.signal].filter((one) => one !== undefined);
   const coordinator = new Coordinator(
     options,
-    { ...coordinate, jobs },
+    run,
+    { ...coordinate, jobs, lease },
     quietSignal(AbortSignal.any(signals)),
   );
-  return coordinator.run(run);
+  // Awaited here: the lease is given back afterwards.
+  return await coordinator.run();
+}
+
+interface CoordinatorOptions extends CoordinateOptions {
+  readonly jobs: JobQueue;
+  readonly lease: Lease;
 }
 
 class Coordinator {
   readonly #options: MirrorOptions;
   readonly #queue: QueueRedis;
   readonly #jobs: JobQueue;
+  readonly #lease: Lease;
   readonly #attempts: number;
   readonly #retryMs: number | undefined;
   readonly #signal: AbortSignal;
@@ -116,26 +124,29 @@ class Coordinator {
   readonly #heart = new AbortController();
   readonly #requests = { source: 0, destination: 0 };
   readonly #numbers = { pass: 1, archives: 0, archivesDone: 0, archivesFailed: 0, bytesDone: 0 };
+  readonly #run: RunDescription;
   #subdir: string | undefined;
   #state: RunState = 'planning';
   #lonelySince: number | undefined;
 
   constructor(
     options: MirrorOptions,
-    { queue, jobs, attempts = DEFAULT_ATTEMPTS, retryMs }: CoordinateOptions & { readonly jobs: JobQueue },
+    run: RunDescription,
+    { queue, jobs, lease, attempts = DEFAULT_ATTEMPTS, retryMs }: CoordinatorOptions,
     signal: AbortSignal,
   ) {
     this.#options = options;
+    this.#run = run;
     this.#queue = queue;
     this.#jobs = jobs;
+    this.#lease = lease;
     this.#attempts = attempts;
     this.#retryMs = retryMs;
     this.#signal = signal;
   }
 
-  async run(run: RunDescription): Promise<QueueMirrorReport> {
-    const queue = this.#queue;
-    await beginRun(queue, run);
+  async run(): Promise<QueueMirrorReport> {
+    await beginRun(this.#queue, this.#run);
     const beating = this.#beat();
     let end: { readonly state: RunState; readonly error?: string } = { state: 'failed' };
     try {
@@ -167,7 +178,7 @@ class Coordinator {
     let total: MirrorReport | undefined;
     for (let vain = 0; ;) {
       const { pass } = this.#numbers;
-      const report = await mirrorChannel({
+      const report = await this.#mirror({
         ...this.#options,
         deep: pass === 1 && this.#options.deep === true,
         executor: carryByQueue({
@@ -187,6 +198,8 @@ class Coordinator {
         stop: AbortSignal.any(stops),
         signal: this.#signal,
       });
+      // It was to end before it had planned.
+      if (report === undefined) return { ...(total ?? this.#nothing()), isInterrupted: true };
       total = total === undefined ? report : mergeReports(total, report);
       const sum = (of: 'added' | 'untried'): number =>
         report.subdirs.reduce((all, subdir) => all + subdir[of], 0);
@@ -202,6 +215,26 @@ class Coordinator {
       this.#numbers.pass += 1;
       await this.#note('planning');
     }
+  }
+
+  /** One pass; `undefined` where it was to end before there was anything to finish. */
+  async #mirror(options: MirrorOptions): Promise<MirrorReport | undefined> {
+    try {
+      return await mirrorChannel(options);
+    } catch (error) {
+      const isAsked = this.#cancel.signal.aborted || this.#numbers.pass > 1;
+      if (isAsked && options.stop?.aborted === true && error === options.stop.reason) return undefined;
+      throw error;
+    }
+  }
+
+  /** The report of a run that was cancelled before it did anything. */
+  #nothing(): MirrorReport {
+    const { source, destination } = this.#options;
+    const { startedAt } = this.#run;
+    const schema = destination.schema.id;
+    const ends = { source: source.url, destination: destination.location, schema };
+    return { ...ends, startedAt, endedAt: new Date().toISOString(), isInterrupted: true, subdirs: [] };
   }
 
   /** Waits until no worker is at a job of an earlier run, and forgets those jobs. */
@@ -248,7 +281,9 @@ class Coordinator {
   async #note(state: RunState, subdir?: string): Promise<void> {
     this.#state = state;
     this.#subdir = subdir;
-    await noteRun(this.#queue, { state, progress: this.#progress() });
+    // Whoever was asleep for a while must not publish over the one who took over.
+    if (state === 'publishing') await this.#lease.assertHeld(this.#signal);
+    await noteRun(this.#queue, { run: this.#run, state, progress: this.#progress() }, this.#signal);
   }
 
   #progress(): RunProgress {
@@ -263,9 +298,11 @@ class Coordinator {
     while (!signal.aborted) {
       try {
         await delay(HEARTBEAT_MS, undefined, { signal });
-        await noteRun(this.#queue, { progress: this.#progress() });
+        // What was asked for is not asked of this run where Redis has another one's record.
         const record = await readRun(this.#queue, signal);
-        if (record?.request === 'cancel') this.#cancel.abort();
+        if (record?.run.id === this.#run.id && record.request === 'cancel') this.#cancel.abort();
+        const note = { run: this.#run, state: this.#state, progress: this.#progress() };
+        await noteRun(this.#queue, note, signal);
         await this.#lookForWorkers();
       } catch {
         // What keeps Redis from answering is told by the connection, and whoever needs an answer waits for it.
@@ -289,10 +326,10 @@ class Coordinator {
   async #lastWord(end: { readonly state: RunState; readonly error?: string }): Promise<void> {
     const signal = AbortSignal.timeout(LAST_WORD_MS);
     try {
-      await noteRun(this.#queue, { ...end, progress: this.#progress() }, signal);
+      await noteRun(this.#queue, { run: this.#run, ...end, progress: this.#progress() }, signal);
       if (end.state === 'done') await this.#jobs.clear(signal);
-    } catch (error) {
-      if (!signal.aborted && !isFerryError(error)) throw error;
+    } catch {
+      // What became of the run counts for more than that Redis does not know.
     }
   }
 }

@@ -140,8 +140,8 @@ export class JobQueue implements AsyncDisposable {
     await this.#do(async () => {
       const wasPaused = await this.#queue.isPaused();
       await this.#queue.obliterate({ force: true });
-      // Obliterating pauses, and what the operator said stays.
-      if (!wasPaused) await this.#queue.resume();
+      // That takes the pause away too, but what the operator said stays.
+      await (wasPaused ? this.#queue.pause() : this.#queue.resume());
     }, signal);
   }
 

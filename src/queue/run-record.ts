@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { FerryError } from '../errors.js';
 import { untilAborted } from '../io/single-flight.js';
+import { visibleText } from '../io/visible-text.js';
 import type { QueueRedis } from './queue-redis.js';
 
 /** Source and destination, as the command line of a worker can open them; see `cli/queue-ends.ts`. */
@@ -94,20 +95,36 @@ export async function beginRun(queue: QueueRedis, run: RunDescription): Promise<
     .exec();
 }
 
-/** Notes how far the run of that id has come. */
-export async function noteRun(
-  queue: QueueRedis,
-  note: { readonly state?: RunState; readonly progress?: RunProgress; readonly error?: string },
-  signal?: AbortSignal,
-): Promise<void> {
-  const { state, progress, error } = note;
+/** Sets fields of the record, unless it is another run's; where Redis has lost it, it is there again. */
+const NOTE_SCRIPT = `
+local run = redis.call('HGET', KEYS[1], 'run')
+if run and run ~= ARGV[1] then return 0 end
+return redis.call('HSET', KEYS[1], 'run', unpack(ARGV))`;
+
+/** What {@link noteRun} notes. */
+export interface RunNote {
+  /** The run whose coordinator notes it: nothing of another run is touched. @defaultValue whatever run is there */
+  readonly run?: RunDescription | undefined;
+  /** Has to be there where the record may have to be made anew. */
+  readonly state?: RunState;
+  readonly progress?: RunProgress;
+  readonly error?: string;
+}
+
+/** Notes how far a run has come. */
+export async function noteRun(queue: QueueRedis, note: RunNote, signal?: AbortSignal): Promise<void> {
+  const { run, state, progress, error } = note;
   const fields = {
     ...(state === undefined ? {} : { state }),
     ...(progress === undefined ? {} : { progress: JSON.stringify(progress) }),
     ...(error === undefined ? {} : { error }),
   };
   signal?.throwIfAborted();
-  if (Object.keys(fields).length > 0) await untilAborted(queue.redis.hset(queue.key('run'), fields), signal);
+  const key = queue.key('run');
+  if (run !== undefined) {
+    const values = [JSON.stringify(run), ...Object.entries(fields).flat()];
+    await untilAborted(queue.redis.eval(NOTE_SCRIPT, 1, key, ...values), signal);
+  } else if (Object.keys(fields).length > 0) await untilAborted(queue.redis.hset(key, fields), signal);
 }
 
 /** Asks the coordinator for something; it looks every few seconds. */
@@ -141,7 +158,17 @@ export async function readRun(queue: QueueRedis, signal?: AbortSignal): Promise<
   };
 }
 
-/** @throws FerryError `VERSION_MISMATCH` where a run is of another version than whoever would take part */
+/** @throws FerryError `VERSION_MISMATCH` where a worker is of another version than the coordinator that looks at it */
+export function checkWorker({ version, host }: Pick<RunDescription, 'version' | 'host'>, own: string): void {
+  if (version === own) return;
+  throw new FerryError(
+    'VERSION_MISMATCH',
+    `a worker on ${visibleText(host, 100)} is conda-ferry ${visibleText(version, 40)}, and this coordinator is ${own}`,
+    { hint: 'install the same version of conda-ferry on all machines' },
+  );
+}
+
+/** @throws FerryError `VERSION_MISMATCH` where a run is of another version than the worker that would take part */
 export function checkVersion({ version, host }: Pick<RunDescription, 'version' | 'host'>, own: string): void {
   if (version === own) return;
   throw new FerryError(

@@ -32,6 +32,8 @@ import {
 
 /** How often a worker looks what the run is about. */
 const WATCH_MS = 1000;
+/** Words to Redis in the time that a worker may be silent, where that is told. */
+const WORDS_PER_LOCK = 6;
 const DEFAULT_STOP_GRACE_MS = 30_000;
 /** After trouble that may pass a worker rests, each time twice as long. */
 const REST_MS = 2000;
@@ -103,7 +105,8 @@ export async function runWorker(options: RunWorkerOptions): Promise<WorkerReport
   const temp = resources.use(await TempFolder.create(tempDir, { limitBytes }));
   const stopGraceMs = options.stopGraceMs ?? DEFAULT_STOP_GRACE_MS;
   const grace = resources.use(new StopGrace({ stop, stopGraceMs, signal }));
-  return new QueueWorker(options, temp, grace.signal).run();
+  // Awaited here: what it works with is let go of afterwards.
+  return await new QueueWorker(options, temp, grace.signal).run();
 }
 
 class QueueWorker {
@@ -133,7 +136,7 @@ class QueueWorker {
   }
 
   async run(): Promise<WorkerReport> {
-    const { queue, version, concurrency, stop } = this.#options;
+    const { queue, version, concurrency, stop, lockMs } = this.#options;
     const end = (): void => {
       this.#ending.abort();
     };
@@ -141,11 +144,14 @@ class QueueWorker {
       signal?.addEventListener('abort', end, { once: true });
       if (signal?.aborted === true) end();
     }
-    await using presence = await announceWorker(queue, {
+    const facts = {
       ...{ id: randomBytes(5).toString('hex'), host: hostname(), pid, version, concurrency },
       startedAt: new Date().toISOString(),
       ...this.#facts(),
-    });
+    };
+    // By its answers the worker knows how long Redis has been away.
+    const everyMs = lockMs === undefined ? undefined : Math.ceil(lockMs / WORDS_PER_LOCK);
+    await using presence = await announceWorker(queue, facts, { everyMs });
     try {
       await this.#watch(presence);
     } catch (error) {
@@ -241,7 +247,11 @@ class QueueWorker {
       await this.#rest();
       const runId = id.slice(0, id.lastIndexOf('-'));
       const ends = await this.#endsOf(runId);
-      if (ends === undefined) return this.#answer({ d: [] });
+      if (ends === undefined) {
+        // Whoever gets it next may know no more, where Redis has lost what it knew: no haste.
+        await delay(WATCH_MS, undefined, { signal: this.#ending.signal }).catch(() => undefined);
+        return this.#answer({ d: [] });
+      }
       const { workers, reporter } = this.#options;
       const signal = quietSignal(AbortSignal.any([this.#signal, control.signal]));
       const { done, trouble } = await carryJob(job, {

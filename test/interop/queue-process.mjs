@@ -72,11 +72,11 @@ async function openEnds(ends) {
   }
   const { deadly } = options;
   if (deadly !== undefined && role === 'worker') {
-    const { openArchive } = source;
+    const openArchive = source.openArchive.bind(source);
     source.openArchive = (archive, more) => {
       // As the kernel ends a process that takes too much memory.
       if (archive.filename.startsWith(deadly)) process.kill(process.pid, 'SIGKILL');
-      return openArchive.call(source, archive, more);
+      return openArchive(archive, more);
     };
   }
   return {

@@ -24,11 +24,15 @@ const store = new ChannelStore(new MemoryRegistry(), 'channel', schemaV0);
 
 const hex = (length: number): fc.Arbitrary<string> =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((bytes) => Buffer.from(bytes).toString('hex'));
-const name = fc.stringMatching(/^[a-z][a-z0-9_.]{0,12}(?:-[a-z0-9]{1,4})?$/);
+const name = fc.stringMatching(/^[a-z][a-z0-9]{0,12}(?:[-_.][a-z0-9]{1,4})?$/);
 const version = fc.stringMatching(/^(?:[1-9]!)?[0-9]{1,3}(?:\.[a-z0-9]{1,4}){0,3}$/);
 const build = fc.stringMatching(/^[a-z0-9_]{1,12}$/);
 /** Record's own URL, as sources have it; what it holds of secrets is taken out, so these hold none. */
-const url = fc.constantFrom('https://example.org/a.conda', '../elsewhere/a.conda', 'https://example.org/%2B/a');
+const url = fc.constantFrom(
+  'https://example.org/a.conda',
+  '../elsewhere/a.conda',
+  'https://example.org/%2B/a',
+);
 
 const other = fc.record({ name, version, build });
 

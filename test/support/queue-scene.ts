@@ -169,14 +169,19 @@ async function repositoriesBelow(host: string, path: string): Promise<readonly s
   }
 }
 
-/** How often each blob was uploaded to each repository below a path: more often than once only. */
+/** The config that all artifacts of a repository share: each worker that meets a new repository sends it. */
+const CONFIG = 'sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a';
+
+/** Blobs that were uploaded more often than once to the same repository below a path, with how often. */
 export function uploadedTwice(log: readonly string[], path: string): string[] {
   const times = new Map<string, number>();
   for (const line of log) {
     const [, url] = /"(?:PUT|POST) (\/v2\/\S+) HTTP\/1\.1" 201/.exec(line) ?? [];
-    const [, repository, digest] = /^\/v2\/(.+)\/blobs\/uploads\/.*[?&]digest=([^&\s]+)/.exec(url ?? '') ?? [];
-    if (repository?.startsWith(`${path}/`) !== true || digest === undefined) continue;
-    const what = `${repository} ${decodeURIComponent(digest)}`;
+    const [, repository, digest] =
+      /^\/v2\/(.+)\/blobs\/uploads\/.*[?&]digest=([^&\s]+)/.exec(url ?? '') ?? [];
+    const blob = decodeURIComponent(digest ?? CONFIG);
+    if (repository?.startsWith(`${path}/`) !== true || blob === CONFIG) continue;
+    const what = `${repository} ${blob}`;
     times.set(what, (times.get(what) ?? 0) + 1);
   }
   return [...times].flatMap(([what, count]) => (count > 1 ? [`${what} ${String(count)}`] : []));

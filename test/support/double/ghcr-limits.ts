@@ -6,6 +6,8 @@ const MINUTE_MS = 60_000;
 export interface GhcrLimitOptions {
   /** Requests in a minute that run out of the bucket. @defaultValue unlimited */
   readonly limitPerMinute?: number;
+  /** Whether all that come share one bucket, or each user has one of their own. @defaultValue `all` */
+  readonly limited?: 'all' | 'each-user';
   /** Requests that fit into the bucket. @defaultValue 10 */
   readonly burst?: number;
   /** After so many writes, everything is refused for so long; then it begins anew. @defaultValue none */

@@ -61,6 +61,14 @@ export async function startGhcrDouble(options: GhcrOptions = {}): Promise<GhcrDo
   const now = options.now ?? Date.now;
   const packages = new Map<string, GhcrPackage>();
   const limits = new GhcrLimits(options, now);
+  const limitsOfUsers = new Map<string | undefined, GhcrLimits>();
+  const limitsOf = (identity: Identity | undefined): GhcrLimits => {
+    const username = identity?.user?.username;
+    const known = limitsOfUsers.get(username) ?? new GhcrLimits(options, now);
+    limitsOfUsers.set(username, known);
+    return known;
+  };
+  const hasOwnLimits = options.limited === 'each-user';
   const users = options.users ?? [];
   let versions = 0;
   const api: PackagesApi = {
@@ -109,8 +117,10 @@ export async function startGhcrDouble(options: GhcrOptions = {}): Promise<GhcrDo
       },
     },
     {
-      admit: (head) => limits.admit(head),
-      before: (request, identity) => refusal(packages, request, userOf(identity, users)),
+      admit: (head) => (hasOwnLimits ? undefined : limits.admit(head)),
+      before: (request, identity) =>
+        (hasOwnLimits ? limitsOf(identity).admit(request) : undefined) ??
+        refusal(packages, request, userOf(identity, users)),
       after: (request, answer, identity) => {
         if (request.method === 'PUT' && request.route.kind === 'manifest' && answer.status === 201) {
           register(request, identity);
