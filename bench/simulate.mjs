@@ -132,7 +132,7 @@ function channelOf(works) {
  * @returns {Promise<CoordinatorMemory>}
  */
 async function coordinatorMemory(archives) {
-  const file = join(import.meta.dirname, 'simulate', 'coordinator-process.mjs');
+  const file = join(import.meta.dirname, 'simulate-coordinator.mjs');
   const { stdout } = await run(execPath, [file, String(archives)]);
   const memory = /** @type {CoordinatorMemory} */ (JSON.parse(stdout));
   say(
@@ -176,7 +176,7 @@ function sayWhole({ days, requestsInAll, refused, shareOfLimit, bytesUp, megabit
     `whole run: ${days.toFixed(2)} days, ${requestsInAll} requests, ${refused} refused, ` +
       `${percent(shareOfLimit)} of the limit, ${terabytes(bytesUp)} TB up, ${megabitsPerSecond.toFixed(0)} Mb/s`,
   );
-  const { checkpoints, takeovers, passes, deaths, repeatedTags, failedTags } = whole;
+  const { checkpoints, takeovers, passes, newAtEnd, deaths, repeatedTags, failedTags } = whole;
   say(`${deaths} workers died, ${repeatedTags} tags looked at again for that; ${failedTags} tags failed`);
   const { count, bytes, requests, longestHours } = checkpoints;
   say(
@@ -189,6 +189,7 @@ function sayWhole({ days, requestsInAll, refused, shareOfLimit, bytesUp, megabit
   }
   for (const { archives, minutes, requests: sent } of passes)
     say(`pass: ${archives} archives, ${minutes.toFixed(1)} minutes, ${sent} requests`);
+  say(`${newAtEnd} archives came to the source during the last pass`);
 }
 
 /** @param {string} text */

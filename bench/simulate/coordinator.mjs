@@ -24,6 +24,7 @@ const LEASE_MS = 30_000;
 const ASKED_AT_ONCE = 16;
 /** Measured, of a million records: docs/performance.md. */
 const PLAN_MS_PER_ARCHIVE = 4100 / 1e6;
+const MAX_PASSES = 4;
 /** Tags on one page of a list. */
 const TAGS_PER_PAGE = 1000;
 
@@ -50,6 +51,8 @@ export class Coordinator {
   /** @type {Pass[]} */
   passes = [];
   finalBytes = 0;
+  /** Archives that the source got during the last pass. */
+  newAtEnd = 0;
   /** What subdirs that are done have more than their last checkpoint listed: it is published with the others, at the end. */
   #unlisted = { tags: 0, repositories: 0 };
   #planMs = 0;
@@ -67,14 +70,16 @@ export class Coordinator {
     this.#takeoversAt = options.takeoverDays.map((day) => this.#startedAt + day * DAY_MS);
   }
 
-  /** Mirrors all of it, until a plan is empty. @param {readonly SubdirWork[]} works */
+  /** Mirrors all of it, until a plan is empty, or some passes have shown that none will be. @param {readonly SubdirWork[]} works */
   async mirror(works) {
     const { clock, fleet, newPerDay = NEW_PER_DAY } = this.#options;
     let plannedAt = this.#startedAt;
     await this.#pass(works, false);
     for (;;) {
       const count = Math.round(((clock.now() - plannedAt) / DAY_MS) * newPerDay);
-      if (count === 0) break;
+      // A source that never rests has something new after each pass: three more show what it comes to.
+      this.newAtEnd = count;
+      if (count === 0 || this.passes.length === MAX_PASSES) break;
       plannedAt = clock.now();
       await clock.sleep(planMs(works));
       await this.#pass(newArchives(works, count, clock.random), true);

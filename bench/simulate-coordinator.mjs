@@ -1,11 +1,11 @@
 /**
- * `node coordinator-process.mjs ARCHIVES`: what a coordinator holds in memory, in a process of its own. Plans all subdirs and
+ * `node simulate-coordinator.mjs ARCHIVES`: what a coordinator holds in memory, in a process of its own. Plans all subdirs and
  * keeps the plans, as a run does; then puts the jobs of the largest subdir into a Redis.
  */
 import { argv, memoryUsage, resourceUsage, stdout } from 'node:process';
-import { SUBDIRS } from './channel.mjs';
-import { planWork } from './plan.mjs';
-import { measureRedis } from './redis-memory.mjs';
+import { SUBDIRS } from './simulate/channel.mjs';
+import { planWork } from './simulate/plan.mjs';
+import { measureRedis } from './simulate/redis-memory.mjs';
 
 const archives = Number(argv[2]);
 /** @type {import('#ferry/mirror/plan.js').SubdirPlan[]} */
