@@ -33,8 +33,10 @@ const FLAGS = {
   takeovers: '2',
   /** Archives in 10,000 that cannot be carried. */
   quarantine: '1',
-  /** Tags of each sample. */
-  sample: '20000',
+  /** Tags of a sample, for each credential: some minutes at the limit. */
+  sample: '5000',
+  /** What to do, since each takes minutes. */
+  parts: 'memory,samples,whole',
 };
 
 const CREDENTIALS = [1, 2, 4, 8];
@@ -58,7 +60,8 @@ export async function benchSimulate(args) {
   for (const shape of SUBDIRS) works.push(await planWork(shape, archives));
   const channel = channelOf(works);
   say(`${channel.archives} archives of ${channel.repositories} repositories, ${terabytes(channel.bytes)} TB`);
-  const coordinator = await coordinatorMemory(archives);
+  const parts = String(values['parts']).split(',');
+  const coordinator = parts.includes('memory') ? await coordinatorMemory(archives) : undefined;
   const common = {
     concurrency: of('concurrency'),
     lineMegabits: of('line'),
@@ -66,10 +69,11 @@ export async function benchSimulate(args) {
     quarantineShare: of('quarantine') / 10_000,
   };
   const samples = [];
-  const every = Math.max(1, Math.floor(channel.tags / of('sample')));
+  const counts = parts.includes('samples') ? CREDENTIALS : [];
   for (const singlePost of [false, true]) {
-    for (const credentials of CREDENTIALS) {
+    for (const credentials of counts) {
       const workers = credentials * of('workers');
+      const every = Math.max(1, Math.floor(channel.tags / (of('sample') * credentials)));
       const sampled = await sampleRun(works, {
         ...{ ...common, credentials, workers, singlePost, every, deathsPerDay: 0, isShared: true },
       });
@@ -82,20 +86,13 @@ export async function benchSimulate(args) {
       samples.push({ way, credentials, workers, ...sampled });
     }
   }
-  const credentials = of('credentials');
-  const guess = (channel.tags * 7.1) / (LIMIT_PER_MINUTE * 0.95 * credentials) / 1440;
-  const takeovers = of('takeovers');
-  const takeoverDays = Array.from({ length: takeovers }, (_, i) => (guess * (i + 1)) / (takeovers + 1));
-  const workers = credentials * of('workers');
-  const whole = await wholeRun(works, {
-    ...{ ...common, credentials, workers, singlePost: false, deathsPerDay: of('deaths'), isShared: false },
-    ...{ takeoverDays, onProgress: say },
-  });
-  sayWhole(whole);
+  const whole = parts.includes('whole') ? await runWhole(works, channel.tags, common, of) : undefined;
   return {
     what: `a first mirror of ${channel.archives} archives to GHCR, in virtual time`,
-    settings: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)])),
-    ...{ channel, samples, whole: { credentials, workers, ...whole }, coordinator },
+    settings: Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, name === 'parts' ? value : Number(value)]),
+    ),
+    ...{ channel, samples, whole, coordinator },
     seconds: (performance.now() - startedAt) / 1000,
     residentBytes: { now: memoryUsage().rss, peak: resourceUsage().maxRSS * 1024 },
   };
@@ -126,7 +123,6 @@ function channelOf(works) {
  * @typedef {object} CoordinatorMemory
  * @property {number} archives
  * @property {number} plannedBytes
- * @property {number} plansPeakBytes
  * @property {number} peakBytes
  * @property {import('./simulate/redis-memory.mjs').RedisMemory} [redis]
  */
@@ -136,7 +132,7 @@ function channelOf(works) {
  * @returns {Promise<CoordinatorMemory>}
  */
 async function coordinatorMemory(archives) {
-  const file = join(import.meta.dirname, 'simulate', 'coordinator-process.mjs');
+  const file = join(import.meta.dirname, 'simulate-coordinator.mjs');
   const { stdout } = await run(execPath, [file, String(archives)]);
   const memory = /** @type {CoordinatorMemory} */ (JSON.parse(stdout));
   say(
@@ -153,13 +149,34 @@ async function coordinatorMemory(archives) {
   return memory;
 }
 
+/**
+ * @param {readonly import('./simulate/plan.mjs').SubdirWork[]} works
+ * @param {number} tags
+ * @param {Pick<import('./simulate/runs.mjs').RunOptions,
+ *   'concurrency' | 'lineMegabits' | 'connectionMegabits' | 'quarantineShare'>} common
+ * @param {(name: keyof typeof FLAGS) => number} of
+ */
+async function runWhole(works, tags, common, of) {
+  const credentials = of('credentials');
+  const guess = (tags * 7.1) / (LIMIT_PER_MINUTE * 0.95 * credentials) / 1440;
+  const takeovers = of('takeovers');
+  const takeoverDays = Array.from({ length: takeovers }, (_, i) => (guess * (i + 1)) / (takeovers + 1));
+  const workers = credentials * of('workers');
+  const whole = await wholeRun(works, {
+    ...{ ...common, credentials, workers, singlePost: false, deathsPerDay: of('deaths'), isShared: false },
+    ...{ takeoverDays, onProgress: say },
+  });
+  sayWhole(whole);
+  return { credentials, workers, ...whole };
+}
+
 /** @param {Awaited<ReturnType<typeof wholeRun>>} whole */
 function sayWhole({ days, requestsInAll, refused, shareOfLimit, bytesUp, megabitsPerSecond, ...whole }) {
   say(
     `whole run: ${days.toFixed(2)} days, ${requestsInAll} requests, ${refused} refused, ` +
       `${percent(shareOfLimit)} of the limit, ${terabytes(bytesUp)} TB up, ${megabitsPerSecond.toFixed(0)} Mb/s`,
   );
-  const { checkpoints, takeovers, passes, deaths, repeatedTags, failedTags } = whole;
+  const { checkpoints, takeovers, passes, newAtEnd, deaths, repeatedTags, failedTags } = whole;
   say(`${deaths} workers died, ${repeatedTags} tags looked at again for that; ${failedTags} tags failed`);
   const { count, bytes, requests, longestHours } = checkpoints;
   say(
@@ -172,6 +189,7 @@ function sayWhole({ days, requestsInAll, refused, shareOfLimit, bytesUp, megabit
   }
   for (const { archives, minutes, requests: sent } of passes)
     say(`pass: ${archives} archives, ${minutes.toFixed(1)} minutes, ${sent} requests`);
+  say(`${newAtEnd} archives came to the source during the last pass`);
 }
 
 /** @param {string} text */

@@ -22,6 +22,9 @@ const COMPANION_SHARES = [0.3, 0.1, 0.1, 1];
 const LEASE_MS = 30_000;
 /** Manifests that the coordinator asks for at once. */
 const ASKED_AT_ONCE = 16;
+/** Measured, of a million records: docs/performance.md. */
+const PLAN_MS_PER_ARCHIVE = 4100 / 1e6;
+const MAX_PASSES = 4;
 /** Tags on one page of a list. */
 const TAGS_PER_PAGE = 1000;
 
@@ -48,6 +51,11 @@ export class Coordinator {
   /** @type {Pass[]} */
   passes = [];
   finalBytes = 0;
+  /** Archives that the source got during the last pass. */
+  newAtEnd = 0;
+  /** What subdirs that are done have more than their last checkpoint listed: it is published with the others, at the end. */
+  #unlisted = { tags: 0, repositories: 0 };
+  #planMs = 0;
   /** @readonly */
   #options;
   /** @readonly */
@@ -62,17 +70,18 @@ export class Coordinator {
     this.#takeoversAt = options.takeoverDays.map((day) => this.#startedAt + day * DAY_MS);
   }
 
-  /** Mirrors all of it, until a plan is empty. @param {readonly SubdirWork[]} works */
+  /** Mirrors all of it, until a plan is empty, or some passes have shown that none will be. @param {readonly SubdirWork[]} works */
   async mirror(works) {
     const { clock, fleet, newPerDay = NEW_PER_DAY } = this.#options;
     let plannedAt = this.#startedAt;
     await this.#pass(works, false);
     for (;;) {
       const count = Math.round(((clock.now() - plannedAt) / DAY_MS) * newPerDay);
-      if (count === 0) break;
+      // A source that never rests has something new after each pass: three more show what it comes to.
+      this.newAtEnd = count;
+      if (count === 0 || this.passes.length === MAX_PASSES) break;
       plannedAt = clock.now();
-      // Planning reads all repodata again.
-      await clock.sleep(works.reduce((sum, { facts }) => sum + facts.seconds * 1000, 0));
+      await clock.sleep(planMs(works));
       await this.#pass(newArchives(works, count, clock.random), true);
     }
     fleet.end();
@@ -85,12 +94,14 @@ export class Coordinator {
   async #pass(works, isRepeated) {
     const { clock, onProgress } = this.#options;
     const [startedAt, before] = [clock.now(), this.#sent()];
+    this.#planMs = planMs(works);
     for (const work of works) {
       await this.#subdir(work, isRepeated);
       const days = ((clock.now() - this.#startedAt) / DAY_MS).toFixed(2);
       if (!isRepeated) onProgress?.(`${work.subdir}: ${work.facts.archives} archives, day ${days}`);
     }
     for (const work of works) if (work.facts.archives > 0) await this.#publishAtEnd(work);
+    this.#unlisted = { tags: 0, repositories: 0 };
     const archives = works.reduce((sum, { facts }) => sum + facts.archives, 0);
     const minutes = (clock.now() - startedAt) / 60_000;
     this.passes.push({ archives, minutes, requests: this.#sent() - before });
@@ -140,10 +151,11 @@ export class Coordinator {
         if (next === undefined || clock.now() < next) return;
         this.#takeoversAt.shift();
         await this.#takeOver(work, () => ({ settled, listed }));
-        listed = settled;
         checkpoints = new Checkpoints(publish, dated);
       },
     });
+    this.#unlisted.tags += settled - listed;
+    this.#unlisted.repositories += openRepositories(work, listed);
   }
 
   /**
@@ -158,13 +170,13 @@ export class Coordinator {
     await clock.sleep(LEASE_MS);
     fleet.isHeld = true;
     while (fleet.active > 0) await clock.sleep(250);
-    await clock.sleep(work.facts.seconds * 1000);
+    await clock.sleep(this.#planMs);
     const { settled, listed } = known();
-    const unknownTags = settled - listed;
+    const unknownTags = settled - listed + this.#unlisted.tags;
     const before = machine.sent;
     // The tags of each repository that something is missing of, then the manifest of each tag that nobody vouches for.
-    const listedRepositories = Math.floor((work.facts.repositories * listed) / work.facts.tags);
-    const lists = work.facts.repositories - listedRepositories + Math.floor(unknownTags / TAGS_PER_PAGE);
+    const lists =
+      openRepositories(work, listed) + this.#unlisted.repositories + Math.floor(unknownTags / TAGS_PER_PAGE);
     await forEachConcurrently(
       Array.from({ length: lists + unknownTags }),
       { concurrency: ASKED_AT_ONCE },
@@ -234,6 +246,20 @@ export class Coordinator {
   #sent() {
     return Object.values(this.#options.registry.counts).reduce((sum, count) => sum + count, 0);
   }
+}
+
+/** All repodata is read for it. @param {readonly SubdirWork[]} works */
+function planMs(works) {
+  return works.reduce((sum, { facts }) => sum + facts.archives * PLAN_MS_PER_ARCHIVE, 0);
+}
+
+/**
+ * Repositories of which something is not listed: tags go in their order.
+ * @param {SubdirWork} work
+ * @param {number} listed tags
+ */
+function openRepositories({ facts }, listed) {
+  return facts.repositories - Math.floor((facts.repositories * listed) / facts.tags);
 }
 
 /**

@@ -112,7 +112,7 @@ export async function wholeRun(works, options) {
     ...fleet.facts,
     megabitsPerSecond: (registry.bytesUp * 8) / (minutes * 60) / 1e6,
     ...{ checkpoints: coordinator.checkpoints, finalBytes: coordinator.finalBytes },
-    ...{ takeovers: coordinator.takeovers, passes: coordinator.passes },
+    ...{ takeovers: coordinator.takeovers, passes: coordinator.passes, newAtEnd: coordinator.newAtEnd },
   };
 }
 
