@@ -18,6 +18,9 @@ export class Checkpoints {
   #intervalMs: number;
   #lastMs: number;
   #isPublishing = false;
+  #count = 0;
+  /** Items since the last one. */
+  #items = 0;
 
   constructor(publish: () => Promise<void>, options: CheckpointOptions) {
     this.#publish = publish;
@@ -28,10 +31,25 @@ export class Checkpoints {
 
   /** To be called when something is done; publishes if it is time. Other work goes on meanwhile. */
   async afterItem(): Promise<void> {
+    this.#items += 1;
     if (this.#isPublishing || this.#now().getTime() - this.#lastMs < this.#intervalMs) return;
+    await this.#take();
+  }
+
+  /**
+   * To be called when all is done. A run that lasted for long may do so for long elsewhere: what it came to here since the last
+   * checkpoint is published now.
+   */
+  async atEnd(): Promise<void> {
+    if (this.#count > 0 && this.#items > 0) await this.#take();
+  }
+
+  async #take(): Promise<void> {
     this.#isPublishing = true;
+    this.#items = 0;
     try {
       await this.#publish();
+      this.#count += 1;
     } finally {
       this.#isPublishing = false;
       this.#intervalMs = Math.min(LONGEST_MS, this.#intervalMs * GROWTH);

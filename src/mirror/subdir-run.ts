@@ -126,6 +126,7 @@ export class SubdirRun {
     };
     try {
       await executor.carry(work, context);
+      if (stop?.aborted !== true) await checkpoints.atEnd();
     } catch (error) {
       if (!grace.isOver) throw error;
     } finally {

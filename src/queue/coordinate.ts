@@ -41,6 +41,8 @@ const LONELY_MS = 10_000;
 const SETTLE_MS = 250;
 /** Passes in a row that bring nothing although something is left. */
 const MAX_VAIN_PASSES = 3;
+/** What the source gets in less than that is not worth a pass of its own. */
+const SHORT_PASS_MS = 60 * 60 * 1000;
 /** For what is told to Redis when all is over. */
 const LAST_WORD_MS = 5000;
 
@@ -171,13 +173,15 @@ class Coordinator {
     }
   }
 
-  /** Runs until a run finds nothing to do, and nothing is left. */
+  /** Runs until a plan is empty, but for what is new at a source that never rests. */
   async #repeat(): Promise<MirrorReport> {
     const { stop, reporter, apply } = this.#options;
     const stops = [stop, this.#cancel.signal].filter((one) => one !== undefined);
     let total: MirrorReport | undefined;
+    let untriedBefore = 0;
     for (let vain = 0; ;) {
       const { pass } = this.#numbers;
+      const beganMs = performance.now();
       const report = await this.#mirror({
         ...this.#options,
         deep: pass === 1 && this.#options.deep === true,
@@ -206,6 +210,10 @@ class Coordinator {
       const [added, untried] = [sum('added'), sum('untried')];
       // A plan that is done once is out of date by that.
       if (report.isInterrupted || apply !== undefined || added + untried === 0) return total;
+      // What comes while a short pass lasts is for another day: a source that never rests would have no run end.
+      const isShort = performance.now() - beganMs < SHORT_PASS_MS;
+      if (pass > 1 && isShort && untried + untriedBefore === 0) return total;
+      untriedBefore = untried;
       vain = added === 0 ? vain + 1 : 0;
       if (vain === MAX_VAIN_PASSES)
         throw new FerryError(
