@@ -1,3 +1,4 @@
+import type { PackageIdentity } from '#ferry/artifact/schema.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ChannelStore } from '#ferry/artifact/channel-store.js';
@@ -51,6 +52,15 @@ const known = fc.record({
   url: fc.option(url, { nil: undefined }),
 });
 
+function hasPlace(identity: PackageIdentity): boolean {
+  try {
+    store.schema.placeOf(identity);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** One or two archives to add, and their twin where there is one. */
 const item: fc.Arbitrary<PlanItem> = fc
   .record({
@@ -59,6 +69,8 @@ const item: fc.Arbitrary<PlanItem> = fc
     kind: fc.constantFrom('one', 'both', 'meets', 'meets a stranger'),
     isConda: fc.boolean(),
   })
+  // What the schema has no place for is in no plan.
+  .filter(({ name, version, build, told }) => hasPlace(told ?? { name, version, build }))
   .map(({ name, version, build, first, second, told, kind, isConda }) => {
     const stem = `${name}-${version}-${build}`;
     const names = [`${stem}.conda`, `${stem}.tar.bz2`];
