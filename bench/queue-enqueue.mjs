@@ -4,6 +4,7 @@
  * of a single build a name, so that no two archives share a job; `plan` is a coordinator that plans a channel by itself.
  */
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { argv, exit, memoryUsage, resourceUsage, stdout } from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { letHeapGrow } from '#ferry/cli/heap-growth.js';
@@ -34,7 +35,7 @@ const working = (way === 'plan' ? coordinate() : enqueue()).catch((/** @type {un
 });
 const { jobs, seconds } = await Promise.race([untilFilled(), working.then(() => ({ jobs: 0, seconds: 0 }))]);
 const redis = await redisBytes();
-const residentBytes = resourceUsage().maxRSS * 1024;
+const residentBytes = await peakBytes();
 const rss = memoryUsage.rss();
 end.abort();
 await working;
@@ -118,6 +119,13 @@ async function coordinate() {
     { source: new DirectoryChannel(channel), destination: store, subdirs: [SUBDIR], signal: end.signal },
     { queue, version: VERSION, ends },
   );
+}
+
+/** Since this program began; what the system counts for a process may be that of whoever started it. */
+async function peakBytes() {
+  const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
+  const kib = /VmHWM:\s*(\d+) kB/.exec(status)?.[1];
+  return (kib === undefined ? resourceUsage().maxRSS : Number(kib)) * 1024;
 }
 
 async function redisBytes() {
