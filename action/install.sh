@@ -23,6 +23,6 @@ fi
 prefix=$RUNNER_TEMP/conda-ferry
 mkdir -p "$prefix/lib"
 # zstd-napi has an install script, which npm may be told not to run.
-npm install --global --allow-scripts=zstd-napi --no-audit --no-fund --prefix "$prefix" "$package"
+npm install --global --allow-scripts=zstd-napi,msgpackr-extract --no-audit --no-fund --prefix "$prefix" "$package"
 # Programs are in the first on Linux and macOS, in the second on Windows.
 printf '%s\n' "$prefix/bin" "$prefix" >>"$GITHUB_PATH"

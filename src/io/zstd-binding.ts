@@ -14,7 +14,7 @@ export async function loadZstd(): Promise<ZstdBinding> {
   } catch (cause) {
     throw new FerryError('UNSUPPORTED', 'the zstd library `zstd-napi` cannot be loaded', {
       cause,
-      hint: 'let npm run its install script: `npm install --global --allow-scripts=zstd-napi conda-ferry`, or `npm rebuild zstd-napi` in a project; where no built file can be had that takes a C++ compiler, make and Python',
+      hint: 'let npm run its install script: `npm install --global --allow-scripts=zstd-napi,msgpackr-extract conda-ferry`, or `npm rebuild zstd-napi` in a project; where no built file can be had that takes a C++ compiler, make and Python',
     });
   }
 }
