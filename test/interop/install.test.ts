@@ -78,7 +78,13 @@ describe('the package', () => {
   });
 
   test('installs where npm runs no script that is not allowed', async () => {
-    await use(await install('strict', ['--offline', '--strict-allow-scripts', '--allow-scripts=zstd-napi,msgpackr-extract']));
+    await use(
+      await install('strict', [
+        '--offline',
+        '--strict-allow-scripts',
+        '--allow-scripts=zstd-napi,msgpackr-extract',
+      ]),
+    );
   });
 
   test('has types that resolve, and entries that load', async () => {
